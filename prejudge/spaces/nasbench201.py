@@ -1,0 +1,281 @@
+"""NAS-Bench-201: 15,625 cells of four nodes and six edges (Dong & Yang, ICLR 2020, arXiv:2001.00326).
+
+Node 0 is the cell's input, node 3 its output; a node is the sum of one operation on each earlier node. The index order
+is the official one: lexicographic enumeration, then Python's ``random.shuffle`` with seed 88.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from itertools import product
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from prejudge.errors import InputError, unknown
+from prejudge.spaces.base import Space, register_space
+
+if TYPE_CHECKING:
+    import torch
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+"""The five operations in the official order; an edge of :class:`Cell201` is an index into it."""
+
+EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
+"""(target node, source node) of the six edges, in the order of the official text."""
+
+NONE, SKIP, CONV1, CONV3, POOL = range(5)
+FORMS = ("official", "zero-cost-nas")
+_KERNEL = {CONV1: 1, CONV3: 3}
+_TERM = re.compile(r"^(\w+)~(\d)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell201:
+    """One NAS-Bench-201 architecture: the operation index of each edge, in the order of :data:`EDGES`."""
+
+    edges: tuple[int, int, int, int, int, int]
+
+    def __str__(self) -> str:
+        o = [OPERATIONS[e] for e in self.edges]
+        return f"|{o[0]}~0|+|{o[1]}~0|{o[2]}~1|+|{o[3]}~0|{o[4]}~1|{o[5]}~2|"
+
+
+@dataclass(frozen=True)
+class Skeleton201:
+    """The macro-skeleton around the cell, with the published defaults.
+
+    Attributes:
+        num_classes: Outputs of the classifier.
+        channels: C, the width of the first stage; each later stage doubles it.
+        cells: N, cells per stage.
+        in_channels: Channels of the images.
+        stages: Stages of cells, a residual reduction block between two of them.
+        stem: Whether a 3x3 convolution maps the image to C channels; without it ``in_channels`` must equal C.
+        form: ``"official"`` (convolutions without bias, affine batch norm) or ``"zero-cost-nas"`` (in the cells biased
+            convolutions and batch norm that is neither affine nor tracking, as zero-cost-nas and HNAS score it).
+    """
+
+    num_classes: int = 10
+    channels: int = 16
+    cells: int = 5
+    in_channels: int = 3
+    stages: int = 3
+    stem: bool = True
+    form: str = "official"
+
+    def __post_init__(self) -> None:
+        for name in ("num_classes", "channels", "cells", "in_channels", "stages"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"nasbench201: {name} must be a positive integer, not {value!r}")
+        if self.form not in FORMS:
+            raise unknown("nasbench201 form", self.form, FORMS)
+        if not self.stem and self.in_channels != self.channels:
+            raise InputError(
+                f"nasbench201: without a stem the images need {self.channels} channels (channels), not {self.in_channels}"
+            )
+
+
+def _unique_text(edges: Sequence[int]) -> str:
+    """The official zero-aware string: edges through nothing are ``#``, skip connections vanish, sums are sorted."""
+    nodes = ["0"]
+    terms: list[str] = []
+    for (target, source), op in zip(EDGES, edges, strict=True):
+        if op == NONE or nodes[source] == "#":
+            terms.append("#")
+        elif op == SKIP:
+            terms.append(nodes[source])
+        else:
+            terms.append(f"({nodes[source]})@{OPERATIONS[op]}")
+        if len(terms) == target:
+            nodes.append("+".join(sorted(terms)))
+            terms = []
+    return nodes[3]
+
+
+@lru_cache(maxsize=65536)
+def _parse_text(text: str) -> Cell201:
+    nodes = text.strip().split("+")
+    if len(nodes) != 3:
+        raise InputError(f"nasbench201: {text!r} has {len(nodes)} node groups; three are needed: |op~0|+|op~0|op~1|+|…|")
+    edges: list[int] = []
+    for target, node in enumerate(nodes, start=1):
+        terms = [t for t in node.strip().split("|") if t]
+        if len(terms) != target:
+            raise InputError(f"nasbench201: node {target} in {text!r} has {len(terms)} edges, not {target}")
+        for source, term in enumerate(terms):
+            match = _TERM.match(term.strip())
+            if match is None or int(match[2]) != source:
+                raise InputError(f"nasbench201: {term!r} in {text!r} should read OPERATION~{source}")
+            edges.append(_operation(match[1]))
+    return Cell201(tuple(edges))  # type: ignore[arg-type]
+
+
+def _operation(value: Any) -> int:
+    if isinstance(value, str):
+        if value not in OPERATIONS:
+            raise unknown("nasbench201 operation", value, OPERATIONS)
+        return OPERATIONS.index(value)
+    if isinstance(value, int | np.integer) and 0 <= int(value) < len(OPERATIONS):
+        return int(value)
+    raise InputError(f"nasbench201: {value!r} is no operation; give a name or 0..{len(OPERATIONS) - 1}")
+
+
+class NASBench201(Space):
+    """The space of all 15,625 cells, in the official index order."""
+
+    name: ClassVar[str] = "nasbench201"
+    default_skeleton: ClassVar[dict[str, Any]] = {f: v.default for f, v in Skeleton201.__dataclass_fields__.items()}
+    operations = OPERATIONS
+
+    def parse(self, text: Any) -> Cell201:
+        """Read a cell.
+
+        Args:
+            text: The official string, six operation names or indices, an official index, or a :class:`Cell201`.
+
+        Raises:
+            InputError: It is none of these.
+        """
+        if isinstance(text, Cell201):
+            return text
+        if isinstance(text, str):
+            return self[int(text)] if text.strip().isdigit() else _parse_text(text)
+        if isinstance(text, int | np.integer) and not isinstance(text, bool):
+            return self[int(text)]
+        if isinstance(text, Sequence | np.ndarray):
+            if len(text) != len(EDGES):
+                raise InputError(f"nasbench201: a cell has six edges, {list(text)!r} has {len(text)}")
+            return Cell201(tuple(_operation(v) for v in text))  # type: ignore[arg-type]
+        raise InputError(f"nasbench201: cannot read a cell from {type(text).__name__} {text!r}")
+
+    def sample(self, rng: np.random.Generator) -> Cell201:
+        """A uniform operation on each edge."""
+        return Cell201(tuple(rng.integers(len(OPERATIONS), size=len(EDGES)).tolist()))
+
+    def mutate(self, arch: Cell201, rng: np.random.Generator) -> Cell201:  # type: ignore[override]
+        """The benchmark's mutation: a uniform node, a uniform edge into it, a uniform other operation."""
+        node = int(rng.integers(1, 4))
+        edge = node * (node - 1) // 2 + int(rng.integers(node))
+        op = (arch.edges[edge] + int(rng.integers(1, len(OPERATIONS)))) % len(OPERATIONS)
+        return Cell201((*arch.edges[:edge], op, *arch.edges[edge + 1 :]))  # type: ignore[arg-type]
+
+    def neighbours(self, arch: Cell201) -> list[Cell201]:  # type: ignore[override]
+        """The 24 cells that differ in one edge."""
+        return [
+            Cell201((*arch.edges[:e], op, *arch.edges[e + 1 :]))  # type: ignore[arg-type]
+            for e in range(len(EDGES))
+            for op in range(len(OPERATIONS))
+            if op != arch.edges[e]
+        ]
+
+    def canonical(self, arch: Cell201) -> str:  # type: ignore[override]
+        """The official ``to_unique_str(consider_zero=True)``: 6,466 distinct texts.
+
+        Its quirk is kept: a node fed by two ``none`` edges reads ``#+#`` and is not taken for zero further down.
+        """
+        return _unique_text(arch.edges)
+
+    def representative(self, arch: Cell201) -> Cell201:  # type: ignore[override]
+        """The first cell, in index order, with the same :meth:`canonical` text."""
+        return self._cells[int(self.class_of[self.index(arch)])]
+
+    def connected(self, arch: Cell201) -> bool:  # type: ignore[override]
+        """Whether a path of edges other than ``none`` joins input and output (15,284 cells)."""
+        reached = [True, False, False, False]
+        for (target, source), op in zip(EDGES, arch.edges, strict=True):
+            reached[target] |= op != NONE and reached[source]
+        return reached[3]
+
+    def network(self, arch: Cell201, **skeleton: Any) -> torch.nn.Module:  # type: ignore[override]
+        """The torch network; keyword arguments are the fields of :class:`Skeleton201`.
+
+        Returns:
+            A module from images ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``.
+
+        Raises:
+            InputError: A macro number is unknown or out of range.
+        """
+        from prejudge.spaces.nasbench201_network import Network201
+
+        return Network201(self.parse(arch), self.skeleton(**skeleton))
+
+    def skeleton(self, **overrides: Any) -> Skeleton201:
+        """The macro-skeleton with some numbers replaced; raises :class:`InputError` for a name it does not have."""
+        for name in overrides:
+            if name not in self.default_skeleton:
+                raise unknown("nasbench201 macro number", name, self.default_skeleton)
+        return Skeleton201(**overrides)
+
+    def params(self, arch: Cell201, **skeleton: Any) -> int:  # type: ignore[override]
+        """Exact number of parameters of :meth:`network`, by formula."""
+        s = self.skeleton(**skeleton)
+        per_channel = 2 if s.form == "official" else 1  # gamma and beta, or the convolution's bias
+        total = (9 * s.in_channels + 2) * s.channels if s.stem else 0
+        c = s.channels
+        for stage in range(s.stages):
+            if stage:
+                total += (9 * c * 2 * c) + (9 * 4 * c * c) + 2 * (2 * 2 * c) + c * 2 * c
+                c *= 2
+            kernels = [_KERNEL[e] for e in arch.edges if e in _KERNEL]
+            total += s.cells * sum(k * k * c * c + per_channel * c for k in kernels)
+        return total + 2 * c + (c + 1) * s.num_classes
+
+    def flops(self, arch: Cell201, image_size: int = 32, **skeleton: Any) -> int:  # type: ignore[override]
+        """Multiply-adds of one ``image_size`` x ``image_size`` image: convolutions, and the classifier with its bias."""
+        s = self.skeleton(**skeleton)
+        c, pixels = s.channels, image_size * image_size
+        side = image_size
+        total = 9 * s.in_channels * c * pixels if s.stem else 0
+        for stage in range(s.stages):
+            if stage:
+                # conv_a and conv_b round an odd side up, the pooled shortcut rounds it down.
+                half, pooled = ((side + 1) // 2) ** 2, (side // 2) ** 2
+                total += (9 * c * 2 * c + 9 * 4 * c * c) * half + 2 * c * c * pooled
+                c, side = 2 * c, (side + 1) // 2
+            kernels = [_KERNEL[e] for e in arch.edges if e in _KERNEL]
+            total += s.cells * sum(k * k * c * c for k in kernels) * side * side
+        return total + (c + 1) * s.num_classes
+
+    def __len__(self) -> int:
+        return len(OPERATIONS) ** len(EDGES)
+
+    def __iter__(self) -> Iterator[Cell201]:
+        return iter(self._cells)
+
+    def __getitem__(self, index: int) -> Cell201:
+        if not 0 <= index < len(self):
+            raise InputError(f"nasbench201: index {index} is outside 0..{len(self) - 1}")
+        return self._cells[index]
+
+    def index(self, arch: Cell201) -> int:  # type: ignore[override]
+        """Position in the official order (index 0 is ``|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+…``)."""
+        return self._index_of[arch.edges]
+
+    def unique(self) -> list[Cell201]:
+        """One cell of each of the 6,466 classes, in index order."""
+        return [self._cells[i] for i in np.unique(self.class_of)]
+
+    @cached_property
+    def class_of(self) -> np.ndarray:
+        """Index of the representative of each cell, in index order, shape ``(15625,)``."""
+        first: dict[str, int] = {}
+        return np.array([first.setdefault(_unique_text(c.edges), i) for i, c in enumerate(self._cells)])
+
+    @cached_property
+    def _cells(self) -> list[Cell201]:
+        cells = [Cell201(edges) for edges in product(range(len(OPERATIONS)), repeat=len(EDGES))]  # type: ignore[arg-type]
+        random.Random(88).shuffle(cells)
+        return cells
+
+    @cached_property
+    def _index_of(self) -> dict[tuple[int, ...], int]:
+        return {cell.edges: i for i, cell in enumerate(self._cells)}
+
+
+register_space("nasbench201")(NASBench201)
