@@ -1,0 +1,5 @@
+"""Reports: plain values in; one self-contained HTML page, CSV, Markdown or LaTeX out."""
+
+from prejudge.report.data import ReportData
+
+__all__ = ["ReportData"]
