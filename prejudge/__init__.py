@@ -1,1 +1,89 @@
+"""Judge neural architectures before you train them.
+
+Everything public is here and is imported when it is first touched, so that ``import prejudge`` costs nothing:
+torch, pandas, scipy and h5py load only where they are needed.
+
+>>> import prejudge
+>>> space = prejudge.space("nasbench201")
+>>> arch = space.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|")
+>>> space.params(arch)
+1289850
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from prejudge import benchmarks, cache, proxies, report, spaces, train
+    from prejudge.benchmarks import Metric, Table, benchmark, correlate
+    from prejudge.cache import Protocol, ScoreCache, fill
+    from prejudge.errors import BusyError, FileFormatError, InputError, MissingDataError, PrejudgeError
+    from prejudge.proxies import Score, proxy, score
+    from prejudge.spaces import space
+
+_HOME = {
+    "space": "prejudge.spaces",
+    "score": "prejudge.proxies",
+    "proxy": "prejudge.proxies",
+    "Score": "prejudge.proxies",
+    "ScoreCache": "prejudge.cache",
+    "Protocol": "prejudge.cache",
+    "fill": "prejudge.cache",
+    "benchmark": "prejudge.benchmarks",
+    "correlate": "prejudge.benchmarks",
+    "Metric": "prejudge.benchmarks",
+    "Table": "prejudge.benchmarks",
+    "PrejudgeError": "prejudge.errors",
+    "InputError": "prejudge.errors",
+    "MissingDataError": "prejudge.errors",
+    "FileFormatError": "prejudge.errors",
+    "BusyError": "prejudge.errors",
+}
+"""Where each public name lives."""
+
+_ROOMS = ("benchmarks", "cache", "errors", "proxies", "report", "spaces", "train")
+
+__all__ = [
+    "BusyError",
+    "FileFormatError",
+    "InputError",
+    "Metric",
+    "MissingDataError",
+    "PrejudgeError",
+    "Protocol",
+    "Score",
+    "ScoreCache",
+    "Table",
+    "__version__",
+    "benchmark",
+    "benchmarks",
+    "cache",
+    "correlate",
+    "fill",
+    "proxies",
+    "proxy",
+    "report",
+    "score",
+    "space",
+    "spaces",
+    "train",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    elif name in _ROOMS:
+        value = import_module(f"prejudge.{name}")
+    else:
+        raise AttributeError(f"module 'prejudge' has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

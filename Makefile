@@ -1,0 +1,52 @@
+# `make demo` and `make test` each set up everything they need: Python >= 3.11 and a package index are enough.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check
+JOBS   ?= 2
+
+.PHONY: help demo test test-slow lint format clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo       install and run the main job on a small scale (no data needed); writes prejudge-demo/report.html'
+	@echo 'make test       install with the tools of development; lint, type check, fast tests'
+	@echo 'make test-slow  the tests that take minutes'
+	@echo 'make lint       ruff and mypy alone          make format   let ruff rewrite the sources'
+	@echo 'make clean      remove what these left behind, .venv included'
+	@echo 'Another interpreter: make demo PYTHON=python3.13'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "prejudge needs Python >= 3.11, this is %d.%d; try: make PYTHON=python3.12" % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml | $(BIN)/python
+	$(PIP) install -e .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
+	$(PIP) install -e '.[dev]'
+	@touch $(VENV)/installed $@
+
+demo: $(VENV)/installed
+	$(BIN)/prejudge demo
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	$(BIN)/python -m pytest -n $(JOBS)
+
+# pytest exits with 5 where no test is marked slow.
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow || test $$? -eq 5
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis prejudge-demo
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
