@@ -1,0 +1,5 @@
+"""Tables of trained accuracies, and how well scores predict them."""
+
+from prejudge.benchmarks.table import Metric, RepresentativeWarning, Table, open_table, write_table
+
+__all__ = ["Metric", "RepresentativeWarning", "Table", "open_table", "write_table"]
