@@ -1,0 +1,407 @@
+"use strict";
+// Sorting, the tables of the other metrics and strata, and the scatter plots. Reads the JSON in #payload; asks nothing of any network.
+(() => {
+  const MISSING = 65535, LEVELS = 65534;
+  const byId = (id) => document.getElementById(id);
+  const payload = JSON.parse(byId("payload").textContent);
+  if (!payload.panels.length) return;
+  const points = payload.points;
+  const view = { metric: payload.panels[0].metric, stratum: payload.panels[0].stratum, plot: "score", sort: "0", descending: true };
+
+  function element(tag, attributes = {}, ...children) {
+    const node = document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+    node.append(...children);
+    return node;
+  }
+
+  // ---- decoding -------------------------------------------------------------------------------------------------
+  function bytes(text) {
+    return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  }
+  const codes16 = (text) => new Uint16Array(bytes(text).buffer);
+
+  function decodeNames({ words, templates, word_codes, word_bytes, template_codes }) {
+    const WordArray = { 1: Uint8Array, 2: Uint16Array, 4: Uint32Array }[word_bytes];
+    const wordCodes = new WordArray(bytes(word_codes).buffer);
+    const templateCodes = codes16(template_codes);
+    let next = 0;
+    return Array.from({ length: points.shown }, (_, i) => {
+      const [first, ...others] = templates[templates.length > 1 ? templateCodes[i] : 0];
+      return others.reduce((text, piece) => text + words[wordCodes[next++]] + piece, first);
+    });
+  }
+
+  const names = decodeNames(points.names);
+  const outside = bytes(points.disconnected);
+  const isOutside = (i) => (outside[i >> 3] >> (i & 7)) & 1;
+  const decodeSeries = (series) => ({ ...series, codes: codes16(series.codes) });
+  const proxies = points.proxies.map(decodeSeries);
+  const metrics = new Map(points.metrics.map((series) => [series.name, decodeSeries(series)]));
+
+  // ---- axes -----------------------------------------------------------------------------------------------------
+  const warps = {
+    linear: [(v) => v, (w) => w],
+    log: [Math.log, Math.exp],
+    symlog: [(v, linear) => Math.asinh(v / linear), (w, linear) => Math.sinh(w) * linear],
+  };
+
+  function position(axis, value) {
+    const [warp] = warps[axis.kind];
+    const low = warp(axis.low, axis.linear), high = warp(axis.high, axis.linear);
+    return high > low ? (warp(value, axis.linear) - low) / (high - low) : 0.5;
+  }
+
+  function valueAt(axis, at) {
+    const [warp, unwarp] = warps[axis.kind];
+    const low = warp(axis.low, axis.linear), high = warp(axis.high, axis.linear);
+    return high > low ? unwarp(low + at * (high - low), axis.linear) : axis.low;
+  }
+
+  function superscript(number) {
+    return String(number).replace(/./g, (c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[+c]));
+  }
+
+  function format(value) {
+    if (value === 0) return "0";
+    const size = Math.abs(value), sign = value < 0 ? "−" : "";
+    if (size >= 1e5 || size < 1e-3) {
+      const [mantissa, exponent] = size.toExponential(1).split("e");
+      return `${sign}${mantissa === "1.0" ? "" : mantissa.replace(".0", "") + "·"}10${superscript(+exponent)}`;
+    }
+    return sign + (size >= 1000 ? Math.round(size).toLocaleString("en") : String(+size.toPrecision(4)));
+  }
+
+  function ticks(axis, wanted) {
+    const found = [];
+    if (axis.kind === "linear") {
+      const rough = (axis.high - axis.low) / wanted;
+      if (!(rough > 0)) return [axis.low];
+      const power = 10 ** Math.floor(Math.log10(rough));
+      const step = [1, 2, 5, 10].find((factor) => factor * power >= rough) * power;
+      for (let k = Math.ceil(axis.low / step); k * step <= axis.high; k++) found.push(k * step);
+      return found;
+    }
+    const decades = (from, to) => {
+      const first = Math.ceil(Math.log10(from) - 1e-9), last = Math.floor(Math.log10(to) + 1e-9);
+      const stride = Math.max(1, Math.ceil((last - first + 1) / wanted));
+      for (let k = first; k <= last; k += stride) found.push(10 ** k);
+    };
+    if (axis.kind === "log") decades(axis.low, axis.high);
+    else {
+      found.push(0);
+      if (axis.high > axis.linear) decades(axis.linear, axis.high);
+      const positive = found.length;
+      if (-axis.low > axis.linear) decades(axis.linear, -axis.low);
+      for (let k = positive; k < found.length; k++) found[k] = -found[k];
+    }
+    const kept = [];
+    for (const value of found.filter((v) => v >= axis.low && v <= axis.high))
+      if (kept.every((other) => Math.abs(position(axis, other) - position(axis, value)) > 0.06)) kept.push(value);
+    return kept.length ? kept : [axis.low, axis.high];
+  }
+
+  // ---- the correlation table ------------------------------------------------------------------------------------
+  const table = byId("table");
+  const headings = [...table.tHead.rows[0].cells];
+  const findPanel = () => payload.panels.find((panel) => panel.metric === view.metric && panel.stratum === view.stratum);
+
+  function intervalCell([low, rho, high, ceiling]) {
+    const span = element("span", { class: rho !== null && rho < 0 ? "interval negative" : "interval" }, element("i", { class: "zero" }));
+    const set = (name, value) => span.style.setProperty(name, value);
+    const mark = (name) => span.append(element("i", { class: name }));
+    if (ceiling !== null) { set("--ceiling", ceiling); mark("ceiling"); }
+    if (rho !== null) {
+      set("--rho", rho);
+      mark("bar");
+      if (low !== null && high !== null) { set("--from", low); set("--to", high); mark("whisker"); }
+      mark("dot");
+    }
+    return element("td", { class: "plot" }, span);
+  }
+
+  function bestOf(rows, column) {
+    const { better, best } = headings[column + 2].dataset;
+    const values = rows.map((row) => row[3][column]).filter((value) => value !== null);
+    return better && best !== undefined && values.length > 1 ? Math[better === "high" ? "max" : "min"](...values) : null;
+  }
+
+  function tableRow([proxy, role, texts, values, interval], best) {
+    const name = element("th", { scope: "row", class: "name" }, element("span", { title: proxy }, proxy));
+    if (role !== "proxy") name.append(element("span", { class: `badge ${role}` }, role));
+    const cells = texts.map((text, k) => {
+      const kind = values[k] === null ? "missing" : values[k] === best[k] ? "best" : "";
+      return element("td", kind ? { class: kind } : {}, text);
+    });
+    return element("tr", { class: role }, name, intervalCell(interval), ...cells);
+  }
+
+  function drawTable() {
+    const panel = findPanel();
+    const rows = panel ? [...panel.rows] : [];
+    const key = view.sort === "name" ? (row) => row[0] : (row) => row[3][+view.sort];
+    rows.sort((a, b) => {
+      const x = key(a), y = key(b);
+      if (x === null || y === null) return (x === null) - (y === null) || (a[0] < b[0] ? -1 : 1); // what is missing stays last
+      const order = x < y ? -1 : x > y ? 1 : 0;
+      return (view.descending ? -order : order) || (a[0] < b[0] ? -1 : 1);
+    });
+    const best = headings.slice(2).map((_, k) => bestOf(rows, k));
+    table.tBodies[0].replaceChildren(...rows.map((row) => tableRow(row, best)));
+    if (!rows.length) table.tBodies[0].append(element("tr", {}, element("td", { colspan: headings.length }, "not computed for these architectures")));
+    let marked = false;
+    for (const heading of headings) {
+      const active = !marked && heading.dataset.sort === view.sort && heading === (view.heading ?? heading);
+      if (active) { heading.setAttribute("aria-sort", view.descending ? "descending" : "ascending"); marked = true; }
+      else heading.removeAttribute("aria-sort");
+    }
+  }
+
+  function drawFacts() {
+    const panel = findPanel();
+    byId("facts").replaceChildren(...(panel ? panel.facts : []).map(({ label, value, detail }) => element("div", { class: "fact" },
+      element("p", { class: "label" }, label), element("p", { class: "value" }, value), element("p", { class: "detail" }, detail))));
+    for (const node of document.querySelectorAll("[data-context]")) node.textContent = `${view.metric}, ${view.stratum}`;
+    for (const node of document.querySelectorAll("[data-metric-context]")) node.textContent = view.metric;
+  }
+
+  // ---- scatter plots --------------------------------------------------------------------------------------------
+  const byRank = new Map();
+  function ranks(series) {
+    if (!byRank.has(series)) {
+      const order = [...series.codes.keys()].filter((i) => series.codes[i] !== MISSING).sort((a, b) => series.codes[a] - series.codes[b]);
+      const found = new Float32Array(points.shown).fill(NaN);
+      for (let start = 0, end; start < order.length; start = end) {
+        for (end = start + 1; end < order.length && series.codes[order[end]] === series.codes[order[start]]; end++);
+        const shared = order.length > 1 ? (start + end - 1) / 2 / (order.length - 1) : 0.5;
+        for (let k = start; k < end; k++) found[order[k]] = shared;
+      }
+      byRank.set(series, { at: found, axis: { kind: "linear", low: 1, high: Math.max(1, order.length), linear: 1 } });
+    }
+    return byRank.get(series);
+  }
+
+  // Coordinates in 0..1 with the axes that label them; NaN where a dot is not drawn.
+  function layout(proxy) {
+    const metric = metrics.get(view.metric);
+    if (!metric) return null;
+    if (view.plot === "rank") {
+      const x = ranks(proxy), y = ranks(metric);
+      return { x: x.at, y: y.at, xAxis: x.axis, yAxis: y.axis };
+    }
+    const coordinates = (series) => Float32Array.from(series.codes, (code) => (code === MISSING ? NaN : code / LEVELS));
+    const x = coordinates(proxy), y = coordinates(metric);
+    if (view.plot === "score") return { x, y, xAxis: proxy.axis, yAxis: metric.axis };
+    const kept = ranks(metric).at;
+    for (let i = 0; i < y.length; i++) if (!(kept[i] >= 0.5)) x[i] = y[i] = NaN;
+    return { ...zoomed("x", x, y, proxy.axis), ...zoomed("y", y, x, metric.axis) };
+  }
+
+  function zoomed(name, at, other, axis) {
+    let low = Infinity, high = -Infinity;
+    for (let i = 0; i < at.length; i++) if (at[i] === at[i] && other[i] === other[i]) { low = Math.min(low, at[i]); high = Math.max(high, at[i]); }
+    if (!(high > low)) return { [name]: at, [`${name}Axis`]: axis };
+    return { [name]: at.map((v) => (v - low) / (high - low)), [`${name}Axis`]: { ...axis, low: valueAt(axis, low), high: valueAt(axis, high) } };
+  }
+
+  const PAD = 0.035; // share of the field kept free on each side, so that no dot is cut
+  const across = (x, size) => (PAD + x * (1 - 2 * PAD)) * size;
+  const upwards = (y, size) => (1 - PAD - y * (1 - 2 * PAD)) * size;
+
+  function drawField(field, plot, large) {
+    const canvas = field.querySelector("canvas");
+    const { clientWidth: width, clientHeight: height } = field;
+    if (!width || !height) return;
+    const density = Math.min(3, window.devicePixelRatio || 1);
+    canvas.width = Math.round(width * density);
+    canvas.height = Math.round(height * density);
+    const pen = canvas.getContext("2d");
+    pen.scale(density, density);
+    const style = getComputedStyle(document.documentElement);
+    const blue = style.getPropertyValue("--blue").trim(), orange = style.getPropertyValue("--orange").trim();
+    const crowd = Math.sqrt(points.shown / 400);
+    const radius = (large ? 3.2 : 2) / Math.max(1, Math.min(2, Math.sqrt(crowd)));
+    const opacity = Math.max(0.16, Math.min(0.75, (large ? 1.1 : 0.75) / Math.max(1, crowd ** 0.8)));
+    for (const wanted of [1, 0]) {
+      pen.fillStyle = blue;
+      pen.strokeStyle = orange;
+      pen.lineWidth = 1.1;
+      pen.globalAlpha = wanted ? Math.min(0.9, opacity * 1.5) : opacity;
+      for (let i = 0; i < points.shown; i++) {
+        if (isOutside(i) !== wanted || !(plot.x[i] >= 0) || !(plot.y[i] >= 0)) continue;
+        pen.beginPath();
+        pen.arc(across(plot.x[i], width), upwards(plot.y[i], height), radius, 0, 7);
+        if (wanted) pen.stroke(); else pen.fill();
+      }
+    }
+  }
+
+  function nearest(plot, field, event) {
+    const box = field.getBoundingClientRect();
+    let best = -1, distance = 16 ** 2;
+    for (let i = 0; i < points.shown; i++) {
+      const dx = across(plot.x[i], box.width) + box.left - event.clientX, dy = upwards(plot.y[i], box.height) + box.top - event.clientY;
+      if (dx * dx + dy * dy < distance) { distance = dx * dx + dy * dy; best = i; }
+    }
+    return best;
+  }
+
+  const cards = [];
+  const tip = byId("tip");
+  const dialog = byId("enlarged");
+
+  function ringAt(field, plot, i) {
+    let ring = field.querySelector(".ring");
+    if (!ring) field.append(ring = element("i", { class: "ring" }));
+    ring.hidden = i < 0 || !plot || !(plot.x[i] >= 0) || !(plot.y[i] >= 0);
+    if (ring.hidden) return;
+    ring.style.left = `${across(plot.x[i], 100)}%`;
+    ring.style.top = `${upwards(plot.y[i], 100)}%`;
+  }
+
+  function point(proxy, i, event) {
+    for (const card of cards) ringAt(card.field, card.plot, i);
+    tip.hidden = i < 0;
+    if (i < 0) return;
+    const metric = metrics.get(view.metric);
+    const value = (series) => format(valueAt(series.axis, series.codes[i] / LEVELS));
+    const state = isOutside(i) ? " · disconnected" : "";
+    tip.replaceChildren(element("b", {}, names[i]), `${proxy.name} ${value(proxy)} · ${view.metric} ${value(metric)}${payload.unit === "%" ? " %" : ` ${payload.unit}`}${state}`);
+    const box = tip.getBoundingClientRect();
+    tip.style.left = `${Math.max(8, Math.min(innerWidth - box.width - 8, event.clientX + 14))}px`;
+    tip.style.top = `${event.clientY + 18 + box.height > innerHeight ? Math.max(8, event.clientY - box.height - 12) : event.clientY + 18}px`;
+  }
+
+  function watch(field, proxy, plotOf) {
+    const move = (event) => {
+      const plot = plotOf();
+      const i = plot ? nearest(plot, field, event) : -1;
+      point(proxy(), i, event);
+      if (field.closest("dialog")) ringAt(field, plot, i);
+    };
+    field.addEventListener("pointermove", move);
+    field.addEventListener("pointerdown", (event) => { if (field.closest("dialog")) move(event); });
+    field.addEventListener("pointerleave", (event) => point(proxy(), -1, event));
+  }
+
+  function makeCard(proxy) {
+    const card = { proxy, plot: null };
+    card.field = element("div", { class: "field" }, element("canvas", { "aria-hidden": "true" }));
+    card.rho = element("span", { class: "rho" });
+    card.low = element("span");
+    card.high = element("span");
+    const title = element("span", { class: "title", title: proxy.name }, proxy.name + (proxy.higher ? "" : " ↓"));
+    card.node = element("button", { class: "multiple", type: "button", "aria-label": `Enlarge the plot of ${proxy.name}` },
+      element("div", { class: "head" }, title, card.rho), card.field, element("div", { class: "ends" }, card.low, card.high));
+    card.node.addEventListener("click", () => enlarge(card));
+    watch(card.field, () => proxy, () => card.plot);
+    return card;
+  }
+
+  function drawCards() {
+    const panel = findPanel();
+    const rho = new Map((panel ? panel.rows : []).map((row) => [row[0], row[4][1]]));
+    const quality = (card) => rho.get(card.proxy.name) ?? -2;
+    cards.sort((a, b) => quality(b) - quality(a) || (a.proxy.name < b.proxy.name ? -1 : 1));
+    const unmoved = cards.every((card, k) => byId("multiples").children[k] === card.node);
+    if (!unmoved) byId("multiples").replaceChildren(...cards.map((card) => card.node));
+    for (const card of cards) {
+      const value = rho.get(card.proxy.name) ?? null;
+      card.rho.textContent = value === null ? "" : `ρ ${value.toFixed(2).replace("-", "−")}`;
+      card.plot = layout(card.proxy);
+      if (!card.plot) continue;
+      const prefix = view.plot === "rank" ? "rank " : "";
+      card.low.textContent = prefix + format(card.plot.xAxis.low);
+      card.high.textContent = prefix + format(card.plot.xAxis.high);
+      drawField(card.field, card.plot, false);
+    }
+    const shown = points.shown.toLocaleString("en"), total = points.total.toLocaleString("en");
+    byId("count").textContent = points.shown < points.total ? `A random sample of ${shown} of ${total} architectures is drawn.` : `All ${total} architectures are drawn.`;
+  }
+
+  // ---- the enlarged plot ----------------------------------------------------------------------------------------
+  let open = null;
+  const stage = dialog.querySelector(".stage");
+  const large = {
+    ylabel: element("p", { class: "ylabel" }), yticks: element("div", { class: "yticks" }),
+    field: element("div", { class: "field" }, element("canvas", { "aria-hidden": "true" })),
+    xticks: element("div", { class: "xticks" }), xlabel: element("p", { class: "xlabel" }),
+  };
+  stage.append(...Object.values(large));
+  watch(large.field, () => open.proxy, () => open && open.plot);
+
+  function enlarge(card) {
+    open = card;
+    if (!dialog.open) { dialog.append(tip); dialog.showModal(); }
+    point(card.proxy, -1);
+    ringAt(large.field, null, -1);
+    byId("enlarged-title").textContent = `${card.proxy.name} ${card.rho.textContent}`;
+    large.ylabel.textContent = view.plot === "rank" ? `↑ rank by ${view.metric}` : `↑ ${view.metric}${payload.unit ? `, ${payload.unit}` : ""}`;
+    const scale = { linear: "", log: ", logarithmic", symlog: ", logarithmic on both sides of 0" }[card.proxy.axis.kind];
+    large.xlabel.textContent = (view.plot === "rank" ? `rank by ${card.proxy.name}` : card.proxy.name + scale) + (card.proxy.higher ? " →" : " (lower is meant to be better) →");
+    large.xticks.replaceChildren();
+    large.yticks.replaceChildren();
+    for (const line of large.field.querySelectorAll(".grid")) line.remove();
+    if (!card.plot) return;
+    for (const value of ticks(card.plot.xAxis, innerWidth < 640 ? 4 : 8)) {
+      const left = `${across(position(card.plot.xAxis, value), 100)}%`;
+      large.xticks.append(element("i", {}, format(value)));
+      large.xticks.lastChild.style.left = left;
+      large.field.prepend(element("i", { class: "grid x" }));
+      large.field.firstChild.style.left = left;
+    }
+    for (const value of ticks(card.plot.yAxis, 6)) {
+      const top = `${upwards(position(card.plot.yAxis, value), 100)}%`;
+      large.yticks.append(element("i", {}, format(value)));
+      large.yticks.lastChild.style.top = top;
+      large.field.prepend(element("i", { class: "grid y" }));
+      large.field.firstChild.style.top = top;
+    }
+    drawField(large.field, card.plot, true);
+  }
+
+  dialog.addEventListener("close", () => { document.body.append(tip); tip.hidden = true; open = null; });
+  dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (step) enlarge(cards[(cards.indexOf(open) + step + cards.length) % cards.length]);
+  });
+
+  // ---- wiring ---------------------------------------------------------------------------------------------------
+  function draw() {
+    drawFacts();
+    drawTable();
+    drawCards();
+  }
+
+  for (const heading of headings) heading.querySelector("button").addEventListener("click", () => {
+    const again = heading.hasAttribute("aria-sort");
+    view.descending = again ? !view.descending : heading.dataset.sort !== "name" && heading.dataset.better !== "low";
+    view.sort = heading.dataset.sort;
+    view.heading = heading;
+    drawTable();
+  });
+  for (const name of ["metric", "stratum"]) {
+    byId(name).value = view[name]; // a reload may have kept another choice in the form
+    byId(name).addEventListener("change", (event) => { view[name] = event.target.value; draw(); });
+  }
+  for (const input of document.querySelectorAll("#axis input")) {
+    input.checked = input.value === view.plot;
+    input.addEventListener("change", () => { view.plot = input.value; drawCards(); });
+  }
+  for (const proxy of proxies) cards.push(makeCard(proxy));
+  for (const node of document.querySelectorAll(".controls, .toolbar")) node.hidden = false;
+  document.documentElement.classList.add("live");
+  draw();
+
+  let pending = 0;
+  const redraw = () => {
+    cancelAnimationFrame(pending);
+    pending = requestAnimationFrame(() => {
+      for (const card of cards) if (card.plot) drawField(card.field, card.plot, false);
+      if (open) enlarge(open);
+    });
+  };
+  new ResizeObserver(redraw).observe(byId("multiples"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+})();

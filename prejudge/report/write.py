@@ -1,0 +1,80 @@
+"""Write a report to a file, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from prejudge.errors import InputError, PrejudgeError, unknown
+from prejudge.report.data import ReportData
+from prejudge.report.html import to_html
+from prejudge.report.tables import to_csv, to_latex, to_markdown
+
+FORMATS: dict[str, Callable[[ReportData], str]] = {
+    "html": to_html,
+    "csv": to_csv,
+    "md": to_markdown,
+    "latex": to_latex,
+}
+_SUFFIXES = {".html": "html", ".htm": "html", ".csv": "csv", ".md": "md", ".markdown": "md", ".tex": "latex"}
+
+
+def write_html(data: ReportData, path: str | os.PathLike[str]) -> Path:
+    """Write the report as one self-contained HTML page.
+
+    Args:
+        data: The report's content.
+        path: The file to write; its folder must exist. An older file is replaced only once the new one is complete.
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: The folder does not exist, or ``path`` is a folder.
+        PrejudgeError: The file cannot be written.
+    """
+    return _replace(Path(path), to_html(data))
+
+
+def write_report(data: ReportData, path: str | os.PathLike[str], format: str | None = None) -> Path:
+    """Write the report in any of its formats.
+
+    Args:
+        data: The report's content.
+        path: The file to write; its folder must exist.
+        format: ``html``, ``csv``, ``md`` or ``latex`` (``tex`` is the same); None takes it from the file's ending.
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: An unknown format, the folder does not exist, or ``path`` is a folder.
+        PrejudgeError: The file cannot be written.
+    """
+    path = Path(path)
+    chosen = _SUFFIXES.get(path.suffix.lower()) if format is None else {"tex": "latex", "markdown": "md"}.get(format, format)
+    if chosen is None:
+        raise InputError(f"cannot tell the report's format from {path.name!r}; end it in .html, .csv, .md or .tex, or name the format")
+    if chosen not in FORMATS:
+        raise unknown("report format", chosen, FORMATS)
+    return _replace(path, FORMATS[chosen](data))
+
+
+def _replace(path: Path, text: str) -> Path:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a file for the report")
+    if not path.parent.is_dir():
+        raise InputError(f"no folder {path.parent} to write the report into; create it first")
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        raise PrejudgeError(f"cannot write the report {path}: {error.strerror or error}; free space or choose another file") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return path
