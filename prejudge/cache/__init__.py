@@ -1,0 +1,8 @@
+"""The score cache: which scores there are, under which protocol; computing the missing ones. Reads without torch."""
+
+from prejudge.cache.filler import fill
+from prejudge.cache.protocol import Protocol
+from prejudge.cache.store import MergeReport, ScoreCache
+from prejudge.cache.verify import verify
+
+__all__ = ["MergeReport", "Protocol", "ScoreCache", "fill", "verify"]

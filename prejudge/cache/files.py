@@ -1,0 +1,63 @@
+"""Writing a file so that it is the old one or the new one, and saying in one line why it could not be written."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from prejudge.errors import PrejudgeError
+
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+def beside(path: Path, suffix: str) -> Path:
+    """``FILE`` + ``suffix`` in the same folder."""
+    return path.with_name(path.name + suffix)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content``: at any moment, and after a power failure, it is the old file or the new one.
+
+    Raises:
+        PrejudgeError: The disk is full or the folder is read-only; ``path`` is untouched and nothing is left behind.
+    """
+    part = beside(path, ".part")
+    try:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        try:
+            view = memoryview(content)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        part.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            part.unlink()
+        raise cannot_write(path, error) from error
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in ``folder`` survive a power failure, where the system can."""
+    with suppress(OSError):  # Windows cannot open a folder, and some network disks cannot sync one
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def cannot_write(path: Path, error: OSError) -> PrejudgeError:
+    """The one line for a failed write."""
+    if error.errno in _FULL:
+        return PrejudgeError(
+            f"cannot write {path}: the disk is full; what was saved before is safe, free space and run again"
+        )
+    if error.errno in _FORBIDDEN:
+        return PrejudgeError(f"cannot write {path}: no permission or a read-only folder; choose another place")
+    return PrejudgeError(f"cannot write {path}: {error.strerror or error}")

@@ -1,0 +1,180 @@
+"""The HDF5 file: how scores lie in it, version 1. Any HDF5 reader can use it without prejudge.
+
+::
+
+    /                          attributes: format="prejudge scores", version=1, identity, previous
+    /runs                      JSON texts: the environment of each run that added scores
+    /protocols/<digest>        attributes: json (the protocol), position
+        architectures          canonical texts, UTF-8, (rows,)
+        columns/<name>         attributes: name, info (JSON: the proxy's declaration), digest, position
+            value              float64 (rows, repeats), NaN where missing or failed
+            status             uint8: 0 missing, 1 ok, 2 failed
+            seconds            float32, NaN where unknown
+            run                int32, index into /runs, -1 where unknown
+            failures           int32 (n, 3): row, repeat, index into reasons
+            reasons            UTF-8 texts
+
+All data is gzip-compressed, shuffled and checksummed (Fletcher-32) in chunks along the architectures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import numpy as np
+
+from prejudge.cache.protocol import Protocol
+from prejudge.cache.scores import FAILED, Column, Contents, ProtocolScores
+from prejudge.errors import FileFormatError, InputError, MissingDataError
+
+if TYPE_CHECKING:
+    import h5py
+
+FORMAT = "prejudge scores"
+VERSION = 1
+CHUNK_ROWS = 8192
+
+
+def encode(contents: Contents) -> bytes:
+    """The HDF5 file as bytes: it is made in memory, so that a full disk never leaves HDF5 half-written."""
+    import h5py
+
+    with h5py.File("scores", "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
+        file.attrs.update(format=FORMAT, version=VERSION, identity=contents.identity, previous=contents.previous)
+        _write_texts(file, "runs", [json.dumps(run, sort_keys=True) for run in contents.runs])
+        protocols = file.create_group("protocols")
+        for position, (digest, scores) in enumerate(contents.protocols.items()):
+            group = protocols.create_group(digest)
+            group.attrs.update(json=scores.protocol.to_json(), position=position)
+            _write_texts(group, "architectures", scores.architectures)
+            columns = group.create_group("columns")
+            for number, name in enumerate(scores.columns):
+                column = scores.full(name)
+                # "/" and "." mean something to HDF5
+                where = columns.create_group(quote(name, safe="(),=' ").replace(".", "%2E"))
+                where.attrs.update(name=name, info=json.dumps(column.info, sort_keys=True), position=number)
+                where.attrs["digest"] = column_digest(column)
+                for part in ("value", "status", "seconds", "run"):
+                    _write(where, part, getattr(column, part))
+                reasons = {text: i for i, text in enumerate(dict.fromkeys(column.reasons.values()))}
+                failures = [(row, repeat, reasons[text]) for (row, repeat), text in column.reasons.items()]
+                _write(where, "failures", np.array(failures, np.int32).reshape(-1, 3))
+                _write_texts(where, "reasons", list(reasons))
+        file.flush()
+        return file.id.get_file_image()
+
+
+def _write(group: h5py.Group, name: str, data: np.ndarray) -> None:
+    chunks = (min(max(len(data), 1), CHUNK_ROWS), *(max(n, 1) for n in data.shape[1:]))
+    group.create_dataset(
+        name, data=data, chunks=chunks, maxshape=(None,) * data.ndim,
+        compression="gzip", compression_opts=4, shuffle=True, fletcher32=True,
+    )  # fmt: skip
+
+
+def _write_texts(group: h5py.Group, name: str, texts: list[str]) -> None:
+    import h5py
+
+    encoded = [t.encode() for t in texts]
+    width = max(map(len, encoded), default=0) or 1
+    _write(group, name, np.array(encoded, dtype=h5py.string_dtype("utf-8", width)))
+
+
+def decode(path: Path) -> Contents:
+    """Read the file.
+
+    Raises:
+        MissingDataError: There is none.
+        FileFormatError: It is truncated, damaged, not a score cache, or of a newer version.
+    """
+    with _open(path) as file:
+        try:
+            return _contents(file)
+        except (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
+            text = " ".join(str(error).split())
+            raise FileFormatError(
+                f"{path} is damaged ({text}); restore it from a copy or score again into a new file"
+            ) from error
+
+
+def _open(path: Path) -> h5py.File:
+    import h5py
+
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name a score file such as {path / 'scores.h5'}")
+    if not path.exists():
+        raise MissingDataError(f"no score file {path}")
+    try:
+        file = h5py.File(path, "r", locking=False)  # it is only ever replaced as a whole, so no lock is needed
+    except PermissionError:
+        raise FileFormatError(f"cannot read {path}: no permission") from None
+    except (OSError, RuntimeError) as error:
+        truncated = "truncated" in str(error)
+        cause = "is truncated: part of the file is missing" if truncated else "is no HDF5 file, or its start is damaged"
+        raise FileFormatError(f"{path} {cause}") from None
+    try:
+        kind, version = file.attrs.get("format"), file.attrs.get("version", 0)
+        if kind != FORMAT:
+            raise FileFormatError(f"{path} is an HDF5 file, but not a score cache of prejudge")
+        if version > VERSION:
+            raise FileFormatError(f"{path} has cache format {version}; this prejudge reads up to {VERSION}: update it")
+    except FileFormatError:
+        file.close()
+        raise
+    except Exception as error:
+        file.close()
+        raise FileFormatError(f"{path} is damaged: its header cannot be read") from error
+    return file
+
+
+def _contents(file: h5py.File) -> Contents:
+    contents = Contents(str(file.attrs["identity"]), str(file.attrs["previous"]))
+    contents.runs = [json.loads(text) for text in _texts(file["runs"])]
+    for group in _in_order(file["protocols"]):
+        scores = ProtocolScores(Protocol.from_json(group.attrs["json"]))
+        scores.architectures = _texts(group["architectures"])
+        scores.row = {text: row for row, text in enumerate(scores.architectures)}
+        for part in _in_order(group["columns"]):
+            scores.columns[str(part.attrs["name"])] = _column(part, len(scores.architectures))
+        contents.protocols[scores.protocol.digest] = scores
+    return contents
+
+
+def _column(group: h5py.Group, rows: int) -> Column:
+    arrays = {name: group[name][...] for name in ("value", "status", "seconds", "run")}
+    if len({a.shape for a in arrays.values()}) != 1 or len(arrays["value"]) != rows:
+        raise ValueError(f"column {group.attrs['name']} has arrays of different lengths")
+    texts = _texts(group["reasons"])
+    reasons = {(row, repeat): texts[index] for row, repeat, index in group["failures"][...].tolist()}
+    if len(reasons) != np.count_nonzero(arrays["status"] == FAILED):
+        raise ValueError(f"column {group.attrs['name']} has failures without a reason")
+    return Column.of(json.loads(group.attrs["info"]), reasons=reasons, **arrays)
+
+
+def _in_order(group: h5py.Group) -> list[h5py.Group]:
+    return sorted(group.values(), key=lambda g: int(g.attrs["position"]))
+
+
+def _texts(dataset: h5py.Dataset) -> list[str]:
+    return [text.decode() for text in dataset[...].tolist()]
+
+
+def column_digest(column: Column) -> str:
+    """16 hexadecimal digits over values and status: equal digests mean equal scores in equal order."""
+    hashed = hashlib.sha256(np.ascontiguousarray(column.value).tobytes())
+    hashed.update(np.ascontiguousarray(column.status).tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def stored_digests(path: Path) -> dict[tuple[str, str], Any]:
+    """``{(protocol digest, column): digest}`` as the file states them."""
+    with _open(path) as file:
+        return {
+            (digest, str(column.attrs["name"])): str(column.attrs["digest"])
+            for digest, group in file["protocols"].items()
+            for column in group["columns"].values()
+        }

@@ -1,0 +1,123 @@
+"""The protocol: everything a score depends on besides the architecture, the repeat and the proxy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from typing import Any
+
+from prejudge.errors import InputError, unknown
+
+BATCHES = ("fixed", "per-architecture")
+MODES = ("exact", "fast")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How scores were computed. Scores of two protocols are never pooled.
+
+    The device, the thread count and the library versions are not part of it: they do not define a score, they are kept
+    beside each score as its provenance. A proxy's version and options belong to its column.
+
+    Attributes:
+        space: Name of the search space.
+        skeleton: Every macro number of the networks, resolved (no default left out), as sorted ``(name, value)`` pairs;
+            a mapping is accepted.
+        data: Name of the image set.
+        data_digest: Digest of its images and labels.
+        image_size: Side of the images in pixels.
+        batch_size: Images per batch.
+        batch: ``"fixed"`` (one batch for all architectures) or ``"per-architecture"``.
+        augment: Whether the batch is augmented (random crop and flip) as the originals do.
+        init: How the weights are drawn.
+        dtype: Type of weights and images.
+        mode: ``"exact"`` or ``"fast"`` (see :func:`prejudge.score`).
+        seed: Base seed; repeat r draws weights and batch with ``seed + r``.
+        source: Where the scores come from, when they were not computed here.
+    """
+
+    space: str
+    skeleton: tuple[tuple[str, Any], ...] = ()
+    data: str = ""
+    data_digest: str = ""
+    image_size: int = 32
+    batch_size: int = 64
+    batch: str = "fixed"
+    augment: bool = False
+    init: str = "torch default"
+    dtype: str = "float32"
+    mode: str = "exact"
+    seed: int = 0
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        pairs = self.skeleton.items() if isinstance(self.skeleton, Mapping) else self.skeleton
+        object.__setattr__(self, "skeleton", tuple(sorted((str(k), _frozen(v)) for k, v in pairs)))
+        if self.batch not in BATCHES:
+            raise unknown("batch", self.batch, BATCHES)
+        if self.mode not in MODES:
+            raise unknown("mode", self.mode, MODES)
+        for name in ("image_size", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"protocol: {name} must be positive, not {getattr(self, name)}")
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hexadecimal digits of the SHA-256 of :meth:`to_json`; the key of the protocol in a cache."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """Canonical JSON: equal protocols have equal texts."""
+        values = asdict(self) | {"skeleton": dict(self.skeleton)}
+        return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Protocol:
+        """Read what :meth:`to_json` wrote; raises :class:`InputError` for anything else."""
+        try:
+            values = json.loads(text)
+            return cls(**values)
+        except (TypeError, ValueError, AttributeError) as error:
+            raise InputError(f"not a protocol: {error}") from None
+
+    def describe(self) -> dict[str, str]:
+        """The protocol in words, for reports: ``{label: text}``."""
+        skeleton = ", ".join(f"{k}={v}" for k, v in self.skeleton)
+        texts = {
+            "protocol": self.digest,
+            "space": self.space,
+            "macro-skeleton": skeleton or "not stated",
+            "data": f"{self.data or 'not stated'}" + (f" ({self.data_digest})" if self.data_digest else ""),
+            "image size": f"{self.image_size} × {self.image_size}",
+            "batch": f"{self.batch_size} images, "
+            + ("the same for all architectures" if self.batch == "fixed" else "another for each architecture")
+            + (", augmented" if self.augment else ", not augmented"),
+            "initialisation": self.init,
+            "precision": self.dtype + (", fast mode" if self.mode == "fast" else ""),
+            "base seed": str(self.seed),
+        }
+        return texts | ({"source": self.source} if self.source else {})
+
+
+def differences(protocols: Iterable[Protocol]) -> dict[str, str]:
+    """What tells several protocols apart: ``{digest: "field=value, …"}`` with the fields that are not equal in all."""
+    chosen = list(protocols)
+    flat = [_flat(p) for p in chosen]
+    names = dict.fromkeys(name for values in flat for name in values)
+    differing = [n for n in names if len({json.dumps(values.get(n), sort_keys=True) for values in flat}) > 1]
+    return {
+        p.digest: ", ".join(f"{n}={values[n]}" for n in differing if n in values)
+        for p, values in zip(chosen, flat, strict=True)
+    }
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value
+
+
+def _flat(protocol: Protocol) -> dict[str, Any]:
+    values = {f.name: getattr(protocol, f.name) for f in fields(protocol) if f.name != "skeleton"}
+    return values | {f"skeleton.{k}": v for k, v in protocol.skeleton}

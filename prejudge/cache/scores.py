@@ -1,0 +1,181 @@
+"""The scores in memory: growable arrays per protocol and column, changed only by applying records."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from prejudge.cache.protocol import Protocol
+
+MISSING, OK, FAILED = 0, 1, 2
+"""Values of a status array."""
+
+Record = dict[str, Any]
+"""One change, as the journal keeps it: ``{"kind": "protocol" | "column" | "run" | "scores", …}``."""
+
+
+class Column:
+    """All scores of one proxy under one protocol: arrays of shape (architectures, repeats).
+
+    Attributes:
+        info: The proxy's declaration, as plain values.
+        reasons: ``{(row, repeat): text}`` of the failed scores.
+    """
+
+    def __init__(self, info: dict[str, Any]) -> None:
+        self.info = info
+        self.reasons: dict[tuple[int, int], str] = {}
+        self.rows = self.repeats = 0
+        self._value = np.empty((0, 0))
+        self._status = np.empty((0, 0), np.uint8)
+        self._seconds = np.empty((0, 0), np.float32)
+        self._run = np.empty((0, 0), np.int32)
+
+    @classmethod
+    def of(
+        cls, info: dict[str, Any], *, value: np.ndarray, status: np.ndarray, seconds: np.ndarray, run: np.ndarray,
+        reasons: dict[tuple[int, int], str],
+    ) -> Column:  # fmt: skip
+        """A column over arrays of equal shape (architectures, repeats)."""
+        column = cls(info)
+        column.rows, column.repeats = value.shape
+        column._value, column._status, column._seconds, column._run = value, status, seconds, run
+        column.reasons = reasons
+        return column
+
+    @property
+    def value(self) -> np.ndarray:
+        """Scores, float64; NaN where missing or failed."""
+        return self._value[: self.rows, : self.repeats]
+
+    @property
+    def status(self) -> np.ndarray:
+        """:data:`MISSING`, :data:`OK` or :data:`FAILED`, uint8."""
+        return self._status[: self.rows, : self.repeats]
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """Cost of each score in seconds, float32; NaN where unknown."""
+        return self._seconds[: self.rows, : self.repeats]
+
+    @property
+    def run(self) -> np.ndarray:
+        """Index of the run that computed each score, int32; -1 where unknown."""
+        return self._run[: self.rows, : self.repeats]
+
+    def grow(self, rows: int, repeats: int) -> None:
+        """Make room for at least this many rows and repeats; rows double, so one more costs a constant on average."""
+        self.rows, self.repeats = max(self.rows, rows), max(self.repeats, repeats)
+        capacity = self._value.shape
+        if self.rows <= capacity[0] and self.repeats <= capacity[1]:
+            return
+        shape = (max(self.rows, min(2 * capacity[0], capacity[0] + 2**20), 16), max(self.repeats, capacity[1]))
+        for name, fill in (("_value", np.nan), ("_status", MISSING), ("_seconds", np.nan), ("_run", -1)):
+            old = getattr(self, name)
+            new = np.full(shape, fill, old.dtype)
+            new[: capacity[0], : capacity[1]] = old
+            setattr(self, name, new)
+
+    def set(self, row: int, repeat: int, value: float | None, seconds: float, reason: str, run: int) -> None:
+        """Store one score; ``value`` None means that it failed for ``reason``."""
+        if row >= self.rows or repeat >= self.repeats:
+            self.grow(row + 1, repeat + 1)
+        at = row, repeat
+        if self._status[at] == FAILED:
+            self.reasons.pop(at, None)
+        self._status[at] = FAILED if value is None else OK
+        self._value[at] = math.nan if value is None else value
+        self._seconds[at] = seconds
+        self._run[at] = run
+        if value is None:
+            self.reasons[at] = reason
+
+    def mean(self, rows: int) -> np.ndarray:
+        """Mean over the successful repeats, shape ``(rows,)``; NaN where there is none."""
+        self.grow(rows, 1)
+        good = self.status == OK
+        count = good.sum(1)
+        total = np.where(good, self.value, 0.0).sum(1)
+        return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)[:rows]
+
+
+class ProtocolScores:
+    """The scores under one protocol."""
+
+    def __init__(self, protocol: Protocol) -> None:
+        self.protocol = protocol
+        self.architectures: list[str] = []
+        self.row: dict[str, int] = {}
+        self.columns: dict[str, Column] = {}
+
+    def add(self, architecture: str) -> int:
+        """Row of ``architecture``; a new one where it is not known yet."""
+        row = self.row.get(architecture)
+        if row is None:
+            row = self.row[architecture] = len(self.architectures)
+            self.architectures.append(architecture)
+        return row
+
+    def declare(self, name: str, info: dict[str, Any]) -> None:
+        """Make column ``name`` known; where the version changed, its scores are dropped: they mean something else."""
+        column = self.columns.get(name)
+        if column is None or column.info.get("version") != info.get("version"):
+            self.columns[name] = Column(dict(info))
+        else:
+            column.info = dict(info)
+
+    def full(self, name: str) -> Column:
+        """Column ``name`` with a row for every architecture and at least one repeat."""
+        column = self.columns[name]
+        column.grow(len(self.architectures), 1)
+        return column
+
+    @property
+    def repeats(self) -> int:
+        """Most repeats of any column."""
+        return max((c.repeats for c in self.columns.values()), default=0)
+
+
+@dataclass
+class Contents:
+    """Everything in one cache.
+
+    Attributes:
+        identity: Random name of this state of the file; a journal says which state it continues.
+        previous: The identity before the last compaction.
+        protocols: By digest, in the order of arrival.
+        runs: The environment of each run that added scores.
+    """
+
+    identity: str = ""
+    previous: str = ""
+    protocols: dict[str, ProtocolScores] = field(default_factory=dict)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+    def apply(self, record: Record) -> None:
+        """Make one change. Applying a record twice is the same as once.
+
+        Raises:
+            KeyError: It refers to a protocol or column that is not known, or lacks a field.
+        """
+        kind = record["kind"]
+        if kind == "scores":
+            scores = self.protocols[record["protocol"]]
+            columns = [scores.columns[name] for name in record["scores"]]
+            row, repeat, run = scores.add(record["architecture"]), int(record["repeat"]), int(record["run"])
+            for column, (value, seconds, *reason) in zip(columns, record["scores"].values(), strict=True):
+                seconds = math.nan if seconds is None else seconds
+                column.set(row, repeat, value, seconds, reason[0] if reason else "", run)
+        elif kind == "protocol":
+            protocol = Protocol.from_json(record["json"])
+            self.protocols.setdefault(protocol.digest, ProtocolScores(protocol))
+        elif kind == "column":
+            self.protocols[record["protocol"]].declare(record["name"], record["info"])
+        elif kind == "run":
+            if record["index"] == len(self.runs):
+                self.runs.append(record["run"])
+        else:
+            raise KeyError(kind)

@@ -1,0 +1,73 @@
+"""Reading file and journal as one consistent state, also while another process writes."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from pathlib import Path
+
+from prejudge.cache import layout
+from prejudge.cache.files import beside
+from prejudge.cache.journal import JournalContents, read_journal
+from prejudge.cache.scores import Contents
+from prejudge.errors import FileFormatError, MissingDataError
+
+
+def read_snapshot(path: Path, *, must_exist: bool) -> tuple[Contents, JournalContents | None]:
+    """All scores of the cache at ``path``, the journal's included, and what was read of the journal.
+
+    Args:
+        path: The HDF5 file.
+        must_exist: Whether a missing file is an error or an empty cache.
+
+    Raises:
+        MissingDataError: There is no file, or no folder for it.
+        FileFormatError: File or journal is damaged, foreign or newer, or they do not belong together.
+    """
+    journal_path = beside(path, ".journal")
+    for attempt in range(20):
+        # The journal is read first: whatever leaves it in the meantime is in the file that is read next.
+        journal = read_journal(journal_path)
+        try:
+            contents = layout.decode(path)
+        except MissingDataError:
+            if not path.parent.is_dir():
+                raise MissingDataError(f"no folder {path.parent} for {path.name}; make it first") from None
+            if must_exist:
+                raise
+            contents = Contents()
+        if journal is None or journal.follows in ("", contents.identity, contents.previous):
+            break
+        time.sleep(0.02 * (attempt + 1))  # the writer has replaced the file between the two; look again
+    else:
+        raise FileFormatError(
+            f"{journal_path} does not belong to {path.name}, which was replaced or removed; "
+            "restore that file, or delete the journal"
+        )
+    if journal is not None and not continued(contents, journal):
+        journal = None
+    if journal is not None:
+        _replay(contents, journal, journal_path)
+    return contents, journal
+
+
+def continued(contents: Contents, journal: JournalContents) -> bool:
+    """Whether the journal has anything that the file does not have yet."""
+    # Without its first line it does not say what it follows; but applying a record twice does no harm.
+    return bool(journal.records) and journal.follows in ("", contents.identity)
+
+
+def _replay(contents: Contents, journal: JournalContents, path: Path) -> None:
+    unusable = len(journal.damaged)
+    for record in journal.records:
+        try:
+            contents.apply(record)
+        except (KeyError, TypeError, ValueError, IndexError):
+            unusable += 1  # it hangs on a damaged one
+    if unusable:
+        first = f" (line {journal.damaged[0]} first)" if journal.damaged else ""
+        warnings.warn(
+            f"{path} is damaged: {unusable} of its {len(journal.records) + len(journal.damaged)} records cannot be "
+            f"read{first}; all others are kept, fill computes the rest again",
+            stacklevel=4,
+        )
