@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -179,7 +180,7 @@ class Table:
             wrong = archs.min() if archs.min() < 0 else archs.max()
             raise InputError(f"{self.space}: index {wrong} is outside 0..{self.index.size - 1}")
         if self.per_class:
-            answers = self._array("answers").astype(np.intp)[archs]
+            answers = self.answering[archs]
             if not self._warned and (answers != archs).any():
                 self._warn()
             archs = answers
@@ -206,7 +207,7 @@ class Table:
             Shape ``(len(space),)``, in index order, NaN where an architecture was not trained.
         """
         column = self._column(metric if metric is not None else (dataset, split, epochs, seed))
-        return column[self._array("answers").astype(np.intp)] if expand and self.per_class else column.copy()
+        return column[self.answering] if expand else column.copy()
 
     def curve(
         self,
@@ -246,6 +247,11 @@ class Table:
         if found not in self.extras:
             raise unknown(f"extra of table {self.name}", name, self.extras)
         return self._array(f"extras/{found}").copy()
+
+    @cached_property
+    def answering(self) -> np.ndarray:
+        """Index of the architecture whose training answers for each one, shape ``(len(space),)``, in index order."""
+        return self._array("answers").astype(np.intp) if self.per_class else np.arange(self.index.size)
 
     def answers_for(self, arch: Architecture) -> Architecture:
         """The architecture whose training answers a query for ``arch``: itself, or its class's representative."""
@@ -303,7 +309,7 @@ class Table:
         return row
 
     def _answering(self, row: int) -> int:
-        return int(self._array("answers")[row]) if self.per_class else row
+        return int(self.answering[row]) if self.per_class else row
 
     def _warn(self) -> None:
         self._warned = True

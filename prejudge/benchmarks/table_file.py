@@ -146,9 +146,7 @@ def write_table(
     digest = hashlib.sha256(index.to_json().encode())
     for key, array in arrays.items():
         digest.update(key.encode() + np.ascontiguousarray(array).tobytes())
-    index = TableIndex(
-        **{k: getattr(index, k) for k in index.__dataclass_fields__} | {"digest": digest.hexdigest()[:16]}
-    )
+    index = replace(index, digest=digest.hexdigest()[:16])
     _replace(path, _image(index, arrays))
     return path
 

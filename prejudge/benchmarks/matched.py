@@ -1,0 +1,248 @@
+"""Scores and trained accuracies side by side: which architectures have both, and what is known about them."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prejudge.benchmarks.metric import Metric
+from prejudge.benchmarks.table import Table
+from prejudge.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from prejudge.cache.protocol import Protocol
+    from prejudge.cache.store import ScoreCache
+
+BASELINES = ("params", "flops")
+"""Always among the rows: a proxy that ranks no better than these has found nothing."""
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Everything that is compared, one row per architecture, in index order.
+
+    Attributes:
+        metrics: The metrics, in the order of the columns of ``accuracies``.
+        index: Index of each architecture in the space, shape ``(n,)``.
+        scores: Raw scores, index = architecture text, a column per proxy, baselines last; NaN where failed or missing.
+        accuracies: The same index, a column per metric text; NaN where an architecture was not trained.
+        failed: Whether a score failed (rather than was never computed), in the shape of ``scores``.
+        connected: Whether the cell's output depends on its input, shape ``(n,)``.
+        directions: Whether a higher raw score means better, per proxy.
+        seconds: Mean seconds per architecture of each proxy by itself.
+        repeats: ``scores`` of each repeat by itself; empty where there is only one.
+        protocol: How the scores were computed, where that is known.
+        notes: What the reader of the result should know.
+    """
+
+    metrics: tuple[Metric, ...]
+    index: np.ndarray
+    scores: pd.DataFrame
+    accuracies: pd.DataFrame
+    failed: pd.DataFrame
+    connected: np.ndarray
+    directions: dict[str, bool]
+    seconds: dict[str, float] = field(default_factory=dict)
+    repeats: tuple[pd.DataFrame, ...] = ()
+    protocol: Protocol | None = None
+    notes: tuple[str, ...] = ()
+
+    def oriented(self, column: str) -> np.ndarray:
+        """Scores of one proxy with its declared direction applied: higher predicts better; shape ``(n,)``."""
+        values = self.scores[column].to_numpy(dtype=np.float64)
+        return values if self.directions.get(column, True) else -values
+
+
+def default_metrics(table: Table) -> list[Metric]:
+    """Every test column at its longest schedule: means over seeds, or single seeds where a table has no means.
+
+    Raises:
+        InputError: The table has no test column; the message names those it has.
+    """
+    test = [m for m in table.metrics() if m.split == "test"]
+    if not test:
+        known = ", ".join(map(str, table.metrics()))
+        raise InputError(f"table {table.name} has no test column; choose a metric (it has {known})")
+    longest = {m.dataset: max(o.epochs for o in test if o.dataset == m.dataset) for m in test}
+    chosen = [m for m in test if m.epochs == longest[m.dataset]]
+    with_mean = {m.dataset for m in chosen if m.seed == "mean"}
+    return [m for m in chosen if m.seed == "mean" or m.dataset not in with_mean]
+
+
+def match(
+    source: ScoreCache | pd.DataFrame,
+    table: Table,
+    *,
+    metrics: Metric | str | Sequence[Metric | str] | None = None,
+    protocol: Protocol | str | None = None,
+    directions: Mapping[str, bool] | None = None,
+) -> Matched:
+    """Put scores and accuracies side by side; arguments as in :func:`~prejudge.benchmarks.correlation.correlate`.
+
+    Raises:
+        InputError: Unknown metric or protocol, malformed architectures, or fewer than three architectures in both.
+    """
+    single = isinstance(metrics, Metric | str)
+    asked = default_metrics(table) if metrics is None else [metrics] if single else list(metrics)  # type: ignore[arg-type,list-item]
+    wanted = tuple(dict.fromkeys(table.metric(m) for m in asked))  # type: ignore[arg-type]
+    if not wanted:
+        raise InputError(f"no metric asked for (table {table.name} has {', '.join(map(str, table.metrics()))})")
+    found = _read(source, protocol, directions)
+    if found.protocol is not None and found.protocol.space != table.space:
+        raise InputError(f"the scores are of {found.protocol.space}, table {table.name} is of {table.space}")
+    index = _indices(found.scores, table)
+    notes: list[str] = []
+    keep = np.argsort(index, kind="stable")
+    if table.per_class:
+        keep, note = _one_per_class(index, keep, table)
+        notes += note
+    answering = table.answering[index[keep]]
+    columns = {str(m): table.column(m)[answering] for m in wanted}
+    trained = np.isfinite(np.vstack(list(columns.values()))).any(axis=0)
+    keep, answering = keep[trained], answering[trained]
+    if len(keep) < 3:
+        raise InputError(
+            f"{len(keep)} of the {len(found.scores)} scored architectures have an accuracy in table {table.name} "
+            f"({', '.join(map(str, wanted))}); at least 3 are needed"
+        )
+    return _assemble(found, table, wanted, index, keep, answering, notes)
+
+
+@dataclass
+class _Found:
+    """What a source of scores says, on its own index."""
+
+    scores: pd.DataFrame
+    failed: pd.DataFrame
+    directions: dict[str, bool]
+    seconds: dict[str, float]
+    repeats: list[pd.DataFrame]
+    protocol: Protocol | None
+
+
+def _read(
+    source: ScoreCache | pd.DataFrame, protocol: Protocol | str | None, directions: Mapping[str, bool] | None
+) -> _Found:
+    import pandas as pd
+
+    if isinstance(source, pd.DataFrame):
+        if protocol is not None:
+            raise InputError("a protocol can be chosen in a score cache, not in a data frame")
+        found = _read_frame(source, dict(directions or {}))
+    else:
+        found = _read_cache(source, protocol)
+        found.directions |= dict(directions or {})
+    for name in directions or {}:
+        if name not in found.scores.columns:
+            raise unknown("column of the scores", name, found.scores.columns)
+    return found
+
+
+def _read_frame(frame: pd.DataFrame, directions: dict[str, bool]) -> _Found:
+    scores = frame.copy()
+    scores.columns = scores.columns.map(str)
+    for column in scores.columns:
+        if scores[column].dtype.kind not in "iufb":
+            raise InputError(f"scores: column {column!r} does not hold numbers")
+    if scores.columns.has_duplicates:
+        raise InputError(f"scores: column {scores.columns[scores.columns.duplicated()][0]!r} is there twice")
+    # A frame does not say why a value is absent; what was handed in without one counts as failed.
+    return _Found(scores.astype(np.float64), scores.isna(), directions, {}, [], None)
+
+
+def _read_cache(cache: ScoreCache, protocol: Protocol | str | None) -> _Found:
+    chosen = cache.protocol(protocol)
+    scores = cache.frame(chosen)
+    failed = scores.isna() & False
+    for column, rows in cache.failures(chosen).groupby("proxy"):
+        failed[column] = scores.index.isin(rows["architecture"]) & scores[column].isna()
+    directions = {c: bool(cache.column_info(c, chosen)["higher_is_better"]) for c in scores.columns}
+    count = max((cache.values(chosen, c).shape[1] for c in scores.columns), default=0)
+    repeats = [cache.frame(chosen, r) for r in range(count)] if count > 1 else []
+    return _Found(scores, failed, directions, cache.seconds(chosen), repeats, chosen)
+
+
+def _indices(scores: pd.DataFrame, table: Table) -> np.ndarray:
+    where = table.architectures
+    index = np.fromiter((where.index(where.parse(a)) for a in scores.index), dtype=np.intp, count=len(scores))
+    values, counts = np.unique(index, return_counts=True)
+    if (counts > 1).any():
+        twice = where[int(values[counts > 1][0])]
+        raise InputError(f"scores: {twice} has {counts.max()} rows; average the repeats first")
+    return index
+
+
+def _one_per_class(index: np.ndarray, order: np.ndarray, table: Table) -> tuple[np.ndarray, list[str]]:
+    """Rows that stay when a class counts once: the representative's where it was scored, else the first member's."""
+    answering = table.answering[index]
+    prefer = order[np.argsort(answering[order] != index[order], kind="stable")]
+    _, first = np.unique(answering[prefer], return_index=True)
+    keep = prefer[first]
+    keep = keep[np.argsort(index[keep])]
+    members = int((answering[keep] != index[keep]).sum())
+    notes = []
+    if len(keep) < len(index) or members:
+        notes.append(
+            f"Table {table.name} was trained on one architecture of each class of equivalent ones, so each class "
+            f"counts once: {len(index)} scored architectures are {len(keep)} classes, {members} of them scored on "
+            f"another member than the one that was trained."
+        )
+    return keep, notes
+
+
+def _assemble(
+    found: _Found,
+    table: Table,
+    metrics: tuple[Metric, ...],
+    index: np.ndarray,
+    keep: np.ndarray,
+    answering: np.ndarray,
+    notes: list[str],
+) -> Matched:
+    import pandas as pd
+
+    where = table.architectures
+    archs = [where[int(i)] for i in index[keep]]
+    texts = pd.Index([str(a) for a in archs], name="architecture")
+    scores = found.scores.iloc[keep].set_axis(texts)
+    failed = found.failed.iloc[keep].set_axis(texts)
+    for name in BASELINES:
+        if name not in scores.columns:
+            scores[name] = _baseline(name, archs, index[keep], table, metrics[0], found.protocol)
+            failed[name] = False
+    ordered = [c for c in scores.columns if c not in BASELINES] + list(BASELINES)
+    accuracies = {str(m): table.column(m)[answering] for m in metrics}
+    return Matched(
+        metrics=metrics,
+        index=index[keep],
+        scores=scores[ordered],
+        accuracies=pd.DataFrame(accuracies, index=texts),
+        failed=failed[ordered],
+        connected=np.fromiter((where.connected(a) for a in archs), dtype=bool, count=len(archs)),
+        directions={c: found.directions.get(c, True) for c in ordered},
+        seconds=found.seconds,
+        repeats=tuple(r.reindex(found.scores.index).iloc[keep].set_axis(texts) for r in found.repeats),
+        protocol=found.protocol,
+        notes=tuple(notes),
+    )
+
+
+def _baseline(
+    name: str, archs: Sequence[Any], index: np.ndarray, table: Table, metric: Metric, protocol: Protocol | None
+) -> np.ndarray:
+    """Parameters or FLOPs: of the scored networks by formula, or as the table gives them where no protocol is known."""
+    specific = f"{name}_{metric.dataset}"
+    if protocol is None and (specific in table.extras or name in table.extras):
+        return table.extra(name, dataset=metric.dataset)[index]
+    where = table.architectures
+    formula = getattr(where, name)
+    numbers = dict(protocol.skeleton) if protocol is not None else {}
+    if protocol is not None and "image_size" in inspect.signature(formula).parameters:
+        numbers["image_size"] = protocol.image_size
+    return np.fromiter((formula(a, **numbers) for a in archs), dtype=np.float64, count=len(archs))
