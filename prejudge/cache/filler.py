@@ -1,12 +1,304 @@
-"""Computing the scores that a cache lacks."""
+"""Computing the scores that a cache lacks: space → architecture → network → probe → score → cache."""
 
 from __future__ import annotations
 
-from typing import Any
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from prejudge.cache.protocol import Protocol
+from prejudge.cache.sharing import representatives
+from prejudge.engine import run_jobs
+from prejudge.errors import InputError, unknown
+from prejudge.proxies.registry import ProxyRequest, resolve
+from prejudge.proxies.score import Score
+from prejudge.spaces.base import Architecture, Space
+
+if TYPE_CHECKING:
+    from prejudge.cache.store import ScoreCache
+    from prejudge.train.data import Batch, ImageSet
+
+Progress = Callable[[int, int, float], None]
+"""Called with the number of jobs done, of all jobs, and the seconds since the start."""
 
 
-def fill(*args: Any, **kwargs: Any) -> Protocol:
-    """Not there yet."""
-    raise NotImplementedError
+def fill(
+    cache: ScoreCache,
+    space: Space,
+    archs: Iterable[Architecture | str],
+    data: ImageSet,
+    proxies: Sequence[str | ProxyRequest],
+    *,
+    workers: int = 1,
+    batch_size: int = 64,
+    repeats: int = 1,
+    seed: int = 0,
+    skeleton: dict[str, Any] | None = None,
+    mode: Literal["exact", "fast"] = "exact",
+    device: str | None = None,
+    batch: Literal["fixed", "per-architecture"] = "fixed",
+    augment: bool = False,
+    share_classes: bool = False,
+    retry_failed: bool = False,
+    progress: Progress | None = None,
+) -> Protocol:
+    """Compute what the cache lacks; every architecture's scores are saved as soon as they are there.
+
+    Repeat r builds the network with torch's CPU generator seeded with ``seed + r`` (the same for every architecture, so
+    that equal architectures get equal weights), draws the batch with seed ``seed + r``, and gives the proxies' own
+    draws that seed too. The caller's generators are left alone. The scores do not depend on the number of workers, only
+    (in the last digits) on the threads of each: this process's torch threads divided by the number of workers.
+
+    An architecture that cannot be built or scored gets failed scores with the reason. After Ctrl-C, a crash or a full
+    disk, calling again goes on where it stopped.
+
+    Args:
+        cache: Open for writing.
+        space: The search space.
+        archs: Architectures or their texts.
+        data: The images that the batches are drawn from.
+        proxies: Names, ``NAME(option=value)`` or ``FILE.py:NAME``.
+        workers: Number of processes.
+        batch_size: Images per batch.
+        repeats: How many times, each with other weights and another batch.
+        seed: Base seed.
+        skeleton: Macro numbers that differ from the space's defaults; classes and channels follow the data.
+        mode: ``"exact"`` or ``"fast"``.
+        device: Where to score; networks and batches are made on the CPU in any case.
+        batch: One batch for all architectures, or ``"per-architecture"``, drawn from the seed and the architecture's text.
+        augment: Whether batches are cropped and flipped at random.
+        share_classes: Compute proxies that are declared invariant to dead edges once per class of equivalent
+            architectures, for the class's representative; ``frame(space=space, expand=True)`` gives the value to the
+            other members. All other proxies are computed for each architecture.
+        retry_failed: Try again what failed before.
+        progress: Told after each architecture.
+
+    Returns:
+        The protocol, which selects these scores in the cache.
+
+    Raises:
+        InputError: An unknown proxy or macro number, more images asked for than there are, a batch too small for a proxy.
+        PrejudgeError: A worker process died, or the cache cannot be written. What was computed before is kept.
+    """
+    requests = resolve(proxies)
+    if repeats < 1:
+        raise InputError(f"repeats must be positive, not {repeats}")
+    for request in requests:
+        if batch_size < request.proxy.min_batch:
+            raise InputError(
+                f"{request.proxy.name} needs a batch of at least {request.proxy.min_batch}, not {batch_size}"
+            )
+    chosen = [space.parse(arch) for arch in archs]
+    protocol = Protocol(
+        space=space.name,
+        skeleton=tuple(_resolved_skeleton(space, skeleton or {}, data, chosen).items()),
+        data=data.name,
+        data_digest=data.digest,
+        image_size=data.image_size,
+        batch_size=batch_size,
+        batch=batch,
+        augment=augment,
+        mode=mode,
+        seed=seed,
+    )
+    for request in requests:
+        cache.declare(protocol, str(request), declaration(request))
+    jobs = _missing_jobs(cache, protocol, requests, space, chosen, repeats, share_classes, retry_failed)
+    if not jobs:
+        return protocol
+    scorer = Scorer(space, data, protocol, _spellings(proxies, requests, workers), device)
+    _compute(cache, scorer, jobs, max(1, min(workers, len(jobs))), progress)
+    return protocol
+
+
+def declaration(request: ProxyRequest) -> dict[str, Any]:
+    """What a proxy says about itself, as plain values: kept with its column, so that reading needs no proxy and no torch."""
+    proxy = request.proxy
+    return {
+        "proxy": proxy.name,
+        "version": proxy.version,
+        "reference": proxy.reference,
+        "summary": proxy.summary,
+        "reads": list(proxy.reads),
+        "options": {name: _plain(value) for name, value in request.options},
+        "higher_is_better": proxy.higher_is_better,
+        "needs_labels": proxy.needs_labels,
+        "deterministic": proxy.deterministic,
+        "invariant_to_dead_edges": proxy.invariant_to_dead_edges,
+        "min_batch": proxy.min_batch,
+    }
+
+
+@dataclass(frozen=True)
+class Job:
+    """The missing columns of one architecture and repeat."""
+
+    architecture: str
+    repeat: int
+    columns: tuple[str, ...]
+
+
+@dataclass
+class Scorer:
+    """Scores jobs, in this process or in a worker.
+
+    Attributes:
+        space: The search space.
+        data: The images.
+        protocol: The protocol.
+        proxies: For each column the proxy as the user wrote it, for a worker to resolve, or already resolved.
+        device: Where to score.
+    """
+
+    space: Space
+    data: ImageSet
+    protocol: Protocol
+    proxies: dict[str, str | ProxyRequest]
+    device: str | None = None
+    _batches: dict[int, Batch] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def _requests(self) -> dict[str, ProxyRequest]:
+        return {column: resolve([proxy])[0] for column, proxy in self.proxies.items()}
+
+    def __call__(self, job: Job) -> dict[str, Score]:
+        """Scores of a job's columns; whatever goes wrong with its network makes them failed, with the reason."""
+        from prejudge.proxies.scoring import score
+
+        requests = [self._requests[column] for column in job.columns]
+        batch = self.batch(job)
+        seed = self.protocol.seed + job.repeat
+        try:
+            with _own_random_state(seed):
+                network = self.space.network(self.space.parse(job.architecture), **dict(self.protocol.skeleton))
+                scores = score(
+                    network, batch.inputs, batch.targets, requests,
+                    mode=self.protocol.mode, device=self.device, seed=seed,
+                )  # fmt: skip
+        except Exception as error:  # one architecture must not cost the others
+            return dict.fromkeys(job.columns, Score.failed(f"{type(error).__name__}: {error}"))
+        return {c: scores.get(c, Score.failed("the scoring gave no value")) for c in job.columns}
+
+    def batch(self, job: Job) -> Batch:
+        """The batch of a job: by repeat, and by architecture where the protocol says so."""
+        from prejudge.train.data import batch
+
+        p = self.protocol
+        if p.batch == "per-architecture":
+            key = f"{p.seed + job.repeat} {job.architecture}".encode()
+            seed = int.from_bytes(hashlib.sha256(key).digest()[:6], "big")
+            return batch(self.data, p.batch_size, seed=seed, augment=p.augment)
+        if job.repeat not in self._batches:  # jobs come repeat by repeat, so one is enough
+            self._batches = {job.repeat: batch(self.data, p.batch_size, seed=p.seed + job.repeat, augment=p.augment)}
+        return self._batches[job.repeat]
+
+
+def _resolved_skeleton(
+    space: Space, given: dict[str, Any], data: ImageSet, archs: Sequence[Architecture]
+) -> dict[str, Any]:
+    for name in given:
+        if name not in space.default_skeleton:
+            raise unknown(f"{space.name} macro number", name, space.default_skeleton)
+    fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels}
+    resolved = space.default_skeleton | {k: v for k, v in fitting.items() if k in space.default_skeleton} | given
+    if resolved.get("in_channels", data.in_channels) != data.in_channels:
+        raise InputError(
+            f"{data.name} has {data.in_channels} channels, in_channels={resolved['in_channels']} does not fit"
+        )
+    if resolved.get("num_classes", data.num_classes) < data.num_classes:
+        raise InputError(
+            f"{data.name} has {data.num_classes} classes, num_classes={resolved['num_classes']} is too few"
+        )
+    for arch in archs[:1]:
+        space.params(arch, **resolved)  # a wrong macro number is the caller's error, not each network's failure
+    return resolved
+
+
+def _missing_jobs(
+    cache: ScoreCache,
+    protocol: Protocol,
+    requests: Sequence[ProxyRequest],
+    space: Space,
+    archs: Sequence[Architecture],
+    repeats: int,
+    share_classes: bool,
+    retry_failed: bool,
+) -> list[Job]:
+    """Jobs repeat by repeat, so that an interrupted run has the first repeat of as many as possible."""
+    shared = [str(r) for r in requests if share_classes and r.proxy.invariant_to_dead_edges]
+    single = [str(r) for r in requests if str(r) not in shared]
+    columns: dict[tuple[str, int], tuple[str, ...]] = {}
+    for names, whose in ((shared, representatives(space, archs) if shared else []), (single, archs)):
+        for text, repeat, missing in cache.missing(protocol, whose, names, repeats, retry_failed=retry_failed):
+            columns[text, repeat] = columns.get((text, repeat), ()) + missing
+    jobs = [Job(text, repeat, missing) for (text, repeat), missing in columns.items()]
+    return sorted(jobs, key=lambda job: job.repeat)
+
+
+def _spellings(
+    proxies: Sequence[str | ProxyRequest], requests: Sequence[ProxyRequest], workers: int
+) -> dict[str, str | ProxyRequest]:
+    """For each column what its scorer resolves; another process can only be sent the text, with its ``FILE.py:``."""
+    if workers <= 1:
+        return {str(request): request for request in requests}
+    return {str(resolve([proxy])[0]): str(proxy) for proxy in proxies}
+
+
+def _compute(cache: ScoreCache, scorer: Scorer, jobs: Sequence[Job], workers: int, progress: Progress | None) -> None:
+    import torch
+
+    first = scorer.batch(jobs[0])  # a batch that cannot be drawn is the caller's error too
+    threads = max(1, torch.get_num_threads() // workers)
+    run = cache.begin_run(_environment(scorer.device, threads, workers) | {"first batch": first.digest})
+    start = time.perf_counter()
+    results = run_jobs(
+        scorer, jobs, workers=workers, initializer=torch.set_num_threads if workers > 1 else None, initargs=(threads,)
+    )
+    with closing(results):
+        for done, (job, scores) in enumerate(results, start=1):
+            cache.put(scorer.protocol, job.architecture, scores, repeat=job.repeat, run=run)
+            if progress is not None:
+                progress(done, len(jobs), time.perf_counter() - start)
+
+
+def _environment(device: str | None, threads: int, workers: int) -> dict[str, Any]:
+    """What may change the last digits of a score and its cost."""
+    import torch
+
+    name = str(device or "cpu")
+    if name.startswith("cuda"):
+        name = f"{name} ({torch.cuda.get_device_name(name)})"
+    return {
+        "device": name,
+        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} logical CPUs",
+        "threads": threads,
+        "workers": workers,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+
+
+@contextmanager
+def _own_random_state(seed: int) -> Iterator[None]:
+    """Seed torch's CPU generator and give the caller's state back; the accelerators' generators are not touched."""
+    import torch
+
+    state = torch.default_generator.get_state()
+    torch.default_generator.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.default_generator.set_state(state)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | float | str | None) else repr(value)
