@@ -73,7 +73,7 @@ def fill(
         skeleton: Macro numbers that differ from the space's defaults; classes and channels follow the data.
         mode: ``"exact"`` or ``"fast"``.
         device: Where to score; networks and batches are made on the CPU in any case.
-        batch: One batch for all architectures, or ``"per-architecture"``, drawn from the seed and the architecture's text.
+        batch: One batch for all architectures, or one for each, drawn from the seed and the architecture's text.
         augment: Whether batches are cropped and flipped at random.
         share_classes: Compute proxies that are declared invariant to dead edges once per class of equivalent
             architectures, for the class's representative; ``frame(space=space, expand=True)`` gives the value to the
@@ -85,7 +85,7 @@ def fill(
         The protocol, which selects these scores in the cache.
 
     Raises:
-        InputError: An unknown proxy or macro number, more images asked for than there are, a batch too small for a proxy.
+        InputError: An unknown proxy or macro number, a batch larger than the data or too small for a proxy.
         PrejudgeError: A worker process died, or the cache cannot be written. What was computed before is kept.
     """
     requests = resolve(proxies)
@@ -93,15 +93,16 @@ def fill(
         raise InputError(f"repeats must be positive, not {repeats}")
     for request in requests:
         if batch_size < request.proxy.min_batch:
-            raise InputError(
-                f"{request.proxy.name} needs a batch of at least {request.proxy.min_batch}, not {batch_size}"
-            )
+            least = request.proxy.min_batch
+            raise InputError(f"{request.proxy.name} needs a batch of at least {least} images, not {batch_size}")
     chosen = [space.parse(arch) for arch in archs]
     protocol = Protocol(
         space=space.name,
         skeleton=tuple(_resolved_skeleton(space, skeleton or {}, data, chosen).items()),
         data=data.name,
         data_digest=data.digest,
+        mean=tuple(data.mean),
+        std=tuple(data.std),
         image_size=data.image_size,
         batch_size=batch_size,
         batch=batch,
@@ -120,7 +121,7 @@ def fill(
 
 
 def declaration(request: ProxyRequest) -> dict[str, Any]:
-    """What a proxy says about itself, as plain values: kept with its column, so that reading needs no proxy and no torch."""
+    """What a proxy says about itself, as plain values: kept with its column, so that reading needs no torch."""
     proxy = request.proxy
     return {
         "proxy": proxy.name,
@@ -209,14 +210,11 @@ def _resolved_skeleton(
             raise unknown(f"{space.name} macro number", name, space.default_skeleton)
     fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels}
     resolved = space.default_skeleton | {k: v for k, v in fitting.items() if k in space.default_skeleton} | given
-    if resolved.get("in_channels", data.in_channels) != data.in_channels:
-        raise InputError(
-            f"{data.name} has {data.in_channels} channels, in_channels={resolved['in_channels']} does not fit"
-        )
-    if resolved.get("num_classes", data.num_classes) < data.num_classes:
-        raise InputError(
-            f"{data.name} has {data.num_classes} classes, num_classes={resolved['num_classes']} is too few"
-        )
+    channels, classes = resolved.get("in_channels", data.in_channels), resolved.get("num_classes", data.num_classes)
+    if channels != data.in_channels:
+        raise InputError(f"{data.name} has {data.in_channels} channels; in_channels={channels} does not fit")
+    if classes < data.num_classes:
+        raise InputError(f"{data.name} has {data.num_classes} classes; num_classes={classes} is too few")
     for arch in archs[:1]:
         space.params(arch, **resolved)  # a wrong macro number is the caller's error, not each network's failure
     return resolved

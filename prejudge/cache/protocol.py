@@ -28,6 +28,8 @@ class Protocol:
             a mapping is accepted.
         data: Name of the image set.
         data_digest: Digest of its images and labels.
+        mean: Of each channel, subtracted from the pixels (in 0..1 units); empty where not stated.
+        std: Of each channel, by which they are divided.
         image_size: Side of the images in pixels.
         batch_size: Images per batch.
         batch: ``"fixed"`` (one batch for all architectures) or ``"per-architecture"``.
@@ -43,6 +45,8 @@ class Protocol:
     skeleton: tuple[tuple[str, Any], ...] = ()
     data: str = ""
     data_digest: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
     image_size: int = 32
     batch_size: int = 64
     batch: str = "fixed"
@@ -54,6 +58,8 @@ class Protocol:
     source: str = ""
 
     def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
         pairs = self.skeleton.items() if isinstance(self.skeleton, Mapping) else self.skeleton
         object.__setattr__(self, "skeleton", tuple(sorted((str(k), _frozen(v)) for k, v in pairs)))
         if self.batch not in BATCHES:
@@ -91,6 +97,7 @@ class Protocol:
             "space": self.space,
             "macro-skeleton": skeleton or "not stated",
             "data": f"{self.data or 'not stated'}" + (f" ({self.data_digest})" if self.data_digest else ""),
+            "normalised with": f"mean {_numbers(self.mean)}, std {_numbers(self.std)}" if self.mean else "not stated",
             "image size": f"{self.image_size} × {self.image_size}",
             "batch": f"{self.batch_size} images, "
             + ("the same for all architectures" if self.batch == "fixed" else "another for each architecture")
@@ -112,6 +119,10 @@ def differences(protocols: Iterable[Protocol]) -> dict[str, str]:
         p.digest: ", ".join(f"{n}={values[n]}" for n in differing if n in values)
         for p, values in zip(chosen, flat, strict=True)
     }
+
+
+def _numbers(values: Iterable[float]) -> str:
+    return " ".join(f"{v:.4g}" for v in values)
 
 
 def _frozen(value: Any) -> Any:
