@@ -1,6 +1,18 @@
 """Tables of trained accuracies, and how well scores predict them."""
 
 from prejudge.benchmarks.correlation import correlate
+from prejudge.benchmarks.csv_import import import_csv
+from prejudge.benchmarks.library import benchmark, benchmark_names
 from prejudge.benchmarks.table import Metric, RepresentativeWarning, Table, open_table, write_table
 
-__all__ = ["Metric", "RepresentativeWarning", "Table", "correlate", "open_table", "write_table"]
+__all__ = [
+    "Metric",
+    "RepresentativeWarning",
+    "Table",
+    "benchmark",
+    "benchmark_names",
+    "correlate",
+    "import_csv",
+    "open_table",
+    "write_table",
+]
