@@ -1,8 +1,9 @@
 """The score cache: which scores there are, under which protocol; computing the missing ones. Reads without torch."""
 
 from prejudge.cache.filler import fill
+from prejudge.cache.pickles import ImportReport, import_pickles
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.store import MergeReport, ScoreCache
 from prejudge.cache.verify import verify
 
-__all__ = ["MergeReport", "Protocol", "ScoreCache", "fill", "verify"]
+__all__ = ["ImportReport", "MergeReport", "Protocol", "ScoreCache", "fill", "import_pickles", "verify"]

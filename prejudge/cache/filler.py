@@ -89,8 +89,9 @@ def fill(
         PrejudgeError: A worker process died, or the cache cannot be written. What was computed before is kept.
     """
     requests = resolve(proxies)
-    if repeats < 1:
-        raise InputError(f"repeats must be positive, not {repeats}")
+    for name, number in (("repeats", repeats), ("batch_size", batch_size), ("workers", workers)):
+        if number < 1:
+            raise InputError(f"{name} must be positive, not {number}")
     for request in requests:
         if batch_size < request.proxy.min_batch:
             least = request.proxy.min_batch

@@ -30,8 +30,8 @@ class Protocol:
         data_digest: Digest of its images and labels.
         mean: Of each channel, subtracted from the pixels (in 0..1 units); empty where not stated.
         std: Of each channel, by which they are divided.
-        image_size: Side of the images in pixels.
-        batch_size: Images per batch.
+        image_size: Side of the images in pixels; 0 where not stated.
+        batch_size: Images per batch; 0 where not stated.
         batch: ``"fixed"`` (one batch for all architectures) or ``"per-architecture"``.
         augment: Whether the batch is augmented (random crop and flip) as the originals do.
         init: How the weights are drawn.
@@ -67,8 +67,8 @@ class Protocol:
         if self.mode not in MODES:
             raise unknown("mode", self.mode, MODES)
         for name in ("image_size", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"protocol: {name} must be positive, not {getattr(self, name)}")
+            if getattr(self, name) < 0:
+                raise InputError(f"protocol: {name} must not be negative, it is {getattr(self, name)}")
 
     @cached_property
     def digest(self) -> str:
@@ -98,8 +98,8 @@ class Protocol:
             "macro-skeleton": skeleton or "not stated",
             "data": f"{self.data or 'not stated'}" + (f" ({self.data_digest})" if self.data_digest else ""),
             "normalised with": f"mean {_numbers(self.mean)}, std {_numbers(self.std)}" if self.mean else "not stated",
-            "image size": f"{self.image_size} × {self.image_size}",
-            "batch": f"{self.batch_size} images, "
+            "image size": f"{self.image_size} × {self.image_size}" if self.image_size else "not stated",
+            "batch": (f"{self.batch_size} images, " if self.batch_size else "")
             + ("the same for all architectures" if self.batch == "fixed" else "another for each architecture")
             + (", augmented" if self.augment else ", not augmented"),
             "initialisation": self.init,
