@@ -105,6 +105,21 @@ def names() -> list[str]:
     return sorted(_proxies)
 
 
+def default_names(*, labels: bool = True) -> list[str]:
+    """Names of the built-in proxies that are scored when none is named: all but TE-NAS's exact kernel, which is slow.
+
+    Args:
+        labels: Whether those that need labels are wanted.
+    """
+    return [
+        name
+        for name, p in _proxies.items()
+        if p.function.__module__.startswith("prejudge.")
+        and "jacobian_kernel" not in p.reads
+        and (labels or not p.needs_labels)
+    ]
+
+
 def get(name: str) -> Proxy:
     """The proxy called ``name``; raises :class:`InputError` where there is none."""
     _load_entry_points()

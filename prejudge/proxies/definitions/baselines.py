@@ -1,0 +1,20 @@
+"""The baselines that every proxy has to beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prejudge.proxies.registry import proxy
+
+
+@proxy("params", reference="number of trainable parameters", reads=["parameters"], invariant_to_dead_edges=False)
+def params(probe: Any) -> Any:
+    """Number of trainable parameters."""
+    return probe.parameters
+
+
+@proxy("flops", reference="multiply-adds of convolutions, and of linear layers with their bias", reads=["multiply_adds"],
+       invariant_to_dead_edges=False)
+def flops(probe: Any) -> Any:
+    """Multiply-adds of one image through the executed convolutions and linear layers."""
+    return probe.multiply_adds

@@ -1,0 +1,47 @@
+"""Proxies read from gradients of the loss for the weights (conventions of zero-cost-nas, arXiv:2101.08134)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from prejudge.proxies.registry import proxy
+
+_ZC = "convention of SamsungLabs/zero-cost-nas a43bfbc"
+
+
+@proxy("grad_norm", reference=f"Abdelfattah et al., ICLR 2021; {_ZC}", reads=["weight_gradients"], needs_labels=True)
+def grad_norm(probe: Any) -> Any:
+    """Sum over counted layers of the norm of the loss gradient (not the norm of the whole gradient)."""
+    return sum(g.norm() for g in probe.weight_gradients.values())
+
+
+@proxy("snip", reference=f"Lee et al., ICLR 2019; {_ZC}", reads=["weight_gradients", "weights"], needs_labels=True)
+def snip(probe: Any) -> Any:
+    """Sum of |weight * gradient|: connection sensitivity."""
+    return sum((probe.weights[name] * g).abs().sum() for name, g in probe.weight_gradients.items())
+
+
+@proxy("plain", reference=_ZC, reads=["weight_gradients", "weights"], needs_labels=True)
+def plain(probe: Any) -> Any:
+    """Sum of weight * gradient, signed; near 0 behind batch norm, where only unnormalised layers contribute."""
+    return sum((probe.weights[name] * g).sum() for name, g in probe.weight_gradients.items())
+
+
+@proxy("grasp", reference=f"Wang et al., ICLR 2020; sign and T=1 as {_ZC}", reads=["weight_curvature"], needs_labels=True)
+def grasp(probe: Any) -> Any:
+    """Minus the sum of weight * (Hessian times gradient): how pruning would change the gradient flow."""
+    return -sum(probe.weight_curvature.values())
+
+
+@proxy("fisher", reference=f"Theis et al. 2018, Turner et al., ICLR 2020; {_ZC}", reads=["channel_saliency", "weights"],
+       needs_labels=True)
+def fisher(probe: Any) -> Any:
+    """Channel saliency 1/2 mean (sum z * dL/dz)^2, counted once for each weight of the channel."""
+    weights = probe.weights
+    return sum(s.sum() * weights[name][0].numel() for name, s in probe.channel_saliency.items())
+
+
+@proxy("l2_norm", reference=_ZC, reads=["weights"], invariant_to_dead_edges=False)
+def l2_norm(probe: Any) -> Any:
+    """Sum over counted layers of the weight's norm, executed or not."""
+    return sum(w.norm() for w in probe.weights.values())

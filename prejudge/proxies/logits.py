@@ -1,0 +1,28 @@
+"""Reading class scores out of what a network returns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from prejudge.errors import InputError
+
+
+def class_scores(output: Any, targets: Tensor | None = None) -> Tensor:
+    """The logits ``(N, K)`` in a network's output.
+
+    Args:
+        output: A tensor, or an object with a ``logits`` field (as torchvision's Inception returns in training mode).
+        targets: Class indices to check against K; may be None.
+
+    Raises:
+        InputError: There is no single ``(N, K)`` tensor, or a label is outside ``0..K-1``.
+    """
+    logits = getattr(output, "logits", output)
+    if not isinstance(logits, Tensor) or logits.dim() != 2:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise InputError(f"the network must return logits of shape (N, classes), not {shape}; wrap it so that it does")
+    if targets is not None and len(targets) and int(targets.max()) >= logits.shape[1]:
+        raise InputError(f"label {int(targets.max())} is out of range: the network has {logits.shape[1]} outputs")
+    return logits
