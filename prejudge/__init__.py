@@ -5,9 +5,9 @@ torch, pandas, scipy and h5py load only where they are needed.
 
 >>> import prejudge
 >>> space = prejudge.space("nasbench201")
->>> arch = space.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|")
+>>> arch = space.parse("|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|")
 >>> space.params(arch)
-1289850
+73306
 """
 
 from __future__ import annotations
@@ -22,14 +22,16 @@ if TYPE_CHECKING:
     from prejudge.benchmarks import Metric, Table, benchmark, correlate
     from prejudge.cache import Protocol, ScoreCache, fill
     from prejudge.errors import BusyError, FileFormatError, InputError, MissingDataError, PrejudgeError
-    from prejudge.proxies import Score, proxy, score
+    from prejudge.proxies.registry import proxy
+    from prejudge.proxies.score import Score
+    from prejudge.proxies.scoring import score
     from prejudge.spaces import space
 
 _HOME = {
     "space": "prejudge.spaces",
-    "score": "prejudge.proxies",
-    "proxy": "prejudge.proxies",
-    "Score": "prejudge.proxies",
+    "score": "prejudge.proxies.scoring",
+    "proxy": "prejudge.proxies.registry",
+    "Score": "prejudge.proxies.score",
     "ScoreCache": "prejudge.cache",
     "Protocol": "prejudge.cache",
     "fill": "prejudge.cache",

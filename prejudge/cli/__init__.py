@@ -1,0 +1,107 @@
+"""The command line: it parses, calls one function of a room, and prints. What it can do, the library can do too."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TextIO
+
+from prejudge import __version__
+from prejudge.errors import PrejudgeError
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+COMMANDS = ("demo", "list", "score", "cache", "bench", "report")
+"""The commands, in the order in which ``prejudge --help`` shows them; each is a module of this package."""
+
+RUN_AGAIN = "run the same command again to go on where it stopped"
+
+
+def build_app() -> App:
+    """The command tree; a command's module is imported when the command is used or described."""
+    from cyclopts import App, Parameter
+
+    from prejudge.cli.recipe import fill_in
+
+    app = App(
+        name="prejudge",
+        help="Judge neural architectures before you train them.",
+        version=__version__,
+        version_flags=["--version"],
+        help_epilogue="Start with: prejudge demo",
+        config=(fill_in,),
+        default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
+        help_format="plaintext",
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    for position, name in enumerate(COMMANDS):
+        app.command(f"prejudge.cli.{name}_command:app", name=name, sort_key=position)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: The words after ``prejudge``; None takes those of this process.
+
+    Raises:
+        SystemExit: Always: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.
+    """
+    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line; returns the exit code instead of leaving the process."""
+    from cyclopts.exceptions import CycloptsError
+
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _note
+            result = build_app()(arguments, print_error=False, exit_on_error=False)
+        sys.stdout.flush()
+    except CycloptsError as error:
+        return _complain(f"{_one_line(error)}; see: {_help_command(error)}", 2)
+    except PrejudgeError as error:
+        return _complain(_one_line(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain(f"interrupted; what was computed is kept, {RUN_AGAIN}", 130)
+    except BrokenPipeError:
+        # The reader of our output (head, less) has gone; Python would complain once more when it closes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        where = f" {os.fspath(error.filename)!r}" if isinstance(error.filename, str | os.PathLike) else ""
+        return _complain(f"cannot read or write{where}: {error.strerror or error}; {RUN_AGAIN} once that is solved", 1)
+    except MemoryError:
+        return _complain("out of memory; try a smaller --batch-size or fewer --workers", 1)
+    return result if isinstance(result, int) else 0
+
+
+def _note(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    print(f"prejudge: note: {' '.join(str(message).split())}", file=sys.stderr)
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"prejudge: {message}", file=sys.stderr)
+    return code
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _help_command(error: Exception) -> str:
+    chain = getattr(error, "command_chain", None) or ()
+    return " ".join(["prejudge", *chain, "--help"])

@@ -1,0 +1,109 @@
+"""What the words of the command line mean: lists, architecture selections, ``NAME=VALUE`` pairs."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prejudge.errors import InputError, MissingDataError
+
+if TYPE_CHECKING:
+    from prejudge.spaces import Architecture, Space
+
+
+def split_list(text: str) -> list[str]:
+    """Split at commas, except inside brackets: ``"a,zen(images=32, scale=1)"`` has two items."""
+    items, depth = [""], 0
+    for character in text:
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth <= 0:
+            items.append("")
+        else:
+            items[-1] += character
+    return [item.strip() for item in items if item.strip()]
+
+
+def pairs(texts: Iterable[str]) -> dict[str, Any]:
+    """Read ``NAME=VALUE`` items; a value is a number, True, False, or text.
+
+    Raises:
+        InputError: An item has another form.
+    """
+    found = {}
+    for item in (i for text in texts for i in split_list(text)):
+        name, equals, value = item.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise InputError(f"cannot read {item!r}; write NAME=VALUE")
+        found[name.strip().replace("-", "_")] = _literal(value.strip())
+    return found
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+
+
+def architectures(space: Space, text: str, *, seed: int) -> list[Architecture]:
+    """Read a selection of architectures.
+
+    Args:
+        space: The space to select from.
+        text: ``all``, ``unique`` (one of each class), ``random:N`` (N distinct ones), a file with one architecture a
+            line (text or index; ``#`` starts a comment), or one architecture.
+        seed: Of ``random:N``; another seed draws others.
+
+    Returns:
+        The architectures, without repetition.
+
+    Raises:
+        InputError: The selection, or a line of the file, cannot be read.
+        MissingDataError: There is no such file.
+    """
+    if text == "all":
+        return list(space)
+    if text == "unique":
+        return space.unique()
+    kind, colon, number = text.partition(":")
+    if kind == "random" and colon:
+        return _random(space, number, seed)
+    if Path(text).is_file():
+        return _from_file(space, Path(text))
+    if "|" in text or text.isdigit():
+        return [space.parse(text)]
+    if Path(text).suffix or len(Path(text).parts) > 1:
+        raise MissingDataError(f"no file {text} with architectures, one a line")
+    raise InputError(
+        f"cannot read --archs {text!r}; give all, unique, random:N, a file with one architecture a line, or one"
+    )
+
+
+def _random(space: Space, number: str, seed: int) -> list[Architecture]:
+    import numpy as np
+
+    if not number.isdigit() or not 1 <= int(number) <= len(space):
+        raise InputError(f"--archs random:{number} needs a number from 1 to {len(space)} ({space.name} has that many)")
+    # A prefix of one permutation, so that a larger sample continues a smaller one and what was scored is used again.
+    chosen = np.random.default_rng(seed).permutation(len(space))[: int(number)]
+    return [space[int(i)] for i in chosen]
+
+
+def _from_file(space: Space, path: Path) -> list[Architecture]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file; give one architecture a line") from None
+    found: dict[Architecture, None] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.partition("#")[0].strip().strip('"')
+        if text:
+            try:
+                found[space.parse(text)] = None
+            except InputError as error:
+                raise InputError(f"{path}, line {number}: {error}") from None
+    if not found:
+        raise InputError(f"{path} names no architecture; give one a line")
+    return list(found)

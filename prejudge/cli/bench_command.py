@@ -1,0 +1,130 @@
+"""``prejudge bench``: tables of trained accuracies."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, Group, Parameter, validators
+
+from prejudge.cli import output
+from prejudge.cli.arguments import architectures, pairs
+from prejudge.cli.progress import ProgressBar
+from prejudge.cli.recipe import Recipe
+
+app = App(
+    name="bench",
+    help="Import, query and train tables of trained accuracies.",
+    help_epilogue="Example: prejudge bench info digits",
+)
+
+
+@app.command(name="import", help_epilogue="Example: prejudge bench import csv nas_bench_201.csv.gz --name nasbench201")
+def import_table(
+    kind: Literal["csv"],
+    file: Path,
+    /,
+    *,
+    out: Path | None = None,
+    name: str | None = None,
+    space: str = "nasbench201",
+    as_json: output.Json = False,
+) -> None:
+    """Make a compact table of a published file of trained accuracies.
+
+    A CSV file (.csv or .csv.gz) needs a column arch_str and columns {dataset}_{split}_{epochs}ep, in per cent.
+
+    Args:
+        kind: Format of the file.
+        file: The published file.
+        out: Table file to write; among your own benchmarks, where its name is enough to use it, if left out.
+        name: Name of the table; that of --out, or of the space, if left out.
+        space: Search space.
+        as_json: Print JSON instead of text.
+    """
+    from prejudge.benchmarks import import_csv, open_table
+
+    written = import_csv(file, out, space, name=name)
+    if as_json:
+        output.print_json({"written": str(written), "metrics": open_table(written).metrics()})
+    else:
+        print(f"wrote {written}")
+        output.say(f"next: prejudge bench info {written if out else open_table(written).name}")
+
+
+@app.command(help_epilogue="Example: prejudge bench info digits")
+def info(table: str, /, *, as_json: output.Json = False) -> None:
+    """Say what a table holds: metrics, units, and where the numbers come from.
+
+    Args:
+        table: Name of an imported or embedded table, or its file.
+        as_json: Print JSON instead of text.
+    """
+    from prejudge.benchmarks import benchmark
+
+    content = benchmark(table).info()
+    if as_json:
+        output.print_json(content)
+        return
+    metrics, provenance = content.pop("metrics"), content.pop("provenance")
+    units, aliases = content.pop("units"), content.pop("aliases")
+    output.print_facts("", {label: value for label, value in content.items() if value not in ([], "")})
+    output.print_table("", ["metric", "architectures"], metrics.items(), numeric=["architectures"])
+    output.print_facts("provenance", provenance)
+    output.print_facts("units", units)
+    if aliases:
+        output.print_facts("other names of datasets", aliases)
+
+
+@app.command(
+    help_epilogue="Example: prejudge bench query digits '|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|'"
+)
+def query(
+    table: str,
+    arch: str,
+    /,
+    *,
+    metric: str | None = None,
+    dataset: str | None = None,
+    split: str | None = None,
+    epochs: int | None = None,
+    seed: str | None = None,
+    as_json: output.Json = False,
+) -> None:
+    """Look up trained accuracies of one architecture: of one metric, or of every metric that fits.
+
+    Args:
+        table: Name of an imported or embedded table, or its file.
+        arch: Architecture: its text or its index.
+        metric: Metric as `bench info` writes it, e.g. cifar10_test_200ep.
+        dataset: Only metrics of this dataset.
+        split: Only metrics of this split: valid, test.
+        epochs: Only metrics of this schedule.
+        seed: Only this training run; mean over the runs if left out.
+        as_json: Print JSON instead of text.
+    """
+    from prejudge.benchmarks import benchmark
+    from prejudge.cli.metrics import choose
+
+    opened = benchmark(table)
+    found = choose(
+        opened,
+        [m for m in opened.metrics() if seed is not None or m.seed == "mean"] or opened.metrics(),
+        metric=[metric] if metric else None,
+        dataset=dataset,
+        split=split,
+        epochs=epochs,
+        seed=seed,
+    )
+    values = {str(m): opened.query(arch, m) for m in found}
+    unit = opened.index.units["accuracy"]
+    if as_json:
+        asked, answers = opened.architectures.parse(arch), opened.answers_for(arch)
+        output.print_json(
+            {"table": opened.name, "architecture": str(asked), "trained": str(answers), "unit": unit, "values": values}
+        )
+    elif metric:
+        print(values[str(found[0])])
+    else:
+        output.print_table("", ["metric", unit], values.items(), numeric=[unit])

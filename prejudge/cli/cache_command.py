@@ -1,0 +1,132 @@
+"""``prejudge cache``: look into score caches, export, merge and check them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from prejudge.cli import output
+
+app = App(
+    name="cache",
+    help="Look into score caches; export, merge, check and import scores.",
+    help_epilogue="Example: prejudge cache info scores.h5",
+)
+
+Protocol = Annotated[
+    str | None, Parameter(help="Digest (or its beginning) of a protocol, where the cache has several.")
+]
+
+
+@app.command(help_epilogue="Example: prejudge cache info scores.h5")
+def info(file: Path, /, *, as_json: output.Json = False) -> None:
+    """Say which scores a cache holds, under which protocols, and what they cost.
+
+    Args:
+        file: Score cache (HDF5).
+        as_json: Print JSON instead of text.
+    """
+    from prejudge.cache import ScoreCache
+
+    with ScoreCache(file, "r") as cache:
+        content = cache.info()
+    if as_json:
+        output.print_json(content)
+        return
+    size = f"{content['bytes'] / 1e6:.2f} MB" + (
+        f" + {content['journal_bytes'] / 1e6:.2f} MB journal" * bool(content["journal_bytes"])
+    )
+    output.print_facts("", {"file": content["path"], "size": size, "runs": len(content["runs"])})
+    for protocol in content["protocols"]:
+        columns = protocol.pop("columns")
+        print()
+        output.print_facts("", protocol)
+        output.print_columns("", columns)
+    if not content["protocols"]:
+        output.say("no scores yet")
+
+
+@app.command(help_epilogue="Example: prejudge cache export scores.h5 --out scores.csv")
+def export(
+    file: Path,
+    /,
+    *,
+    out: Path,
+    protocol: Protocol = None,
+    repeat: str = "mean",
+    format: Literal["csv", "parquet"] | None = None,
+    long: bool = False,
+    as_json: output.Json = False,
+) -> None:
+    """Write the scores as a table: a row per architecture and a column per proxy.
+
+    Args:
+        file: Score cache (HDF5).
+        out: File to write, .csv or .parquet.
+        protocol: Digest (or its beginning) of a protocol, where the cache has several.
+        repeat: mean, std or count over the repeats, or the number of one repeat.
+        format: csv or parquet, where the file's ending does not say it.
+        long: One row per single score, with its status, reason and seconds.
+        as_json: Print JSON instead of text.
+    """
+    from prejudge.cache import ScoreCache
+
+    with ScoreCache(file, "r") as cache:
+        written = cache.export(out, protocol, int(repeat) if repeat.isdigit() else repeat, format=format, long=long)  # type: ignore[arg-type]
+    _written(written, as_json)
+
+
+@app.command(help_epilogue="Example: prejudge cache merge gpu0.h5 gpu1.h5 --out scores.h5")
+def merge(
+    *files: Path,
+    out: Path,
+    on_conflict: Literal["error", "keep", "replace"] = "error",
+    as_json: output.Json = False,
+) -> None:
+    """Take the scores of some caches over into another one, new or existing.
+
+    Args:
+        files: Score caches to read.
+        out: Score cache to add to.
+        on_conflict: Where both have a score and the two differ: stop, keep that of --out, or replace it.
+        as_json: Print JSON instead of text.
+    """
+    from prejudge.cache import ScoreCache
+    from prejudge.errors import InputError
+
+    if not files:
+        raise InputError("name the caches to merge: prejudge cache merge A.h5 B.h5 --out ALL.h5")
+    sources = [ScoreCache(file, "r") for file in files]
+    with ScoreCache(out) as cache:
+        report = cache.merge(*sources, on_conflict=on_conflict)
+    if as_json:
+        output.print_json(report)
+    else:
+        print(f"{out}: {report.added} scores added, {report.equal} were there already, {report.conflicts} differed")
+
+
+@app.command(help_epilogue="Example: prejudge cache verify scores.h5")
+def verify(file: Path, /, *, as_json: output.Json = False) -> int:
+    """Check a cache: format, checksums of every column, and its journal.
+
+    Args:
+        file: Score cache (HDF5).
+        as_json: Print JSON instead of text.
+    """
+    from prejudge.cache import verify as find_problems
+
+    problems = find_problems(file)
+    if as_json:
+        output.print_json({"file": str(file), "problems": problems})
+    else:
+        print("\n".join(problems) or f"{file} is sound")
+    return 1 if problems else 0
+
+
+def _written(path: Path, as_json: bool) -> None:
+    if as_json:
+        output.print_json({"written": str(path)})
+    else:
+        print(f"wrote {path}")

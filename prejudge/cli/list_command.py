@@ -1,0 +1,111 @@
+"""``prejudge list``: what there is to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from cyclopts import App
+
+from prejudge.cli import output
+
+app = App(
+    name="list",
+    help="List what can be named elsewhere: spaces, proxies …",
+    help_epilogue="Example: prejudge list proxies",
+)
+
+Kind = Literal["spaces", "proxies", "searches", "datasets", "benchmarks", "recipes"]
+
+
+@app.default
+def show(kind: Kind, /, *, as_json: output.Json = False) -> None:
+    """List the spaces, proxies, searches, datasets, benchmarks or recipes that can be named elsewhere.
+
+    Args:
+        kind: What to list.
+        as_json: Print JSON instead of text.
+    """
+    rows = _ROWS[kind]()
+    if as_json:
+        output.print_json(rows)
+    elif not rows:
+        output.say(f"no {kind} in this version")
+    else:
+        output.print_table("", list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _spaces() -> list[dict[str, Any]]:
+    from prejudge.spaces import space, space_names
+
+    return [
+        {
+            "space": name,
+            "architectures": len(space(name)),
+            "macro-skeleton": ", ".join(f"{k}={v}" for k, v in space(name).default_skeleton.items()),
+        }
+        for name in space_names()
+    ]
+
+
+def _proxies() -> list[dict[str, Any]]:
+    from prejudge.proxies import registry
+
+    return [
+        {
+            "proxy": name,
+            "what it is": found.summary,
+            "better": "higher" if found.higher_is_better else "lower",
+            "labels": "yes" if found.needs_labels else "no",
+            "options": ", ".join(f"{k}={v!r}" for k, v in found.options.items()),
+            "reference": found.reference,
+        }
+        for name in registry.names()
+        for found in [registry.get(name)]
+    ]
+
+
+def _searches() -> list[dict[str, Any]]:
+    return []
+
+
+def _datasets() -> list[dict[str, Any]]:
+    from prejudge.train.data import KINDS
+
+    return [{"--data": kind, "what it is": text} for kind, text in KINDS.items()]
+
+
+def _benchmarks() -> list[dict[str, Any]]:
+    from prejudge.benchmarks import benchmark, benchmark_names
+
+    found = [benchmark(name) for name in benchmark_names()]
+    return [
+        {
+            "benchmark": table.name,
+            "space": table.space,
+            "datasets": list(dict.fromkeys(m.dataset for m in table.metrics())),
+            "splits": list(dict.fromkeys(m.split for m in table.metrics())),
+            "epochs": list(dict.fromkeys(m.epochs for m in table.metrics())),
+            "file": str(table.path),
+        }
+        for table in found
+    ]
+
+
+def _recipes() -> list[dict[str, Any]]:
+    from prejudge.cli import recipe
+
+    return [
+        {"recipe": name, "title": recipe.read(str(path)).get("title", ""), "file": str(path)}
+        for name, path in recipe.shipped().items()
+    ]
+
+
+_ROWS: dict[Kind, Callable[[], list[dict[str, Any]]]] = {
+    "spaces": _spaces,
+    "proxies": _proxies,
+    "searches": _searches,
+    "datasets": _datasets,
+    "benchmarks": _benchmarks,
+    "recipes": _recipes,
+}

@@ -1,0 +1,111 @@
+"""What a command prints: results on standard output (tables, or JSON for machines), remarks on standard error."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.table import Table as RichTable
+
+Json = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.")]
+"""The option that every command has."""
+
+
+def plain(value: Any) -> Any:
+    """The same value made of what JSON has; NaN becomes null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, str | bool | int) or value is None:
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, pandas series
+        return plain(value.tolist())
+    if isinstance(value, Iterable):
+        return [plain(v) for v in value]
+    return str(value)
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` as JSON on standard output."""
+    print(json.dumps(plain(value), indent=2, ensure_ascii=False))
+
+
+def say(text: str) -> None:
+    """A remark for the person at the terminal; never part of the result."""
+    print(text, file=sys.stderr)
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numeric: Iterable[str] = ()
+) -> None:
+    """Print a table; columns named in ``numeric`` are aligned to the right."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    right = set(numeric)
+    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*[escape(_cell(v)) for v in row])
+    _print(table)
+
+
+def print_facts(title: str, facts: Mapping[str, Any]) -> None:
+    """Print labels and values, one pair a line."""
+    width = max((len(label) for label in facts), default=0)
+    if title:
+        print(title)
+    for label, value in facts.items():
+        print(f"  {label:<{width}}  {_cell(value)}")
+
+
+def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print what a score cache says about its columns."""
+    print_table(
+        title,
+        ["proxy", "scored", "failed", "repeats", "seconds", "version", "digest"],
+        [[n, c["ok"], c["failed"], c["repeats"], c["seconds"], c["version"], c["digest"]] for n, c in columns.items()],
+        numeric=["scored", "failed", "repeats", "seconds", "version"],
+    )
+
+
+def print_frame(frame: pd.DataFrame, title: str = "") -> None:
+    """Print a data frame with its numbers aligned."""
+    numeric = frame.select_dtypes("number").columns
+    print_table(title, [str(c) for c in frame.columns], frame.itertuples(index=False), numeric=numeric)
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:.4g}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    if isinstance(value, list | tuple):
+        return ", ".join(str(v) for v in value)
+    return str(value)
+
+
+def _print(table: RichTable) -> None:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        # Redirected output must not be cut to the 80 columns that rich assumes where there is no terminal.
+        console = Console(
+            width=max(80, console.measure(table, options=console.options.update(max_width=10_000)).maximum)
+        )
+    console.print(table)

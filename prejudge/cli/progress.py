@@ -1,0 +1,58 @@
+"""The progress bar of long work, on standard error, with the time left."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+
+class ProgressBar:
+    """A bar while a ``with`` block runs; itself what the rooms take as their ``progress``.
+
+    Args:
+        what: The work, e.g. ``"scoring"``.
+        quiet: Show nothing.
+
+    Attributes:
+        done: Jobs that were done in this block; 0 where there was nothing to do.
+    """
+
+    def __init__(self, what: str, *, quiet: bool = False) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
+        self.done = 0
+        self._quiet = quiet
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("·"),
+            TimeRemainingColumn(),
+            TextColumn("left"),
+            console=Console(stderr=True),
+            disable=quiet,
+        )
+        self._task = self._bar.add_task(what, total=None, visible=False)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def __call__(self, done: int, total: int, seconds: float = 0.0) -> None:
+        """Jobs done, of all jobs, after so many seconds."""
+        self.done = done
+        self._bar.update(self._task, completed=done, total=total, visible=True)

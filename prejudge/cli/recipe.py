@@ -1,0 +1,84 @@
+"""Recipes: the arguments of commands, kept in a YAML file.
+
+A recipe is a mapping with one section per command (``score``, ``report`` …) that holds its arguments under the names
+that its ``--help`` shows, beside a ``title`` and whatever else a reader should know. ``--recipe FILE`` fills in the
+arguments that the command line leaves out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+from cyclopts.config import Dict
+
+from prejudge.errors import FileFormatError, InputError, MissingDataError, unknown
+
+if TYPE_CHECKING:
+    from cyclopts import App, ArgumentCollection
+
+Recipe = Annotated[
+    str | None,
+    Parameter(
+        name="--recipe", help="YAML file (or name of a shipped recipe) that fills in the arguments left out here."
+    ),
+]
+"""The option of the commands that take a recipe."""
+
+
+def folder() -> Path | None:
+    """Where the shipped recipes are; None where this installation has none."""
+    package = Path(__file__).parents[1]
+    for place in (package / "recipes", package.parent / "recipes"):
+        if place.is_dir():
+            return place
+    return None
+
+
+def shipped() -> dict[str, Path]:
+    """Name and file of every shipped recipe."""
+    place = folder()
+    return {p.stem: p for p in sorted(place.glob("*.yaml"))} if place else {}
+
+
+def read(name_or_path: str) -> dict[str, Any]:
+    """The content of a recipe.
+
+    Raises:
+        MissingDataError: No such file.
+        InputError: Neither a file nor the name of a shipped recipe.
+        FileFormatError: The file is not a YAML mapping.
+    """
+    import yaml
+
+    path = Path(name_or_path)
+    if not path.is_file():
+        if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
+            raise MissingDataError(f"no recipe file {name_or_path}")
+        if name_or_path not in shipped():
+            raise unknown("recipe", name_or_path, shipped())
+        path = shipped()[name_or_path]
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise FileFormatError(
+            f"recipe {path} must be a mapping with a section per command, not {type(content).__name__}"
+        )
+    return content
+
+
+def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Give a command the arguments that its recipe has and the command line leaves out (called by the parser)."""
+    for argument in arguments:
+        if "--recipe" in argument.names and argument.tokens:
+            name = argument.tokens[-1].value
+            content: Any = read(name)
+            section = " ".join(commands)
+            if section not in content:
+                sections = [k for k, v in content.items() if isinstance(v, dict)]
+                raise InputError(f"recipe {name} has nothing for `prejudge {section}` (it has: {', '.join(sections)})")
+            Dict(data=content[section], source=name, use_commands_as_keys=False)(app, commands, arguments)
+            return

@@ -1,0 +1,88 @@
+"""Recipes fill in what the command line leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cyclopts import App
+
+from prejudge import cli
+from prejudge.cli import recipe
+from prejudge.errors import FileFormatError, InputError, MissingDataError
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "table2.yaml"
+    path.write_text(
+        "title: a table\nscore:\n  space: nasbench201\n  data: digits\n  batch-size: 32\n  augment: true\n"
+        "  skeleton: [stages=2, stem=true]\n  out: scores.h5\n"
+    )
+    return path
+
+
+def parse(words: list[str]) -> dict[str, object]:
+    app: App = cli.build_app()
+    _, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
+    return bound.arguments
+
+
+def test_a_recipe_fills_in_what_is_left_out(file: Path) -> None:
+    found = parse(["score", "--recipe", str(file)])
+    assert found["space"] == "nasbench201"
+    assert found["batch_size"] == 32
+    assert found["augment"] is True
+    assert found["skeleton"] == ["stages=2", "stem=true"]
+    assert found["out"] == Path("scores.h5")
+
+
+def test_the_command_line_wins(file: Path) -> None:
+    found = parse(["score", "--recipe", str(file), "--batch-size", "16", "--data", "npz:mine.npz"])
+    assert found["batch_size"] == 16
+    assert found["data"] == "npz:mine.npz"
+    assert found["out"] == Path("scores.h5")
+
+
+def test_an_unknown_argument_of_a_recipe_is_named(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file.write_text(file.read_text() + "  batchsize: 3\n")
+    assert cli.run(["score", "--recipe", str(file)]) == 2
+    err = capsys.readouterr().err
+    assert "batchsize" in err
+    assert err.count("\n") == 1
+
+
+def test_a_recipe_without_the_command_says_what_it_has(file: Path) -> None:
+    with pytest.raises(InputError, match=r"nothing for `prejudge report` \(it has: score\)"):
+        parse(["report", "--recipe", str(file)])
+
+
+@pytest.mark.parametrize("content", ["- a\n- b\n", "just text", "a: [", ""])
+def test_a_file_that_is_no_recipe_is_said_so(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    with pytest.raises(FileFormatError, match=r"bad\.yaml"):
+        recipe.read(str(path))
+
+
+def test_missing_and_unknown_recipes() -> None:
+    with pytest.raises(MissingDataError, match=r"gone\.yaml"):
+        recipe.read("gone.yaml")
+    with pytest.raises(InputError, match="unknown recipe 'gone'"):
+        recipe.read("gone")
+
+
+def test_a_recipe_cannot_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "evil.yaml"
+    path.write_text("score: !!python/object/apply:os.system ['true']\n")
+    with pytest.raises(FileFormatError):
+        recipe.read(str(path))
+
+
+@pytest.mark.parametrize("name", sorted(recipe.shipped()))
+def test_every_shipped_recipe_can_be_parsed(name: str) -> None:
+    content = recipe.read(name)
+    assert content["title"]
+    for command in cli.COMMANDS:
+        if command in content:
+            parse([command, "--recipe", name])
