@@ -3,6 +3,7 @@
 from prejudge.benchmarks.correlation import correlate
 from prejudge.benchmarks.csv_import import import_csv
 from prejudge.benchmarks.library import benchmark, benchmark_names
+from prejudge.benchmarks.reporting import report_data
 from prejudge.benchmarks.table import Metric, RepresentativeWarning, Table, open_table, write_table
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "correlate",
     "import_csv",
     "open_table",
+    "report_data",
     "write_table",
 ]

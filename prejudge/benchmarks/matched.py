@@ -147,11 +147,11 @@ def _read(
 def _read_frame(frame: pd.DataFrame, directions: dict[str, bool]) -> _Found:
     scores = frame.copy()
     scores.columns = scores.columns.map(str)
+    if scores.columns.has_duplicates:
+        raise InputError(f"scores: column {scores.columns[scores.columns.duplicated()][0]!r} is there twice")
     for column in scores.columns:
         if scores[column].dtype.kind not in "iufb":
             raise InputError(f"scores: column {column!r} does not hold numbers")
-    if scores.columns.has_duplicates:
-        raise InputError(f"scores: column {scores.columns[scores.columns.duplicated()][0]!r} is there twice")
     # A frame does not say why a value is absent; what was handed in without one counts as failed.
     return _Found(scores.astype(np.float64), scores.isna(), directions, {}, [], None)
 

@@ -108,6 +108,8 @@ def write_table(
         InputError: An array has the wrong shape or impossible values, or there is no column.
         PrejudgeError: The file cannot be written (no space left, read-only folder).
     """
+    from prejudge.cache.files import write_atomically
+
     path = Path(path)
     where = find_space(space)
     size = len(where)
@@ -147,7 +149,7 @@ def write_table(
     for key, array in arrays.items():
         digest.update(key.encode() + np.ascontiguousarray(array).tobytes())
     index = replace(index, digest=digest.hexdigest()[:16])
-    _replace(path, _image(index, arrays))
+    write_atomically(path, _image(index, arrays))
     return path
 
 
@@ -242,20 +244,6 @@ def _store(file: Any, key: str, array: np.ndarray) -> None:
     # One chunk: arrays are always read whole. The checksum turns a flipped bit into an error instead of an accuracy.
     file.create_dataset(key, data=array, chunks=array.shape, compression="gzip", compression_opts=9, shuffle=True,
                         fletcher32=True)  # fmt: skip
-
-
-def _replace(path: Path, image: bytes) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("wb") as file:
-            file.write(image)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise PrejudgeError(f"cannot write {path}: {error.strerror or error}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _reading(path: Path) -> Any:
