@@ -13,19 +13,20 @@ from prejudge.cache.scores import Contents
 from prejudge.errors import FileFormatError, MissingDataError
 
 
-def read_snapshot(path: Path, *, must_exist: bool) -> tuple[Contents, JournalContents | None]:
+def read_snapshot(path: Path, *, writing: bool) -> tuple[Contents, JournalContents | None]:
     """All scores of the cache at ``path``, the journal's included, and what was read of the journal.
 
     Args:
         path: The HDF5 file.
-        must_exist: Whether a missing file is an error or an empty cache.
+        writing: Whether the caller holds the writer lock; then nothing changes meanwhile, and a missing file is an
+            empty cache.
 
     Raises:
         MissingDataError: There is no file, or no folder for it.
         FileFormatError: File or journal is damaged, foreign or newer, or they do not belong together.
     """
     journal_path = beside(path, ".journal")
-    for attempt in range(20):
+    for attempt in range(1 if writing else 8):
         # The journal is read first: whatever leaves it in the meantime is in the file that is read next.
         journal = read_journal(journal_path)
         try:
@@ -33,7 +34,7 @@ def read_snapshot(path: Path, *, must_exist: bool) -> tuple[Contents, JournalCon
         except MissingDataError:
             if not path.parent.is_dir():
                 raise MissingDataError(f"no folder {path.parent} for {path.name}; make it first") from None
-            if must_exist:
+            if not writing:
                 raise
             contents = Contents()
         if journal is None or journal.follows in ("", contents.identity, contents.previous):

@@ -42,7 +42,7 @@ class MergeReport:
 
     Attributes:
         added: Scores that were not here.
-        equal: Scores that both have, equal up to rounding; ours were kept.
+        equal: Scores that both have and that agree up to rounding, or that only failed there; ours were kept.
         conflicts: Scores that both have and that differ; settled as asked.
     """
 
@@ -91,7 +91,7 @@ class ScoreCache(ScoreReader):
         if mode == "a":
             self._lock = writer_lock(file)
         try:
-            contents, journal = read_snapshot(file, must_exist=mode == "r")
+            contents, journal = read_snapshot(file, writing=mode == "a")
             super().__init__(file, contents)
             if mode == "a":
                 self._resume(journal)
@@ -194,7 +194,7 @@ class ScoreCache(ScoreReader):
     ) -> MergeReport:
         """Take over the scores of other caches.
 
-        A score that is not here is added, and a successful one takes the place of a failed one. Where both have a value
+        A score that is not here is added; a successful one beats a failed one, on either side. Where both have a value
         and they agree to a relative 1e-5 (rounding on another machine), ours stays. Everything else is a conflict, and
         so is a column whose proxy has another version there.
 

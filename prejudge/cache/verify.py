@@ -39,7 +39,7 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
             ]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            contents, _ = read_snapshot(path, must_exist=True)
+            contents, _ = read_snapshot(path, writing=False)
         problems += _columns(layout.decode(path), path) + _scores(contents)
     except MissingDataError:
         raise
