@@ -93,11 +93,9 @@ def match(
     wanted = tuple(dict.fromkeys(table.metric(m) for m in asked))  # type: ignore[arg-type]
     if not wanted:
         raise InputError(f"no metric asked for (table {table.name} has {', '.join(map(str, table.metrics()))})")
-    found = _read(source, protocol, directions)
-    if found.protocol is not None and found.protocol.space != table.space:
-        raise InputError(f"the scores are of {found.protocol.space}, table {table.name} is of {table.space}")
+    found = _read(source, table, protocol, directions)
     index = _indices(found.scores, table)
-    notes: list[str] = []
+    notes = list(found.notes)
     keep = np.argsort(index, kind="stable")
     if table.per_class:
         keep, note = _one_per_class(index, keep, table)
@@ -124,10 +122,14 @@ class _Found:
     seconds: dict[str, float]
     repeats: list[pd.DataFrame]
     protocol: Protocol | None
+    notes: tuple[str, ...] = ()
 
 
 def _read(
-    source: ScoreCache | pd.DataFrame, protocol: Protocol | str | None, directions: Mapping[str, bool] | None
+    source: ScoreCache | pd.DataFrame,
+    table: Table,
+    protocol: Protocol | str | None,
+    directions: Mapping[str, bool] | None,
 ) -> _Found:
     import pandas as pd
 
@@ -136,7 +138,7 @@ def _read(
             raise InputError("a protocol can be chosen in a score cache, not in a data frame")
         found = _read_frame(source, dict(directions or {}))
     else:
-        found = _read_cache(source, protocol)
+        found = _read_cache(source, table, protocol)
         found.directions |= dict(directions or {})
     for name in directions or {}:
         if name not in found.scores.columns:
@@ -156,16 +158,45 @@ def _read_frame(frame: pd.DataFrame, directions: dict[str, bool]) -> _Found:
     return _Found(scores.astype(np.float64), scores.isna(), directions, {}, [], None)
 
 
-def _read_cache(cache: ScoreCache, protocol: Protocol | str | None) -> _Found:
+def _read_cache(cache: ScoreCache, table: Table, protocol: Protocol | str | None) -> _Found:
     chosen = cache.protocol(protocol)
+    if chosen.space != table.space:
+        raise InputError(f"the scores are of {chosen.space}, table {table.name} is of {table.space}")
     scores = cache.frame(chosen)
     failed = scores.isna() & False
     for column, rows in cache.failures(chosen).groupby("proxy"):
         failed[column] = scores.index.isin(rows["architecture"]) & scores[column].isna()
-    directions = {c: bool(cache.column_info(c, chosen)["higher_is_better"]) for c in scores.columns}
     count = max((cache.values(chosen, c).shape[1] for c in scores.columns), default=0)
     repeats = [cache.frame(chosen, r) for r in range(count)] if count > 1 else []
-    return _Found(scores, failed, directions, cache.seconds(chosen), repeats, chosen)
+    declared = {c: cache.column_info(c, chosen) for c in scores.columns}
+    invariant = [c for c in scores.columns if declared[c]["invariant_to_dead_edges"]]
+    notes = _share_in_class([scores, *repeats], failed, invariant, table)
+    directions = {c: bool(d["higher_is_better"]) for c, d in declared.items()}
+    return _Found(scores, failed, directions, cache.seconds(chosen), repeats, chosen, notes)
+
+
+def _share_in_class(
+    frames: list[pd.DataFrame], failed: pd.DataFrame, invariant: list[str], table: Table
+) -> tuple[str, ...]:
+    """Give members of a class what was computed for its representative alone, where the proxy allows it; in place."""
+    import pandas as pd
+
+    scores = frames[0]
+    lacking = scores[invariant].isna() & ~failed[invariant]
+    members = scores.index[lacking.any(axis=1)]
+    where = table.architectures
+    answering = pd.Series([str(where.representative(where.parse(a))) for a in members], index=members, dtype=object)
+    shared = 0
+    for column in invariant:
+        here = scores.index[lacking[column]]
+        from_where = answering[here]
+        for frame in frames:
+            frame.loc[here, column] = frame[column].reindex(from_where).to_numpy()
+        failed.loc[here, column] = failed[column].reindex(from_where, fill_value=False).to_numpy()
+        shared += int(scores.loc[here, column].notna().sum())
+    if not shared:
+        return ()
+    return (f"{shared:,} scores are those of an equivalent architecture: they were computed once per class.",)
 
 
 def _indices(scores: pd.DataFrame, table: Table) -> np.ndarray:

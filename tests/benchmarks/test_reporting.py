@@ -113,6 +113,31 @@ def test_report_of_a_frame(table: Table) -> None:
     assert to_html(data)
 
 
+def test_a_class_shares_what_was_computed_for_its_representative(table: Table, tmp_path: Path) -> None:
+    where = space("nasbench201")
+    rng = np.random.default_rng(3)
+    members = [a for a in where if where.representative(a) != a][:20]
+    first = list(dict.fromkeys(where.representative(a) for a in members))
+    value = {a: float(v) for a, v in zip(first, rng.normal(size=len(first)), strict=True)}
+    cache = ScoreCache(tmp_path / "s.h5")
+    cache.declare(PROTOCOL, "snip", {"proxy": "snip", "version": 1, "invariant_to_dead_edges": True})
+    cache.declare(PROTOCOL, "l2_norm", {"proxy": "l2_norm", "version": 1, "invariant_to_dead_edges": False})
+    for i, arch in enumerate(first):
+        cache.put(PROTOCOL, arch, {"snip": Score.failed("dead") if not i else value[arch], "l2_norm": float(i)})
+    for i, arch in enumerate(members[:-1]):
+        cache.put(PROTOCOL, arch, {"l2_norm": -float(i)})
+    data = report_data(cache, table, resamples=5)
+    dead = sum(where.representative(a) == first[0] for a in members[:-1])
+    rows = data.correlations[data.correlations.stratum == "all"].set_index("proxy")
+    everyone = len(first) + 19
+    assert tuple(rows.loc["l2_norm", ["n", "failed"]]) == (everyone, 0)
+    assert tuple(rows.loc["snip", ["n", "failed"]]) == (everyone - 1 - dead, 1 + dead)
+    alive = [a for a in members[:-1] if where.representative(a) != first[0]]
+    assert [data.scores.loc[str(a), "snip"] for a in alive] == [value[where.representative(a)] for a in alive]
+    assert any(f"{19 - dead} scores are those of an equivalent architecture" in note for note in data.notes)
+    assert cache.frame()["snip"].notna().sum() == len(first) - 1  # the cache itself is as it was
+
+
 def test_several_protocols_are_not_pooled(cache: ScoreCache, table: Table) -> None:
     other = Protocol("nasbench201", SKELETON, data="digits", image_size=8, batch_size=32)
     for i in range(10):
