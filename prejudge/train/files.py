@@ -1,0 +1,230 @@
+"""A user's own images: a NumPy file, or a folder with one sub-folder per class."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prejudge.errors import FileFormatError, InputError, MissingDataError, unknown
+from prejudge.train.image_set import ImageSet, NoSuchSplit, channel_statistics, check_images, check_labels
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+NPZ_KEYS = {
+    "train": (("x_train", "y_train"), ("x", "y"), ("images", "labels")),
+    "valid": (("x_valid", "y_valid"), ("x_val", "y_val")),
+    "test": (("x_test", "y_test"),),
+}
+"""Names of the two arrays of each split, in the order in which they are looked for."""
+
+FOLDER_NAMES = {"train": ("train",), "valid": ("valid",), "test": ("test", "val")}
+"""Sub-folders of each split, likewise; ImageNet's ``val`` is what everybody tests on."""
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
+_SPLITS = ("train", "valid", "test")
+_LARGEST = 8 * 2**30
+
+
+def read_npz(path: Path, split: str) -> ImageSet:
+    """Images and labels of a NumPy file.
+
+    Args:
+        path: ``.npz`` with uint8 images ``(N, H, W, C)`` or ``(N, H, W)`` and integer labels ``(N,)`` or ``(N, 1)``;
+            see :data:`NPZ_KEYS` for the names. An optional ``num_classes`` says how many classes there are.
+        split: ``"train"``, ``"valid"`` or ``"test"``.
+
+    Returns:
+        The images; classes are counted over all splits, mean and standard deviation are those of the training images.
+
+    Raises:
+        MissingDataError: There is no such file.
+        FileFormatError: It is no NumPy file, or truncated.
+        InputError: It lacks the arrays, or they are no images with labels.
+    """
+    if split not in _SPLITS:
+        raise unknown("split", split, _SPLITS)
+    arrays = _npz_arrays(path)
+    pairs = {s: pair for s in _SPLITS if (pair := next((p for p in NPZ_KEYS[s] if p[0] in arrays), None))}
+    if split not in pairs:
+        wanted = " or ".join(" and ".join(p) for p in NPZ_KEYS[split])
+        raise NoSuchSplit(f"{path} has no {split} images: {wanted} is needed, it has {', '.join(arrays) or 'nothing'}")
+    for x, y in pairs.values():
+        if y not in arrays:
+            raise InputError(f"{path} has images {x} but no labels {y}")
+    labels = {s: _integers(arrays[y], f"{path}: {y}") for s, (_, y) in pairs.items()}
+    if not labels[split].size:
+        raise InputError(f"{path}: {pairs[split][1]} is empty")
+    base = labels.get("train", labels[split])
+    classes = int(arrays["num_classes"]) if "num_classes" in arrays else int(base.max(initial=-1)) + 1
+    if "num_classes" not in arrays and "train" in labels and split != "train" and int(labels[split].max()) >= classes:
+        raise InputError(
+            f"{path}: {pairs[split][1]} has label {labels[split].max()}, the training labels end at {classes - 1}"
+        )
+    images = _with_channels(arrays[pairs[split][0]], f"{path}: {pairs[split][0]}")
+    check_labels(labels[split], classes, f"{path}: {pairs[split][1]}")
+    reference = images if "train" not in pairs or split == "train" else _with_channels(
+        arrays[pairs["train"][0]], f"{path}: {pairs['train'][0]}"
+    )  # fmt: skip
+    mean, std = channel_statistics(reference)
+    return ImageSet(path.stem, images, labels[split], classes, mean, std)
+
+
+def read_folder(
+    folder: Path,
+    split: str,
+    *,
+    size: int | None = None,
+    per_class: int | None = None,
+    name: str | None = None,
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None,
+) -> ImageSet:
+    """Images in class sub-folders; the classes are the sub-folders' names in alphabetical order.
+
+    Args:
+        folder: Class folders, or ``train`` and ``test`` (or ``val``, ``valid``) with class folders in each.
+        split: ``"train"``, ``"valid"`` or ``"test"``; class folders without a split are ``"train"``.
+        size: Scale the shorter side to this and cut out the centre; without it all images must be of one size.
+        per_class: Read only the first so many images of each class, in the order of their names.
+        name: What to call the set; the folder's name where left out.
+        normalisation: Mean and standard deviation of each channel; those of the training images where left out.
+
+    Returns:
+        The images, RGB unless all of them are grey.
+
+    Raises:
+        MissingDataError: There is no such folder.
+        FileFormatError: A file is no image, or truncated.
+        InputError: There are no classes or no images, sizes differ, or they do not fit into memory.
+    """
+    if split not in _SPLITS:
+        raise unknown("split", split, _SPLITS)
+    if per_class is not None and per_class < 1:
+        raise InputError(f"per_class must be at least 1, not {per_class}")
+    if not folder.is_dir():
+        raise MissingDataError(f"no folder {folder}: it should hold one folder of images per class")
+    where = _split_folder(folder, split)
+    train = where if split == "train" or where == folder else _split_folder(folder, "train", missing_ok=True)
+    classes = _class_names(train)
+    strange = sorted(set(_class_names(where)) - set(classes))
+    if strange:
+        raise InputError(f"{where}: class {strange[0]} is not among the training classes in {train}")
+    chosen = {c: _image_files(where / c)[:per_class] for c in classes}
+    total = sum(map(len, chosen.values()))
+    if not total:
+        raise InputError(f"{where}: no images ({', '.join(IMAGE_SUFFIXES)}) in any of its {len(classes)} class folders")
+    if size is not None and total * size * size * 3 > _LARGEST:
+        raise InputError(f"{where}: {total} images of {size}x{size} do not fit into memory; say per_class=N")
+    images = _decode([f for group in chosen.values() for f in group], size)
+    labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(chosen[c]) for c in classes])
+    if normalisation is None and train == where:
+        normalisation = channel_statistics(images)
+    elif normalisation is None:
+        reference = read_folder(folder, "train", size=size or images.shape[1], per_class=per_class)
+        normalisation = reference.mean, reference.std
+    mean, std = normalisation
+    if images.shape[3] < len(mean):  # all grey, in a set of colour images
+        images = images.repeat(len(mean), axis=3)
+    return ImageSet(name or folder.resolve().name, images, labels, len(classes), mean, std)
+
+
+def _npz_arrays(path: Path) -> Mapping[str, np.ndarray]:
+    if not path.is_file():
+        raise MissingDataError(f"no file {path}")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if isinstance(file, np.ndarray):
+                raise InputError(f"{path} holds one bare array; images and labels are needed (numpy.savez)")
+            wanted = {key for pairs in NPZ_KEYS.values() for pair in pairs for key in pair} | {"num_classes"}
+            arrays = {key: file[key] for key in file.files if key in wanted}
+            return arrays or {key: np.empty(0) for key in file.files}
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        if "Object arrays" in str(error):
+            raise InputError(f"{path} holds Python objects; save plain arrays of numbers") from None
+        raise FileFormatError(f"{path} is no NumPy file, or it is truncated") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
+        raise FileFormatError(f"{path} is truncated or damaged ({error})") from error
+
+
+def _with_channels(images: np.ndarray, what: str) -> np.ndarray:
+    if images.ndim == 3:
+        images = images[..., None]
+    check_images(images, what)
+    return images
+
+
+def _integers(labels: np.ndarray, what: str) -> np.ndarray:
+    if labels.dtype.kind not in "iu":
+        raise InputError(f"{what} must be integers, not {labels.dtype}")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise InputError(f"{what} must have shape (N,), not {labels.shape} (one-hot labels: argmax(1) first)")
+    return labels.astype(np.int64)
+
+
+def _split_folder(folder: Path, split: str, *, missing_ok: bool = False) -> Path:
+    for name in FOLDER_NAMES[split]:
+        if (folder / name).is_dir():
+            return folder / name
+    has_splits = any((folder / n).is_dir() and any(d.is_dir() for d in (folder / n).iterdir())
+                     for names in FOLDER_NAMES.values() for n in names)  # fmt: skip
+    if split == "train" and not has_splits:
+        return folder
+    if missing_ok:
+        return _split_folder(folder, "test")
+    raise NoSuchSplit(f"{folder} has no {split} images: a folder {' or '.join(FOLDER_NAMES[split])} is needed in it")
+
+
+def _class_names(folder: Path) -> list[str]:
+    names = sorted(d.name for d in folder.iterdir() if d.is_dir() and not d.name.startswith("."))
+    if not names:
+        raise InputError(f"{folder} has no class folders; put the images of each class into a folder of its own")
+    return names
+
+
+def _image_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
+
+
+def _decode(paths: list[Path], size: int | None) -> np.ndarray:
+    from PIL import Image, UnidentifiedImageError
+
+    arrays: list[np.ndarray] = []
+    for path in paths:
+        try:
+            with Image.open(path) as opened:
+                image = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
+        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise FileFormatError(f"{path} is no image, or it is truncated ({error})") from error
+        if size is not None:
+            image = _scaled(image, size)
+        arrays.append(np.asarray(image))
+        first = arrays[0].shape[:2]
+        if arrays[-1].shape[:2] != first:
+            raise InputError(
+                f"{path} is {arrays[-1].shape[0]}x{arrays[-1].shape[1]}, {paths[0].name} {first[0]}x{first[1]}: "
+                f"scale them all with folder:DIR@SIZE"
+            )
+    colour = any(a.ndim == 3 for a in arrays)
+    return np.stack([a if a.ndim == 3 else a[..., None].repeat(3 if colour else 1, axis=2) for a in arrays])
+
+
+def _scaled(image: Image.Image, size: int) -> Image.Image:
+    """Shorter side to ``size``, then the centre, as everybody tests on ImageNet but without the border of 256/224."""
+    from PIL.Image import Resampling
+
+    width, height = image.size
+    factor = size / min(width, height)
+    image = image.resize((max(size, round(width * factor)), max(size, round(height * factor))), Resampling.BILINEAR)
+    left, top = (image.size[0] - size) // 2, (image.size[1] - size) // 2
+    return image.crop((left, top, left + size, top + size))

@@ -1,0 +1,96 @@
+"""The three sets that a training needs: images to learn, to validate on, and to test on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prejudge.errors import InputError
+from prejudge.train.data import load
+from prejudge.train.image_set import ImageSet, NoSuchSplit
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Images to learn, to validate on while deciding, and to test on at the end; none is in two of them.
+
+    Attributes:
+        train: Training images.
+        valid: Validation images.
+        test: Test images.
+    """
+
+    train: ImageSet
+    valid: ImageSet
+    test: ImageSet
+
+    def __post_init__(self) -> None:
+        shape = self.train.images.shape[1:]
+        for what in ("valid", "test"):
+            other: ImageSet = getattr(self, what)
+            if other.images.shape[1:] != shape or other.num_classes != self.train.num_classes:
+                raise InputError(
+                    f"{self.train.name}: training images are {shape} of {self.train.num_classes} classes, "
+                    f"{what} images {other.images.shape[1:]} of {other.num_classes}"
+                )
+
+    @property
+    def name(self) -> str:
+        """What the data is called."""
+        return self.train.name
+
+
+def load_splits(
+    kind: str,
+    *,
+    data_dir: Path | None = None,
+    download: bool = False,
+    normalisation: str | None = None,
+    train_images: int | None = None,
+    held_out: float = 0.2,
+    seed: int = 0,
+) -> Splits:
+    """Read all splits of a set; those that it does not have are split off its training images.
+
+    Args:
+        kind: As in :func:`prejudge.train.load`, as are ``data_dir``, ``download`` and ``normalisation``.
+        train_images: Learn only the first so many training images.
+        held_out: Share of the training images that each missing split takes, drawn at random and without overlap.
+        seed: Of that draw.
+
+    Raises:
+        InputError: Too few images are left, or the first ``train_images`` do not have all classes.
+    """
+    if not 0 < held_out < 0.5:
+        raise InputError(f"held_out is a share between 0 and 0.5, not {held_out}")
+    train = load(kind, data_dir=data_dir, download=download, normalisation=normalisation)
+    found: dict[str, ImageSet] = {}
+    for split in ("valid", "test"):
+        try:
+            found[split] = load(kind, split=split, data_dir=data_dir, normalisation=normalisation)
+        except NoSuchSplit:
+            continue
+    missing = [s for s in ("valid", "test") if s not in found]
+    if missing:
+        order = np.random.default_rng(seed).permutation(len(train))
+        count = int(held_out * len(train))
+        if count < 1:
+            raise InputError(
+                f"{train.name}: {len(train)} images are too few to hold out {' and '.join(missing)} images"
+            )
+        for split in missing:
+            found[split], order = train.part(np.sort(order[:count])), order[count:]
+        train = train.part(order)
+    if train_images is not None:
+        if not 1 <= train_images <= len(train):
+            raise InputError(f"train_images is from 1 to the {len(train)} of {train.name}, not {train_images}")
+        classes = len(np.unique(train.labels))
+        train = train.part(slice(train_images))
+        if len(np.unique(train.labels)) < min(classes, train_images):
+            raise InputError(
+                f"the first {train_images} training images of {train.name} have only {len(np.unique(train.labels))} of "
+                f"{classes} classes; shuffle the file, or use more of them"
+            )
+    return Splits(train, found["valid"], found["test"])
