@@ -195,7 +195,7 @@ class ScoreReader:
         rows = np.array([scores.row.get(text, -1) for text in texts], dtype=np.int64)
         lacking = np.ones((repeats, len(texts), len(columns)), dtype=bool)
         for number, name in enumerate(columns):
-            if name in scores.columns:
+            if name in scores.columns and scores.architectures:
                 column = scores.full(name)
                 known = (column.status == OK) if retry_failed else (column.status != MISSING)
                 for repeat in range(min(repeats, column.repeats)):
