@@ -29,7 +29,8 @@ def run_jobs(
     """Apply ``function`` to every job and yield ``(job, result)`` as the results come.
 
     ``jobs`` is read as workers become free, so it may be endless; at most one job per worker is under way. Leaving the
-    loop early, an exception or Ctrl-C ends the workers at once. A worker whose parent is killed ends after its job.
+    loop early or Ctrl-C ends the workers at once; after a failure the jobs under way are finished and yielded before it
+    is raised. A worker whose parent is killed ends after its job.
 
     Args:
         function: Called once per job. With several workers it is pickled once per worker, jobs and results each time.
@@ -58,21 +59,23 @@ def run_jobs(
             if not _hand_out(remaining, team, (function, initializer, initargs)):
                 break
         busy = {worker.pipe: worker for worker in team}
+        failure: Exception | None = None
         while busy:
-            failure: Exception | None = None
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
                 try:
                     finished, result = worker.job, worker.receive()
-                except Exception as error:  # what the others have ready is not lost with it
-                    failure = error
+                except Exception as error:
+                    failure = failure or error
+                    del busy[worker.pipe]
                     continue
-                # The next job goes out before the result is dealt with: the worker does not wait for the writer.
-                if not worker.give(remaining):
+                # The next job goes out before the result is dealt with: the worker does not wait for the writer. After
+                # a failure none does, but what the others are at is not thrown away.
+                if failure is not None or not worker.give(remaining):
                     del busy[worker.pipe]
                 yield finished, result
-            if failure is not None:
-                raise failure
+        if failure is not None:
+            raise failure
     finally:
         for worker in team:
             worker.stop()
