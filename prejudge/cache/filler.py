@@ -96,6 +96,14 @@ def fill(
         if batch_size < request.proxy.min_batch:
             least = request.proxy.min_batch
             raise InputError(f"{request.proxy.name} needs a batch of at least {least} images, not {batch_size}")
+    if batch_size > len(data):
+        raise InputError(f"a batch of {batch_size} images cannot be drawn from the {len(data)} of {data.name}")
+    if seed < 0:
+        raise InputError(f"seed must not be negative, like {seed}")
+    if device is not None:
+        from prejudge.proxies.device import find_device
+
+        find_device(device)  # else every single score would fail for it
     chosen = [space.parse(arch) for arch in archs]
     protocol = Protocol(
         space=space.name,
