@@ -52,9 +52,9 @@ def read_pickles(path: Path) -> Iterator[tuple[int, Any]]:
                 value = _plain(_Unpickler(file).load())
             except Refused as error:
                 raise FileFormatError(f"{path}: the pickle at byte {offset} {error}; nothing in it was run") from None
-            except _BROKEN as error:
+            except _BROKEN:
                 what = "is truncated or damaged" if offset or file.tell() > 64 else "is no pickle, or is truncated"
-                raise FileFormatError(f"{path} {what} in the pickle that starts at byte {offset} ({error})") from None
+                raise FileFormatError(f"{path} {what} in the pickle that starts at byte {offset}") from None
             yield offset, value
 
 
@@ -132,6 +132,8 @@ _KNOWN: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("_codecs", "encode"): _encode,
     ("collections", "OrderedDict"): lambda: {},
+    ("builtins", "bytes"): lambda: b"",  # no bytes at all, in protocols 0 to 2
+    ("__builtin__", "bytes"): lambda: b"",
     ("numpy._core.numeric", "_frombuffer"): _from_buffer,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     **{(module, "scalar"): _scalar for module in _MULTIARRAY},
