@@ -127,7 +127,7 @@ def test_truncation_is_located_at_every_length(tmp_path: Path) -> None:
             assert len(values(path)) == starts.index(length)
             continue
         last = max(s for s in starts if s < length)
-        with pytest.raises(FileFormatError, match=f"starts at byte {last} "):
+        with pytest.raises(FileFormatError, match=f"starts at byte {last}$"):
             read.extend(value for _, value in read_pickles(path))
 
 
