@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from cyclopts import App, Group, Parameter, validators
+from cyclopts import App
 
 from prejudge.cli import output
-from prejudge.cli.arguments import architectures, pairs
-from prejudge.cli.progress import ProgressBar
-from prejudge.cli.recipe import Recipe
 
 app = App(
     name="bench",
@@ -78,7 +74,7 @@ def info(table: str, /, *, as_json: output.Json = False) -> None:
 
 
 @app.command(
-    help_epilogue="Example: prejudge bench query digits '|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|'"
+    help_epilogue="Example: prejudge bench query digits '|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|'"
 )
 def query(
     table: str,

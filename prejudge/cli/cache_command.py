@@ -15,6 +15,8 @@ app = App(
     help_epilogue="Example: prejudge cache info scores.h5",
 )
 
+_IMPORTED = ("architectures", "scores", "failed")
+
 Protocol = Annotated[
     str | None, Parameter(help="Digest (or its beginning) of a protocol, where the cache has several.")
 ]
@@ -32,6 +34,7 @@ def info(file: Path, /, *, as_json: output.Json = False) -> None:
 
     with ScoreCache(file, "r") as cache:
         content = cache.info()
+        failures = {protocol.digest: cache.failures(protocol) for protocol in cache.protocols()}
     if as_json:
         output.print_json(content)
         return
@@ -44,6 +47,14 @@ def info(file: Path, /, *, as_json: output.Json = False) -> None:
         print()
         output.print_facts("", protocol)
         output.print_columns("", columns)
+        failed = failures[protocol["protocol"]]
+        if len(failed):
+            output.print_table(
+                "why scores failed",
+                ["scores", "proxies", "reason"],
+                [[len(part), sorted(set(part["proxy"])), reason] for reason, part in failed.groupby("reason")],
+                numeric=["scores"],
+            )
     if not content["protocols"]:
         output.say("no scores yet")
 
@@ -123,6 +134,47 @@ def verify(file: Path, /, *, as_json: output.Json = False) -> int:
     else:
         print("\n".join(problems) or f"{file} is sound")
     return 1 if problems else 0
+
+
+@app.command(name="import", help_epilogue="Example: prejudge cache import nb2_cf10_seed42_base.p --out published.h5")
+def import_scores(
+    file: Path,
+    /,
+    *,
+    out: Path,
+    space: str = "nasbench201",
+    repeat: int = 0,
+    as_json: output.Json = False,
+) -> None:
+    """Take over the score pickles of zero-cost-nas and HNAS; nothing in them is run.
+
+    Args:
+        file: The .p file.
+        out: Score cache to add to.
+        space: Search space of the architectures.
+        repeat: Which repeat these are, where several files are the seeds of one protocol.
+        as_json: Print JSON instead of text.
+    """
+    from prejudge.cache import ScoreCache, import_pickles
+    from prejudge.spaces import space as find_space
+
+    where = find_space(space)
+    _must_exist(file)
+    with ScoreCache(out) as cache:
+        report = import_pickles(cache, file, space=where, repeat=repeat)
+    if as_json:
+        output.print_json({"protocol": report.protocol.digest, **{k: getattr(report, k) for k in _IMPORTED}})
+    else:
+        print(f"{out}: {report.scores} scores of {report.architectures} architectures, {report.failed} failed")
+        output.say(f"next: prejudge report {out} --benchmark TABLE --out report.html")
+
+
+def _must_exist(file: Path) -> None:
+    """Say that an input is missing before an output is made."""
+    from prejudge.errors import MissingDataError
+
+    if not file.is_file():
+        raise MissingDataError(f"no file {file}")
 
 
 def _written(path: Path, as_json: bool) -> None:

@@ -23,6 +23,8 @@ _COLUMNS = {
     "regret": "regret",
     "seconds": "s/arch",
 }
+_LESS_URGENT = ("failed", "partial_spearman", "precision_at_10pct")
+_NARROW = 110
 
 
 def print_correlations(rows: pd.DataFrame, *, strata: Collection[str]) -> None:
@@ -32,6 +34,8 @@ def print_correlations(rows: pd.DataFrame, *, strata: Collection[str]) -> None:
         rows: What :func:`prejudge.correlate` returns.
         strata: The strata to print.
     """
+    width = output.terminal_width()
+    shown = [key for key in _COLUMNS if width is None or width >= _NARROW or key not in _LESS_URGENT]
     for (metric, stratum), part in rows.groupby(["metric", "stratum"], sort=False):
         if stratum not in strata:
             continue
@@ -40,8 +44,8 @@ def print_correlations(rows: pd.DataFrame, *, strata: Collection[str]) -> None:
         note = f"; noise ceiling {ceiling:.3f}" if math.isfinite(ceiling) else ""
         output.print_table(
             f"{metric}, {stratum} architectures{note}",
-            list(_COLUMNS.values()),
-            [[_text(row, key) for key in _COLUMNS] for row in ordered.to_dict("records")],
+            [_COLUMNS[key] for key in shown],
+            [[_text(row, key) for key in shown] for row in ordered.to_dict("records")],
             numeric=[heading for key, heading in _COLUMNS.items() if key != "proxy"],
         )
 

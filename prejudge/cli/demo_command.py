@@ -24,7 +24,7 @@ def demo(
     out: Path = Path("prejudge-demo"),
     archs: int = 150,
     workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
-    seed: int = 0,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     as_json: output.Json = False,
 ) -> None:
     """Score a sample of NAS-Bench-201 on scikit-learn's digits, and report how well the scores predict.

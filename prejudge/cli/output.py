@@ -41,6 +41,14 @@ def print_json(value: Any) -> None:
     print(json.dumps(plain(value), indent=2, ensure_ascii=False))
 
 
+def terminal_width() -> int | None:
+    """Columns of the terminal; None where the output goes elsewhere and may be as wide as it likes."""
+    from rich.console import Console
+
+    console = Console()
+    return console.width if console.is_terminal else None
+
+
 def say(text: str) -> None:
     """A remark for the person at the terminal; never part of the result."""
     print(text, file=sys.stderr)
@@ -50,13 +58,15 @@ def print_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numeric: Iterable[str] = ()
 ) -> None:
     """Print a table; columns named in ``numeric`` are aligned to the right."""
+    from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
     right = set(numeric)
-    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold")
+    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
     for column in columns:
-        table.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        number = column in right
+        table.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=number)
     for row in rows:
         table.add_row(*[escape(_cell(v)) for v in row])
     _print(table)

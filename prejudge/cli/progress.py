@@ -29,7 +29,6 @@ class ProgressBar:
         )
 
         self.done = 0
-        self._quiet = quiet
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -41,10 +40,9 @@ class ProgressBar:
             console=Console(stderr=True),
             disable=quiet,
         )
-        self._task = self._bar.add_task(what, total=None, visible=False)
+        self._task = self._bar.add_task(what, total=None)
 
     def __enter__(self) -> Self:
-        self._bar.start()
         return self
 
     def __exit__(
@@ -54,5 +52,7 @@ class ProgressBar:
 
     def __call__(self, done: int, total: int, seconds: float = 0.0) -> None:
         """Jobs done, of all jobs, after so many seconds."""
+        if not self.done:  # nothing is shown where there is nothing to do
+            self._bar.start()
         self.done = done
-        self._bar.update(self._task, completed=done, total=total, visible=True)
+        self._bar.update(self._task, completed=done, total=total)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter, validators
 
@@ -41,11 +41,13 @@ def score(
     channels: Annotated[int | None, Parameter(group=_NETWORK)] = None,
     cells: Annotated[int | None, Parameter(group=_NETWORK)] = None,
     skeleton: Annotated[list[str] | None, Parameter(group=_NETWORK)] = None,
+    split: Annotated[str, Parameter(group=_BATCH)] = "train",
+    normalisation: Annotated[str | None, Parameter(group=_BATCH)] = None,
     batch_size: Annotated[int, Parameter(group=_BATCH, validator=_Positive)] = 64,
     batch: Annotated[Literal["fixed", "per-architecture"], Parameter(group=_BATCH)] = "fixed",
     augment: Annotated[bool, Parameter(group=_BATCH)] = False,
     repeats: Annotated[int, Parameter(group=_BATCH, validator=_Positive)] = 1,
-    seed: Annotated[int, Parameter(group=_BATCH)] = 0,
+    seed: Annotated[int, Parameter(group=_BATCH, validator=validators.Number(gte=0))] = 0,
     mode: Annotated[Literal["exact", "fast"], Parameter(group=_MACHINE)] = "exact",
     device: Annotated[str | None, Parameter(group=_MACHINE)] = None,
     workers: Annotated[int, Parameter(group=_MACHINE, validator=_Positive)] = 1,
@@ -67,6 +69,8 @@ def score(
         channels: Width of the first stage.
         cells: Cells per stage.
         skeleton: Any other macro number: NAME=VALUE.
+        split: Split of the data that batches are drawn from.
+        normalisation: Published mean and deviation to use, e.g. cifar10; the data's own, or those published for it.
         batch_size: Images in the batch.
         batch: One fixed batch for all architectures, or a fresh one for each.
         augment: Crop and flip the images at random, as in training.
@@ -94,7 +98,7 @@ def score(
 
     from prejudge.train.data import load
 
-    images = load(data, data_dir=data_dir, download=download)
+    images = load(data, split=split, data_dir=data_dir, download=download, normalisation=normalisation)
     if threads is not None:
         import torch
 
