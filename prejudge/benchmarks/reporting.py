@@ -122,6 +122,6 @@ def _remarks(matched: Matched, table: Table, correlations: pd.DataFrame) -> list
     counts = correlations[correlations["stratum"] == "all"].groupby("metric")["n"]
     if (counts.max() != counts.min()).any():
         remarks.append(
-            "Proxies were computed for different numbers of architectures (column n); compare them with care."
+            "Proxies have scores of different numbers of architectures (column n); compare them with care."
         )
     return remarks
