@@ -121,7 +121,5 @@ def _remarks(matched: Matched, table: Table, correlations: pd.DataFrame) -> list
         remarks.append("Every score was computed once; with --repeats the spread over seeds and batches is shown too.")
     counts = correlations[correlations["stratum"] == "all"].groupby("metric")["n"]
     if (counts.max() != counts.min()).any():
-        remarks.append(
-            "Proxies have scores of different numbers of architectures (column n); compare them with care."
-        )
+        remarks.append("Proxies have scores of different numbers of architectures (column n); compare them with care.")
     return remarks
