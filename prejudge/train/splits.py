@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +41,18 @@ class Splits:
         """What the data is called."""
         return self.train.name
 
+    def with_train_images(self, count: int) -> Splits:
+        """Learn only the first ``count`` training images; raises :class:`InputError` if a class is lost by that."""
+        train = self.train
+        if not 1 <= count <= len(train):
+            raise InputError(f"{self.name} has {len(train)} training images; {count} of them cannot be taken")
+        classes, kept = len(np.unique(train.labels)), len(np.unique(train.labels[:count]))
+        if kept < min(classes, count):
+            raise InputError(
+                f"the first {count} training images of {self.name} have {kept} of {classes} classes; shuffle the file"
+            )
+        return replace(self, train=train.part(slice(count)))
+
 
 def load_splits(
     kind: str,
@@ -48,7 +60,6 @@ def load_splits(
     data_dir: Path | None = None,
     download: bool = False,
     normalisation: str | None = None,
-    train_images: int | None = None,
     held_out: float = 0.2,
     seed: int = 0,
 ) -> Splits:
@@ -56,12 +67,11 @@ def load_splits(
 
     Args:
         kind: As in :func:`prejudge.train.load`, as are ``data_dir``, ``download`` and ``normalisation``.
-        train_images: Learn only the first so many training images.
         held_out: Share of the training images that each missing split takes, drawn at random and without overlap.
         seed: Of that draw.
 
     Raises:
-        InputError: Too few images are left, or the first ``train_images`` do not have all classes.
+        InputError: There are too few images to hold some out.
     """
     if not 0 < held_out < 0.5:
         raise InputError(f"held_out is a share between 0 and 0.5, not {held_out}")
@@ -83,14 +93,4 @@ def load_splits(
         for split in missing:
             found[split], order = train.part(np.sort(order[:count])), order[count:]
         train = train.part(order)
-    if train_images is not None:
-        if not 1 <= train_images <= len(train):
-            raise InputError(f"train_images is from 1 to the {len(train)} of {train.name}, not {train_images}")
-        classes = len(np.unique(train.labels))
-        train = train.part(slice(train_images))
-        if len(np.unique(train.labels)) < min(classes, train_images):
-            raise InputError(
-                f"the first {train_images} training images of {train.name} have only {len(np.unique(train.labels))} of "
-                f"{classes} classes; shuffle the file, or use more of them"
-            )
     return Splits(train, found["valid"], found["test"])

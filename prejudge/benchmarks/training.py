@@ -1,0 +1,277 @@
+"""A table of accuracies that prejudge trains itself: every architecture, several seeds, resumable at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import prejudge
+from prejudge.benchmarks.metric import Metric, Seed
+from prejudge.benchmarks.runs import RunLog
+from prejudge.benchmarks.table_file import write_table
+from prejudge.benchmarks.table_recipe import TableRecipe
+from prejudge.engine import run_jobs
+from prejudge.errors import InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prejudge.spaces.base import Architecture, Space
+    from prejudge.train.image_set import ImageSet
+    from prejudge.train.splits import Splits
+
+Progress = Callable[[int, int, float], None]
+"""Called with trainings done now, trainings to do now, and seconds."""
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """One training: an architecture, as text, and a seed."""
+
+    architecture: str
+    seed: int
+
+
+@dataclass
+class Trainer:
+    """Trains jobs, in this process or in a worker.
+
+    Attributes:
+        space: The search space.
+        data: The images.
+        recipe: The numbers, with a complete skeleton.
+        device: Where to train.
+    """
+
+    space: Space
+    data: Splits
+    recipe: TableRecipe
+    device: str = "cpu"
+
+    def __call__(self, job: TrainingJob) -> dict[str, Any]:
+        """Train; the same job gives the same result on the same machine at the same number of threads.
+
+        Returns:
+            ``valid`` (per cent after each epoch), ``test`` (per cent at the end), ``train`` and ``loss`` (of each
+            epoch, while it was learned) and ``seconds``; or ``failed``, the reason.
+        """
+        import torch
+
+        from prejudge.train.batches import MemoryBatches
+        from prejudge.train.loop import TrainingFailure, accuracy, fit
+
+        training, device = self.recipe.training, self.device
+        devices = [torch.device(device)] if device.startswith("cuda") else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(job.seed)
+            network = self.space.network(self.space.parse(job.architecture), **dict(self.recipe.skeleton))
+            batches = MemoryBatches(
+                self.data.train,
+                training.batch_size,
+                seed=job.seed,
+                augment=training.augment,
+                noise=training.noise,
+            )
+            try:
+                epochs = fit(
+                    network,
+                    batches,
+                    training,
+                    evaluate=lambda trained: {"valid": accuracy(trained, *self._valid, device=device)},
+                    device=device,
+                )
+            except TrainingFailure as failure:
+                return {"failed": str(failure)}
+            return {
+                "valid": [e.accuracies["valid"] for e in epochs],
+                "test": accuracy(network, *self._test, device=device),
+                "train": [e.train_accuracy for e in epochs],
+                "loss": [e.train_loss for e in epochs],
+                "seconds": sum(e.seconds for e in epochs),
+            }
+
+    @cached_property
+    def _valid(self) -> tuple[Tensor, Tensor]:
+        return self._noisy(self.data.valid, self.recipe.valid_copies, 2 * self.recipe.noise_seed + 1)
+
+    @cached_property
+    def _test(self) -> tuple[Tensor, Tensor]:
+        return self._noisy(self.data.test, self.recipe.test_copies, 2 * self.recipe.noise_seed + 2)
+
+    def _noisy(self, data: ImageSet, copies: int, seed: int) -> tuple[Tensor, Tensor]:
+        """The same noisy images for every architecture and seed, normalised as the training images are."""
+        import torch
+
+        from prejudge.train.images import normalise
+
+        images = torch.from_numpy(data.images).permute(0, 3, 1, 2).contiguous().repeat(copies, 1, 1, 1)
+        generator = torch.Generator().manual_seed(seed)
+        train = self.data.train
+        inputs = normalise(images, train.mean, train.std, noise=self.recipe.training.noise, generator=generator)
+        return inputs, torch.from_numpy(data.labels).repeat(copies)
+
+
+def train_table(
+    space: Space,
+    archs: Iterable[Architecture],
+    data: Splits,
+    *,
+    out: str | os.PathLike[str],
+    seeds: Sequence[int] = (0, 1, 2),
+    recipe: TableRecipe | None = None,
+    workers: int = 1,
+    per_class: bool = False,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Path:
+    """Train architectures and write their table.
+
+    Every finished training is kept in ``OUT.runs`` beside the table at once. A call that was interrupted, even by
+    SIGKILL, goes on where it was: only trainings that are not there are done. More architectures or seeds can be added
+    later in the same way; a table trained by another recipe or on other images cannot.
+
+    Args:
+        space: The search space.
+        archs: What to train.
+        data: Images to learn, to validate on after every epoch, and to test on at the end.
+        out: The table to write once all trainings are done.
+        seeds: One training of each architecture for each; seed by seed, so that what there is is comparable.
+        recipe: The numbers; for NAS-Bench-201's own long schedule ``TableRecipe()``.
+        workers: Processes; the threads of this process are divided between them.
+        per_class: Train the representative of the class of each architecture instead of itself.
+        device: Where to train.
+        progress: Called after every training.
+
+    Returns:
+        The path written. The table has, in per cent, a ``valid`` and a ``test`` column for each seed and for their
+        mean, the learning curves on the validation images, and as extras ``params``, ``flops`` and ``train_seconds``
+        (the mean of a training without evaluation). Where one of an architecture's trainings failed its mean is NaN.
+
+    Raises:
+        InputError: An argument is wrong, or ``out`` was begun with other numbers.
+        BusyError: Another process is training into ``out``.
+        PrejudgeError: A file cannot be written, or a worker died.
+    """
+    recipe = (recipe or TableRecipe()).completed(space, data.train)
+    if recipe.train_images is not None:
+        data = data.with_train_images(recipe.train_images)
+    cells = [space.parse(a) for a in archs]
+    if per_class:
+        cells = [space.representative(a) for a in cells]
+    texts = list(dict.fromkeys(str(a) for a in cells))
+    seeds = list(dict.fromkeys(seeds))
+    if not texts or not seeds:
+        raise InputError("nothing to train: at least one architecture and one seed are needed")
+    if min(seeds) < 0:
+        raise InputError(f"a seed must be at least 0, not {min(seeds)}")
+    plan = {
+        "space": space.name,
+        "data": data.name,
+        "images": {split: getattr(data, split).digest for split in ("train", "valid", "test")},
+        "normalisation": [list(data.train.mean), list(data.train.std)],
+        "recipe": recipe.as_dict(),
+        "per class": per_class,
+    }
+    with RunLog(Path(out), plan) as log:
+        jobs = [TrainingJob(t, s) for s in seeds for t in texts if (t, s) not in log.results]
+        _train(log, Trainer(space, data, recipe, device), jobs, workers, progress)
+        return _write(Path(out), space, log, seeds, recipe, data, per_class)
+
+
+def _train(log: RunLog, trainer: Trainer, jobs: Sequence[TrainingJob], workers: int, progress: Progress | None) -> None:
+    if not jobs:
+        return
+    import torch
+
+    threads = max(1, torch.get_num_threads() // max(1, workers))
+    log.begin(_environment(trainer.device, threads, workers))
+    start = time.perf_counter()
+    results = run_jobs(
+        trainer, jobs, workers=workers, initializer=torch.set_num_threads if workers > 1 else None, initargs=(threads,)
+    )
+    with closing(results):
+        for done, (job, result) in enumerate(results, start=1):
+            log.put(job.architecture, job.seed, result)
+            if progress is not None:
+                progress(done, len(jobs), time.perf_counter() - start)
+
+
+def _write(
+    out: Path,
+    space: Space,
+    log: RunLog,
+    seeds: Sequence[int],
+    recipe: TableRecipe,
+    data: Splits,
+    per_class: bool,
+) -> Path:
+    size, epochs, order = len(space), recipe.training.epochs, list(seeds)
+    runs = {(space.index(space.parse(t)), s): r for (t, s), r in log.results.items() if s in order}
+    valid, test = np.full((len(order), size, epochs), np.nan), np.full((len(order), size, 1), np.nan)
+    seconds = np.full((len(order), size), np.nan)
+    for (index, seed), run in runs.items():
+        if "failed" not in run:
+            k = order.index(seed)
+            valid[k, index], test[k, index], seconds[k, index] = run["valid"], run["test"], run["seconds"]
+    columns: dict[Metric, np.ndarray] = {}
+    curves: dict[Metric, np.ndarray] = {}
+    for split, values in (("valid", valid), ("test", test)):
+        named: list[Seed] = [*order, "mean"]
+        for k, of in enumerate(named):
+            metric = Metric(data.name, split, epochs, of)
+            # A mean over fewer seeds than the others have would not be comparable: it is NaN instead.
+            curve = values[k] if k < len(order) else values.mean(axis=0)
+            columns[metric] = curve[:, -1]
+            if split == "valid":
+                curves[metric] = curve
+    params, flops = np.full(size, np.nan), np.full(size, np.nan)
+    for index in {index for index, _ in runs}:
+        params[index] = space.params(space[index], **dict(recipe.skeleton))
+        flops[index] = space.flops(space[index], image_size=data.train.image_size, **dict(recipe.skeleton))
+    return write_table(
+        out,
+        space.name,
+        columns,
+        extra={"params": params, "flops": flops, "train_seconds": seconds.mean(axis=0).round(3)},
+        units={"accuracy": "per cent", "params": "parameters", "flops": "multiply-adds", "train_seconds": "seconds"},
+        provenance=_provenance(log, order, recipe, data, sum("failed" in r for r in runs.values())),
+        curves=curves,
+        per_class=per_class,
+    )
+
+
+def _provenance(log: RunLog, seeds: Sequence[int], recipe: TableRecipe, data: Splits, failed: int) -> dict[str, object]:
+    counts = {split: len(getattr(data, split)) for split in ("train", "valid", "test")}
+    counts["valid"], counts["test"] = counts["valid"] * recipe.valid_copies, counts["test"] * recipe.test_copies
+    return {
+        "made by": f"prejudge {prejudge.__version__}, bench train",
+        "data": data.name,
+        "images": ", ".join(f"{n} {split}" for split, n in counts.items()),
+        "digests": json.dumps(log.plan["images"], sort_keys=True),
+        "normalisation": json.dumps(log.plan["normalisation"]),
+        "recipe": json.dumps(recipe.as_dict(), sort_keys=True),
+        "seeds": ", ".join(map(str, seeds)),
+        "failed trainings": failed,
+        "trained with": "; ".join(log.environments),
+    }
+
+
+def _environment(device: str, threads: int, workers: int) -> str:
+    """What may change the last digits of a result, and its seconds."""
+    import torch
+
+    where = f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
+    return (
+        f"torch {torch.__version__} on {where}, {platform.system()} {platform.machine()}, "
+        f"{threads} thread{'s' * (threads > 1)} for each of {workers} worker{'s' * (workers > 1)}"
+    )
