@@ -155,6 +155,9 @@ class Job:
     repeat: int
     columns: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"{self.architecture} (repeat {self.repeat})"
+
 
 @dataclass
 class Scorer:

@@ -191,5 +191,5 @@ def _work(
 
 
 def _short(value: object) -> str:
-    text = " ".join(repr(value).split())
+    text = " ".join(str(value).split())
     return text if len(text) <= 120 else text[:117] + "..."

@@ -76,7 +76,7 @@ def test_a_truncated_file_keeps_what_was_read(tmp_path: Path, path: Path) -> Non
     source.write_bytes(source.read_bytes()[:-3])
     with ScoreCache(path) as cache:
         with pytest.raises(
-            FileFormatError, match=r"cut\.p is truncated .* byte (\d+) .*the 4 records before it are imported"
+            FileFormatError, match=r"cut\.p is truncated .* byte (\d+); the 4 records before it are imported"
         ) as e:
             import_pickles(cache, source, space=NB201)
         assert abs(int(str(e.value).split("byte ")[1].split(";")[0]) - 4 * size) < 40
