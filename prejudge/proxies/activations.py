@@ -11,10 +11,13 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
+
+from prejudge.proxies.graph import nodes_above
 
 RECTIFIERS: frozenset[Callable[..., Any]] = frozenset(
     {
@@ -33,30 +36,37 @@ def _rows(x: Tensor) -> Tensor:
     return x.reshape(len(x), -1)
 
 
-def _binary(rows: Tensor) -> Tensor:
-    """Mellor's A A^T + (1-A)(1-A)^T with A = [input > 0], from one product: the number of units in the same state."""
-    on = (rows > 0).float()
-    both = on @ on.T  # exact: counts below 2^24
+_FEATURES_AT_ONCE = 4096  # a block of this width and its copies stay in a CPU's cache
+
+
+def _kernels(rows: Tensor, wanted: list[str]) -> dict[str, Tensor]:
+    """All wanted kernels of one rectifier's input ``(N, F)``, block by block of features.
+
+    The binary kernel is Mellor's A A^T + (1-A)(1-A)^T with A = [input > 0], from one product: 2 A A^T - a_i - a_j + F.
+    """
+    n, features = rows.shape
+    both = torch.zeros(n, n, device=rows.device)
+    raw = torch.zeros(n, n, device=rows.device, dtype=torch.promote_types(rows.dtype, torch.float32))
+    packed: list[Tensor] = []
+    width = _FEATURES_AT_ONCE if rows.device.type == "cpu" else features
+    for start in range(0, features, width):
+        block = rows[:, start : start + width]
+        on = block > 0
+        if "activation_kernel" in wanted:
+            state = on.float()
+            both.addmm_(state, state.T)  # exact: counts stay below 2^24
+        if "preactivation_kernel" in wanted:
+            value = block.to(raw.dtype)
+            raw.addmm_(value, value.T)
+        if "activation_patterns" in wanted:
+            packed.append(torch.from_numpy(np.packbits(on.cpu().numpy(), axis=1)))
     count = both.diagonal()
-    return 2 * both - count[:, None] - count[None, :] + rows.shape[1]
-
-
-def _raw(rows: Tensor) -> Tensor:
-    rows = rows.float() if rows.dtype in (torch.bfloat16, torch.float16) else rows
-    return rows @ rows.T
-
-
-_POWERS = (1, 2, 4, 8, 16, 32, 64, 128)
-
-
-def _packed(rows: Tensor) -> Tensor:
-    """The signs, eight to a byte, ``(N, ceil(F / 8))``."""
-    on = rows > 0
-    on = F.pad(on, (0, -on.shape[1] % 8)).view(len(on), -1, 8)
-    return (on.to(torch.uint8) * torch.tensor(_POWERS, dtype=torch.uint8, device=on.device)).sum(2, dtype=torch.uint8)
-
-
-_MAKE = {"activation_kernel": _binary, "preactivation_kernel": _raw, "activation_patterns": _packed}
+    found = {
+        "activation_kernel": 2 * both - count[:, None] - count[None, :] + features,
+        "preactivation_kernel": raw,
+        "activation_patterns": torch.cat(packed, dim=1) if packed else both,
+    }
+    return {name: found[name] for name in wanted}
 
 
 class RectifierWatch(TorchFunctionMode):
@@ -77,39 +87,38 @@ class RectifierWatch(TorchFunctionMode):
         if func not in RECTIFIERS:
             return func(*args, **(kwargs or {}))
         start = time.perf_counter()
-        found = self._kernels(args[0])
+        found = self._compute(args[0])
         self.seconds += time.perf_counter() - start
         output = func(*args, **(kwargs or {}))
         self._seen.append((output.grad_fn, found))
         return output
 
-    def _kernels(self, x: Tensor) -> dict[str, Tensor]:
+    def _compute(self, x: Tensor) -> dict[str, Tensor]:
         # Several rectifiers often read one tensor (the edges out of a cell's node): count it each time, compute it once.
         known = self._last.get(id(x))
         if known is not None and known[0]() is x and known[1] == x._version:
             return known[2]
         with torch.no_grad():
             rows = _rows(x.detach())
-            found = {name: _MAKE[name](rows) for name in self.wanted}
+            found = _kernels(rows, self.wanted)
         self._last[id(x)] = (weakref.ref(x), x._version, found)
         return found
 
-    def results(self, logits: Tensor, x: Tensor) -> dict[str, Tensor | None]:
+    def results(self, logits: Tensor) -> dict[str, Tensor | None]:
         """The kernels over all live rectifiers; None where there is none.
 
-        A rectifier is live when the logits depend on it and it depends on the images: one on a dead branch carries no
-        information, and counting it would tell apart networks that compute the same function.
+        A rectifier counts when the logits depend on it (Mellor et al. count those that a backward pass visits), or
+        when what it reads is constant, as behind a dead edge.
 
         Args:
             logits: The network's output, with its graph.
-            x: Its input, a leaf of that graph.
 
         Returns:
             ``activation_kernel`` and ``preactivation_kernel`` ``(N, N)`` in float64 on the CPU,
             ``activation_patterns`` ``(N, bytes)`` uint8 on the CPU.
         """
-        live = nodes_between(logits.grad_fn, x)
-        chosen = [kernels for node, kernels in self._seen if node in live]
+        live = nodes_above(logits)
+        chosen = [kernels for node, kernels in self._seen if node is None or node in live]
         results: dict[str, Tensor | None] = dict.fromkeys(self.wanted)
         for name in self.wanted if chosen else ():
             if name == "activation_patterns":
@@ -120,18 +129,3 @@ class RectifierWatch(TorchFunctionMode):
         self._last.clear()
         return results
 
-
-def nodes_between(output: Any, leaf: Tensor) -> set[Any]:
-    """The graph nodes on a path from ``output`` back to ``leaf``."""
-    reaches: dict[Any, bool] = {}
-    stack = [output] if output is not None else []
-    while stack:
-        node = stack[-1]
-        children = [child for child, _ in node.next_functions if child is not None]
-        pending = [child for child in children if child not in reaches]
-        if node not in reaches and pending:
-            stack.extend(pending)
-            continue
-        stack.pop()
-        reaches[node] = getattr(node, "variable", None) is leaf or any(reaches[child] for child in children)
-    return {node for node, yes in reaches.items() if yes}

@@ -8,18 +8,21 @@ cross-entropy (for weight gradients and saliencies); the last one is differentia
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prejudge.errors import InputError
 from prejudge.proxies.activations import KERNELS, RectifierWatch
 from prejudge.proxies.clock import Clock
 from prejudge.proxies.curvature import weight_curvature
+from prejudge.proxies.double_backward import Projection, cheap_double_backward
 from prejudge.proxies.layers import Call, counted_layers, recorded_calls
 from prejudge.proxies.logits import class_scores
-from prejudge.proxies.per_sample import ShareGram
+from prejudge.proxies.per_sample import ShareGram, share_gram
 
 STAGES: dict[str, tuple[str, ...]] = {
     "logits": ("forward",),
@@ -65,17 +68,21 @@ def first_order(
     results: dict[str, Any] = {}
     calls: list[Call] = []
 
-    with clock("forward"), autocast():
+    with ExitStack() as stack:
+        stack.enter_context(clock("forward"))
+        stack.enter_context(autocast())
+        projection = None
+        if "weight_curvature" in wanted and x.device.type in ("cpu", "cuda"):
+            projection = stack.enter_context(cheap_double_backward(network))
         if need_calls:
-            with recorded_calls(network) as calls:
-                output = _forward(network, x, watch)
-        else:
-            output = _forward(network, x, watch)
-        logits = class_scores(output, targets)
+            calls = stack.enter_context(recorded_calls(network))
+        if watch is not None:
+            stack.enter_context(watch)
+        logits = class_scores(_forward(network, x), targets)
     if watch is not None:
         clock.move("forward", "rectifiers", watch.seconds)
         with clock("rectifiers"):
-            results |= watch.results(logits, x)
+            results |= watch.results(logits)
     if "logits" in wanted:
         results["logits"] = logits.detach()
     if "multiply_adds" in wanted:
@@ -95,15 +102,18 @@ def first_order(
             loss = F.cross_entropy(logits.float() if logits.dtype == torch.bfloat16 else logits, targets)
             results["loss"] = loss.detach()
             if set(wanted) & {"weight_gradients", "channel_saliency", "weight_curvature"}:
-                results |= _loss_backward(network, loss, calls, wanted, clock)
+                results |= _loss_backward(network, loss, calls, wanted, clock, projection)
     return {name: results[name] for name in wanted}
 
 
-def _forward(network: nn.Module, x: Tensor, watch: RectifierWatch | None) -> Any:
-    if watch is None:
+def _forward(network: nn.Module, x: Tensor) -> Any:
+    try:
         return network(x)
-    with watch:
-        return network(x)
+    except torch.OutOfMemoryError:
+        raise
+    except (RuntimeError, ValueError, TypeError) as error:
+        shape = tuple(x.shape)
+        raise InputError(f"the network cannot take a batch of shape {shape}: {' '.join(str(error).split())}") from error
 
 
 def _input_gradient(logits: Tensor, x: Tensor) -> Tensor:
@@ -117,43 +127,32 @@ def _input_gradient(logits: Tensor, x: Tensor) -> Tensor:
 def _label_gram(logits: Tensor, targets: Tensor, x: Tensor, calls: list[Call], full: bool) -> Tensor:
     """The HNAS kernel: Gram matrix of each image's share of the gradient of the summed label logits."""
     gram = ShareGram(calls, len(x), full=full)
-    handles = [call.output.register_hook(_reporter(gram.add, call)) for call in calls if call.output.requires_grad]
-    # Layers that do not depend on the images lie on no path to x; asking for their weights sends the pass through them.
-    orphans = [call.layer.weight for call in calls if call.orphan]
-    label_logits = logits.gather(1, targets[:, None]).sum()
-    torch.autograd.grad(label_logits, [x, *orphans], retain_graph=True, allow_unused=True)
-    for handle in handles:
-        handle.remove()
+    share_gram(logits.gather(1, targets[:, None]).sum(), logits, x, calls, gram)
     return gram.finish()
 
 
-def _reporter(report: Callable[[Call, Tensor], None], call: Call) -> Callable[[Tensor], None]:
-    def hook(gradient: Tensor) -> None:
-        with torch.no_grad():
-            report(call, gradient.detach())
-
-    return hook
-
-
 def _loss_backward(
-    network: nn.Module, loss: Tensor, calls: list[Call], wanted: Collection[str], clock: Clock
+    network: nn.Module,
+    loss: Tensor,
+    calls: list[Call],
+    wanted: Collection[str],
+    clock: Clock,
+    projection: Projection | None,
 ) -> dict[str, Any]:
     layers = counted_layers(network)
     weights = {name: layer.weight for name, layer in layers.items()}
     saliency: dict[str, Tensor] = {}
 
-    def add_saliency(call: Call, gradient: Tensor) -> None:
-        # Channel saliency of Theis et al. 2018: 1/2 mean over images of (sum over positions of z * dL/dz)^2.
-        product = (call.output.detach() * gradient).float()
-        summed = product.flatten(2).sum(2) if isinstance(call.layer, nn.Conv2d) else product.reshape(
-            len(product), -1, product.shape[-1]
-        ).sum(1)
-        value = summed.square().mean(0) / 2
-        saliency[call.name] = saliency[call.name] + value if call.name in saliency else value
+    def saliency_of(call: Call) -> Callable[[Tensor], None]:
+        def hook(gradient: Tensor) -> None:
+            value = _channel_saliency(call, gradient.detach())
+            saliency[call.name] = saliency[call.name] + value if call.name in saliency else value
+
+        return hook
 
     handles = []
     if "channel_saliency" in wanted:
-        handles = [c.output.register_hook(_reporter(add_saliency, c)) for c in calls if c.output.requires_grad]
+        handles = [c.output.register_hook(saliency_of(c)) for c in calls if c.output.requires_grad]
     curvature = "weight_curvature" in wanted
     with clock("loss backward"):
         gradients = dict(
@@ -168,11 +167,22 @@ def _loss_backward(
     results: dict[str, Any] = {"channel_saliency": saliency}
     if curvature:
         with clock("curvature"):
-            results["weight_curvature"] = weight_curvature(weights, gradients)
+            results["weight_curvature"] = weight_curvature(weights, gradients, projection)
     results["weight_gradients"] = {
         name: torch.zeros_like(weights[name]) if g is None else g.detach() for name, g in gradients.items()
     }
     return results
+
+
+def _channel_saliency(call: Call, gradient: Tensor) -> Tensor:
+    """1/2 mean over images of (sum over positions of z * dL/dz)^2 for each channel (Theis et al. 2018)."""
+    with torch.no_grad():
+        product = (call.output.detach() * gradient).float()
+        if isinstance(call.layer, nn.Conv2d):
+            summed = product.permute(0, 2, 3, 1).flatten(1, 2).sum(1)
+        else:
+            summed = product.reshape(len(product), -1, product.shape[-1]).sum(1)
+        return summed.square().mean(0) / 2
 
 
 def multiply_adds(call: Call) -> int:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prejudge.proxies.activations import nodes_between
-from prejudge.proxies.layers import batch_norms, counted_layers
+from prejudge.proxies.graph import nodes_above
+from prejudge.proxies.layers import BatchNorm, batch_norms, counted_layers, replaced_forward
 from prejudge.proxies.logits import class_scores
 
 
@@ -37,23 +37,21 @@ def gaussian_response(
     noisy = x + scale * torch.randn_like(x)
     variances: list[tuple[Any, Tensor]] = []
 
-    def observe(_: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
-        value = args[0].detach().float()
-        axes = [d for d in range(value.dim()) if d != 1]
-        variances.append((output.grad_fn, value.var(dim=axes, unbiased=False).mean()))
+    def observing(bn: BatchNorm) -> Any:
+        def forward(value: Tensor) -> Tensor:
+            output, _, rstd = torch.native_batch_norm(value, bn.weight, bn.bias, None, None, True, 0.0, bn.eps)
+            variances.append((output.grad_fn, (rstd.detach().float().pow(-2) - bn.eps).mean()))
+            return output
 
-    x.requires_grad_()
-    handles = [bn.register_forward_hook(observe) for bn in batch_norms(network).values()]
-    try:
+        return forward
+
+    with replaced_forward(batch_norms(network), observing):
         features, logits = _features(network, state, x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    live = nodes_between(logits.grad_fn, x)
+    live = nodes_above(logits)
     with torch.no_grad():
         moved, _ = _features(network, state, noisy)
     change = torch.linalg.vector_norm((features.detach().float() - moved.float()).flatten(1), dim=1)
-    counted = [v for node, v in variances if node in live and v > 0]
+    counted = [v for node, v in variances if node in live and v > 1e-6]  # 0 but for rounding behind a dead edge
     return change, torch.stack(counted) if counted else change.new_zeros(0)
 
 

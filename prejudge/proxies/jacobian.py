@@ -11,11 +11,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prejudge.proxies.layers import BatchNorm, batch_norms, recorded_calls, replaced_forward
 from prejudge.proxies.logits import class_scores
-from prejudge.proxies.per_sample import ShareGram
+from prejudge.proxies.per_sample import ShareGram, share_gram
 
 BATCHED_ROWS = 8
 """Rows per backward pass on an accelerator, where launches are the cost; on a CPU batching gains nothing."""
@@ -85,50 +86,39 @@ def fixed_bn_kernel(network: nn.Module, inputs: Tensor) -> Tensor:
         network: In training mode.
         inputs: Images ``(N, C, H, W)``.
     """
-    normalised: list[tuple[tuple[Tensor, ...], Tensor]] = []  # per scaling batch norm: input, mean, 1/std; output
+    normalised: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []  # per scaling batch norm: input, mean, 1/std, output
 
     def constant_statistics(bn: BatchNorm) -> Any:
         def forward(x: Tensor) -> Tensor:
-            axes = [d for d in range(x.dim()) if d != 1]
-            variance, mean = torch.var_mean(x.detach().float(), dim=axes, unbiased=False)
-            shape = (1, -1, *([1] * (x.dim() - 2)))
-            # With constant statistics a batch norm is one multiply-add per channel, which runs backward much faster.
-            scale, gamma = (variance + bn.eps).rsqrt().view(shape), 1.0
-            if bn.weight is not None:
-                gamma = bn.weight.detach().view(shape)
-            output = torch.addcmul(-mean.view(shape) * scale * gamma, x, scale * gamma)
-            if bn.weight is not None:
-                output = output + bn.bias.detach().view(shape)
-                normalised.append(((x.detach(), mean.view(shape), scale), output))
+            mean, variance = torch.batch_norm_update_stats(x.detach(), None, None, 0.0)
+            gamma, beta = (None if p is None else p.detach() for p in (bn.weight, bn.bias))
+            output = F.batch_norm(x, mean, variance, gamma, beta, training=False, eps=bn.eps)
+            if gamma is not None:
+                normalised.append((x.detach(), mean, (variance + bn.eps).rsqrt(), output))
             return output
 
         return forward
 
     x = inputs.detach().requires_grad_()
     with replaced_forward(batch_norms(network), constant_statistics), recorded_calls(network) as calls:
-        total = class_scores(network(x)).sum()
+        logits = class_scores(network(x))
     gram = ShareGram(calls, len(x), full=True, biases=False)
-    if not total.requires_grad:
-        return gram.finish()
     handles = []
-    for call in calls:
-        if call.output.requires_grad:
-            handles.append(call.output.register_hook(lambda g, call=call: gram.add(call, g.detach())))
-    for normalisation, output in normalised:
+    for value, mean, scale, output in normalised:
         if output.requires_grad:
-            handles.append(output.register_hook(_scale_rows(gram, normalisation)))
-    orphans = [call.layer.weight for call in calls if call.orphan]
-    torch.autograd.grad(total, [x, *orphans], allow_unused=True)
+            handles.append(output.register_hook(_scale_rows(gram, value, mean, scale)))
+    share_gram(logits.sum(), logits, x, calls, gram)
     for handle in handles:
         handle.remove()
     return gram.finish()
 
 
-def _scale_rows(gram: ShareGram, normalisation: tuple[Tensor, ...]) -> Any:
-    x, mean, scale = normalisation
+def _scale_rows(gram: ShareGram, x: Tensor, mean: Tensor, scale: Tensor) -> Any:
+    """Rows of the batch norm's weight: sum over positions of gradient * (x - mean) * scale."""
 
     def hook(gradient: Tensor) -> None:
-        product = (gradient.detach() * ((x - mean) * scale)).float()
-        gram.add_rows(product.flatten(2).sum(2) if product.dim() > 2 else product)
+        b = gradient.detach()
+        along, total = ((b * x).flatten(2).sum(2), b.flatten(2).sum(2)) if x.dim() > 2 else (b * x, b)
+        gram.add_rows((along.float() - total.float() * mean) * scale)
 
     return hook

@@ -35,14 +35,12 @@ class Call:
         layer: The layer.
         inputs: What it was given, ``(N, C, H, W)`` or ``(N, …, D)``, detached.
         output: What it returned, part of the autograd graph.
-        orphan: Whether its input does not depend on anything that requires a gradient.
     """
 
     name: str
     layer: CountedLayer
     inputs: Tensor
     output: Tensor
-    orphan: bool
 
 
 @contextmanager
@@ -53,7 +51,7 @@ def recorded_calls(network: nn.Module) -> Iterator[list[Call]]:
 
     def recorder(name: str) -> Any:
         def record(layer: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
-            calls.append(Call(name, layer, args[0].detach(), output, not args[0].requires_grad))
+            calls.append(Call(name, layer, args[0].detach(), output))
 
         return record
 

@@ -7,9 +7,12 @@ N x P matrix of an entire network is never held.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from prejudge.proxies.graph import nodes_from
 from prejudge.proxies.layers import Call, CountedLayer
 
 
@@ -22,40 +25,74 @@ def weight_shares(layer: CountedLayer, inputs: Tensor, output_grad: Tensor) -> T
         output_grad: Gradient B of a scalar with respect to its output.
 
     Returns:
-        Shape ``(N, P)``, P the number of weights.
+        Shape ``(blocks, N, P / blocks)``, P the number of weights, in an order that is the same for every image.
     """
     if isinstance(layer, nn.Linear):
         if inputs.dim() == 2:
-            return (output_grad.unsqueeze(2) * inputs.unsqueeze(1)).flatten(1)
-        n = len(inputs)
-        return torch.einsum("npo,npi->noi", output_grad.reshape(n, -1, output_grad.shape[-1]),
-                            inputs.reshape(n, -1, inputs.shape[-1])).flatten(1)
+            return (output_grad.unsqueeze(2) * inputs.unsqueeze(1)).flatten(1)[None]
+        b, a = (t.reshape(len(t), -1, t.shape[-1]) for t in (output_grad, inputs))
+        return torch.bmm(b.transpose(1, 2), a).flatten(1)[None]
     return _conv_shares(layer, inputs, output_grad)
 
 
 def _conv_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor) -> Tensor:
-    n = len(inputs)
     if layer.padding_mode != "zeros":
         inputs = nn.functional.pad(inputs, layer._reversed_padding_repeated_twice, mode=layer.padding_mode)
-    if layer.kernel_size == (1, 1) and layer.groups == 1 and layer.padding in ((0, 0), "valid"):
-        a = inputs[:, :, :: layer.stride[0], :: layer.stride[1]]
-        return torch.bmm(output_grad.flatten(2), a.flatten(2).transpose(1, 2)).flatten(1)
-    # One grouped convolution in which every image is its own group: its weight gradient is the stack of the shares.
-    groups = n * layer.groups
+    padding = [0, 0] if layer.padding_mode != "zeros" else _padding(layer)
+    if layer.groups > 1 or layer.dilation != (1, 1) or (layer.stride != (1, 1) and layer.kernel_size != (1, 1)):
+        return _grouped_shares(layer, inputs, output_grad, padding)
+    return _shifted_shares(layer, inputs, output_grad, padding)
+
+
+IMAGES_AT_ONCE = 8
+"""Images whose unfolded rows are held together on a CPU; few enough to stay in its cache."""
+
+
+def _shifted_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, padding: list[int]) -> Tensor:
+    """By matrix products: patches are unfolded along rows only; a shift along columns is a view of the same memory."""
+    (kh, kw), (n, c_out, h, w) = layer.kernel_size, output_grad.shape
+    x = inputs[:, :, :: layer.stride[0], :: layer.stride[1]].permute(0, 2, 3, 1)  # a stride comes with a 1x1 kernel only
+    (ph, pw), (height, width, c_in) = padding, x.shape[1:]
+    b = output_grad.permute(0, 2, 3, 1).reshape(n, h * w, c_out).transpose(1, 2)
+    c = kw * c_in
+    step = min(n, IMAGES_AT_ONCE) if inputs.device.type == "cpu" else n
+    rows = x.new_zeros(step, height + 2 * ph, w, kw, c_in)
+    shares = x.new_empty(kh, n, c_out, c)
+    for start in range(0, n, step):
+        part = x[start : start + step]
+        for k in range(kw):
+            left, right = max(0, pw - k), min(w, width + pw - k)  # output columns whose k-th tap lies inside the image
+            rows[: len(part), ph : ph + height, left:right, k] = part[:, :, left + k - pw : right + k - pw]
+        for shift in range(kh):
+            view = rows.as_strided((len(part), h * w, c), (rows.stride(0), c, 1), shift * w * c)
+            torch.bmm(b[start : start + step], view, out=shares[shift, start : start + step])
+    return shares.flatten(2)
+
+
+def _grouped_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, padding: list[int]) -> Tensor:
+    """By one grouped convolution in which every image is its own group: its weight gradient is the stack of the shares."""
+    n = len(inputs)
     weight = layer.weight.new_empty(()).expand(n * layer.out_channels, *layer.weight.shape[1:])
-    padding = [0, 0] if layer.padding_mode != "zeros" or layer.padding == "valid" else _padding(layer)
     _, shares, _ = torch.ops.aten.convolution_backward(
         output_grad.reshape(1, n * layer.out_channels, *output_grad.shape[2:]),
         inputs.reshape(1, n * layer.in_channels, *inputs.shape[2:]),
-        weight, None, list(layer.stride), padding, list(layer.dilation), False, [0, 0], groups, [False, True, False],
+        weight.to(inputs.dtype),
+        None,
+        list(layer.stride),
+        padding,
+        list(layer.dilation),
+        False,
+        [0, 0],
+        n * layer.groups,
+        [False, True, False],
     )
-    return shares.reshape(n, -1)
+    return shares.reshape(1, n, -1)
 
 
 def _padding(layer: nn.Conv2d) -> list[int]:
-    if isinstance(layer.padding, str):  # "same", with stride 1
+    if layer.padding == "same":  # with stride 1 only
         return [d * (k - 1) // 2 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-    return list(layer.padding)
+    return [0, 0] if layer.padding == "valid" else list(layer.padding)  # type: ignore[arg-type]
 
 
 def bias_shares(output_grad: Tensor, layer: CountedLayer) -> Tensor:
@@ -63,6 +100,37 @@ def bias_shares(output_grad: Tensor, layer: CountedLayer) -> Tensor:
     if isinstance(layer, nn.Conv2d):
         return output_grad.flatten(2).sum(2)
     return output_grad.reshape(len(output_grad), -1, output_grad.shape[-1]).sum(1)
+
+
+def share_gram(scalar: Tensor, logits: Tensor, x: Tensor, calls: list[Call], gram: ShareGram) -> None:
+    """Send the gradient of ``scalar`` back through the network and add every call's shares to ``gram``.
+
+    Args:
+        scalar: A sum of logits.
+        logits: The network's output, with its graph, which is kept.
+        x: The images, a leaf of the graph.
+        calls: All calls of the forward pass.
+        gram: Takes the shares.
+    """
+    reached = nodes_from(x, logits)
+    handles, aside = [], []
+    for call in calls:
+        if call.output.requires_grad:
+            handles.append(call.output.register_hook(_reporter(gram, call)))
+            if call.output.grad_fn not in reached:
+                aside.append(call.output)  # lies on no path to the images: ask for it by name
+    if scalar.requires_grad:
+        torch.autograd.grad(scalar, [x, *aside], retain_graph=True, allow_unused=True)
+    for handle in handles:
+        handle.remove()
+
+
+def _reporter(gram: ShareGram, call: Call) -> Any:
+    def hook(gradient: Tensor) -> None:
+        with torch.no_grad():
+            gram.add(call, gradient.detach())
+
+    return hook
 
 
 class ShareGram:
@@ -101,7 +169,11 @@ class ShareGram:
             if self._open[call.name]:
                 self._waiting[call.name] = (shares, bias)
                 return
-        self.add_rows(shares)
+        self._add_blocks(shares, bias)
+
+    def _add_blocks(self, shares: Tensor, bias: Tensor | None) -> None:
+        for block in shares:
+            self.add_rows(block)
         if bias is not None:
             self.add_rows(bias)
 
@@ -116,8 +188,6 @@ class ShareGram:
     def finish(self) -> Tensor:
         """The Gram matrix ``(N, N)``, or its diagonal ``(N,)`` where only that was asked for."""
         for shares, bias in self._waiting.values():  # a call that nothing depends on never reports
-            self.add_rows(shares)
-            if bias is not None:
-                self.add_rows(bias)
+            self._add_blocks(shares, bias)
         self._waiting.clear()
         return self._diagonal if self._matrix is None else self._matrix

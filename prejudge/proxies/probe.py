@@ -141,7 +141,9 @@ class Probe:
     @property
     def weights(self) -> dict[str, Tensor]:
         """Weight of every counted layer, executed or not."""
-        return {name: layer.weight.detach() for name, layer in counted_layers(self.network).items()}
+        if "weights" not in self._found:
+            self._found["weights"] = {n: layer.weight.detach() for n, layer in counted_layers(self.network).items()}
+        return self._found["weights"]
 
     @property
     def parameters(self) -> int:
@@ -154,7 +156,7 @@ class Probe:
             "synaptic_flow", keep_bn, lambda: flow.synaptic_flow(self.network, self.inputs, keep_bn=keep_bn)
         )
 
-    def gaussian_response(self, images: int = 16, scale: float = 0.01) -> tuple[Tensor, Tensor]:
+    def gaussian_response(self, images: int = 8, scale: float = 0.01) -> tuple[Tensor, Tensor]:
         """How far features move under small input noise, and the batch-norm variances; see :mod:`gaussian`."""
         return self._own(
             "gaussian_response",
@@ -186,11 +188,20 @@ class Probe:
                 wanted = {w for w in wanted if w == name or not needs_labels(w)}
                 if needs_labels(name):
                     raise InputError(f"{name.replace('_', ' ')} needs labels; give targets of shape (N,)")
-            with self._undisturbed():
-                self._found |= first_order.first_order(
-                    self.network, self.inputs, self.targets, wanted, self.clock, self._autocast
-                )
+            try:
+                self._run_shared(wanted)
+            except RuntimeError:  # one quantity's pass may not suit this network; the others must survive it
+                if wanted == {name}:
+                    raise
+                self._planned.clear()
+                self._run_shared({name})
         return self._found[name]
+
+    def _run_shared(self, wanted: set[str]) -> None:
+        with self._undisturbed():
+            self._found |= first_order.first_order(
+                self.network, self.inputs, self.targets, wanted, self.clock, self._autocast
+            )
 
     def _own(self, name: str, options: Any, run: Callable[[], Any]) -> Any:
         key = (name, options)
