@@ -21,8 +21,17 @@ from prejudge.proxies.graph import nodes_above
 
 RECTIFIERS: frozenset[Callable[..., Any]] = frozenset(
     {
-        F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_, F.relu6, F.leaky_relu, F.leaky_relu_,
-        F.threshold, F.prelu,
+        F.relu,
+        F.relu_,
+        torch.relu,
+        torch.relu_,
+        Tensor.relu,
+        Tensor.relu_,
+        F.relu6,
+        F.leaky_relu,
+        F.leaky_relu_,
+        F.threshold,
+        F.prelu,
     }
 )
 
@@ -94,7 +103,7 @@ class RectifierWatch(TorchFunctionMode):
         return output
 
     def _compute(self, x: Tensor) -> dict[str, Tensor]:
-        # Several rectifiers often read one tensor (the edges out of a cell's node): count it each time, compute it once.
+        # Several rectifiers often read one tensor (the edges out of a cell's node): count it each time, compute once.
         known = self._last.get(id(x))
         if known is not None and known[0]() is x and known[1] == x._version:
             return known[2]
@@ -128,4 +137,3 @@ class RectifierWatch(TorchFunctionMode):
         self._seen.clear()
         self._last.clear()
         return results
-

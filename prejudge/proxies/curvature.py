@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import nullcontext
 
 import torch
@@ -11,7 +12,7 @@ from prejudge.proxies.double_backward import Projection
 
 
 def weight_curvature(
-    weights: dict[str, Tensor], gradients: dict[str, Tensor | None], projection: Projection | None
+    weights: dict[str, Tensor], gradients: Mapping[str, Tensor | None], projection: Projection | None
 ) -> dict[str, Tensor]:
     """theta_l . (H g)_l for every layer l, by double backward.
 

@@ -3,8 +3,8 @@
 torch differentiates a convolution's backward through generic transposed convolutions and a batch norm's through some
 thirty elementwise kernels. Here each needs a few fused ones:
 
-* Convolution, z = conv(a, w), with gradients da = conv^T(b, w) and dw = a * b for b = dL/dz. Cotangents u of da and v of
-  dw give gb = conv(u, w) + conv(a, v) and ga = conv^T(b, v).
+* Convolution, z = conv(a, w), with gradients da = conv^T(b, w) and dw = a * b for b = dL/dz. Cotangents u of da and
+  v of dw give gb = conv(u, w) + conv(a, v) and ga = conv^T(b, v).
 * Batch norm, y = gamma x^ + beta. Its backward dy -> dx is self-adjoint, so gdy is the same fused backward applied to
   the cotangent; gx is one multiply-add per channel of x, the cotangent and dy.
 
@@ -168,7 +168,9 @@ def _inner(x: Tensor, y: Tensor) -> Tensor:
     return torch.dot(x.permute(0, 2, 3, 1).reshape(-1), y.permute(0, 2, 3, 1).reshape(-1))
 
 
-def _norm_backward(dy: Tensor, x: Tensor, gamma: Tensor | None, mean: Tensor, rstd: Tensor, eps: float) -> tuple[Any, ...]:
+def _norm_backward(
+    dy: Tensor, x: Tensor, gamma: Tensor | None, mean: Tensor, rstd: Tensor, eps: float
+) -> tuple[Any, ...]:
     # The kernel is many times slower when the two do not share one memory format.
     if x.is_contiguous(memory_format=torch.channels_last):
         dy = dy.contiguous(memory_format=torch.channels_last)

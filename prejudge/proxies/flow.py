@@ -13,7 +13,7 @@ from prejudge.proxies.logits import class_scores
 
 
 def synaptic_flow(network: nn.Module, inputs: Tensor, *, keep_bn: str = "") -> dict[str, Tensor]:
-    """sum |theta * dR/dtheta| of every counted layer, R the sum of all logits.
+    """Sum |theta * dR/dtheta| of every counted layer, R the sum of all logits.
 
     Every weight, bias and buffer is replaced by its absolute value, batch norms are the identity, and the input is one
     image of ones. All in float64: values span 1e12 to 1e60. It runs on the CPU where the device has no float64.

@@ -12,9 +12,7 @@ from prejudge.proxies.layers import BatchNorm, batch_norms, counted_layers, repl
 from prejudge.proxies.logits import class_scores
 
 
-def gaussian_response(
-    network: nn.Module, inputs: Tensor, images: int, scale: float
-) -> tuple[Tensor, Tensor]:
+def gaussian_response(network: nn.Module, inputs: Tensor, images: int, scale: float) -> tuple[Tensor, Tensor]:
     """Feature change under input noise, and batch-norm variances (Lin et al., ICCV 2021, Algorithm 1).
 
     Weights of counted layers are drawn from N(0, 1), other parameters are reset (scales to 1, biases to 0), images x
@@ -28,8 +26,8 @@ def gaussian_response(
         scale: alpha, the noise's size.
 
     Returns:
-        ``||f(x) - f(x + alpha e)||_F`` of each image ``(images,)``, and for each live batch norm the mean over channels of
-        the variance that it divides by (batch norms that dead branches feed are left out).
+        ``||f(x) - f(x + alpha e)||_F`` of each image ``(images,)``, and for each live batch norm the mean over channels
+        of the variance that it divides by (batch norms that dead branches feed are left out).
     """
     state = _gaussian_state(network)
     form = inputs[:1].expand(images, *inputs.shape[1:])

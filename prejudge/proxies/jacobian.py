@@ -8,6 +8,7 @@ statistics constant uncouples the images and one backward pass gives all rows.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -52,7 +53,12 @@ def exact_kernel(network: nn.Module, inputs: Tensor, *, rows: int | None = None)
             seed = seeds[start : start + rows]
             batched = len(seed) > 1
             gradients = torch.autograd.grad(
-                sums, group, seed if batched else seed[0], retain_graph=True, allow_unused=True, is_grads_batched=batched
+                sums,
+                group,
+                seed if batched else seed[0],
+                retain_graph=True,
+                allow_unused=True,
+                is_grads_batched=batched,
             )
             at = 0
             for parameter, gradient in zip(group, gradients, strict=True):
@@ -64,7 +70,7 @@ def exact_kernel(network: nn.Module, inputs: Tensor, *, rows: int | None = None)
     return kernel
 
 
-def _groups(weights: list[Tensor], images: int, budget: int) -> list[list[Tensor]]:
+def _groups(weights: Sequence[Tensor], images: int, budget: int) -> list[list[Tensor]]:
     """Runs of consecutive weights, last first, whose Jacobian block holds at most ``budget`` numbers."""
     groups: list[list[Tensor]] = []
     size = budget + 1

@@ -1,6 +1,6 @@
 """Counted layers, batch norms, and what a forward pass leaves behind in them.
 
-The field counts the weights of every ``nn.Conv2d`` and ``nn.Linear``, executed or not, and nothing else (zero-cost-nas).
+The field counts the weights of every ``nn.Conv2d`` and ``nn.Linear``, executed or not, and nothing else.
 """
 
 from __future__ import annotations

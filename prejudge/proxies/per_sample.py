@@ -51,7 +51,9 @@ IMAGES_AT_ONCE = 8
 def _shifted_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, padding: list[int]) -> Tensor:
     """By matrix products: patches are unfolded along rows only; a shift along columns is a view of the same memory."""
     (kh, kw), (n, c_out, h, w) = layer.kernel_size, output_grad.shape
-    x = inputs[:, :, :: layer.stride[0], :: layer.stride[1]].permute(0, 2, 3, 1)  # a stride comes with a 1x1 kernel only
+    x = inputs[:, :, :: layer.stride[0], :: layer.stride[1]].permute(
+        0, 2, 3, 1
+    )  # a stride comes with a 1x1 kernel only
     (ph, pw), (height, width, c_in) = padding, x.shape[1:]
     b = output_grad.permute(0, 2, 3, 1).reshape(n, h * w, c_out).transpose(1, 2)
     c = kw * c_in
@@ -70,7 +72,7 @@ def _shifted_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, paddi
 
 
 def _grouped_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, padding: list[int]) -> Tensor:
-    """By one grouped convolution in which every image is its own group: its weight gradient is the stack of the shares."""
+    """By one grouped convolution, every image its own group: its weight gradient is the stack of the shares."""
     n = len(inputs)
     weight = layer.weight.new_empty(()).expand(n * layer.out_channels, *layer.weight.shape[1:])
     _, shares, _ = torch.ops.aten.convolution_backward(

@@ -248,8 +248,14 @@ class Probe:
 
 def needs_labels(quantity: str) -> bool:
     """Whether a quantity depends on the targets."""
-    return quantity in ("loss", "weight_gradients", "channel_saliency", "weight_curvature", "label_kernel",
-                        "label_kernel_diagonal")
+    return quantity in (
+        "loss",
+        "weight_gradients",
+        "channel_saliency",
+        "weight_curvature",
+        "label_kernel",
+        "label_kernel_diagonal",
+    )
 
 
 class _Undisturbed:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from prejudge.errors import InputError, MissingDataError, unknown
 
 if TYPE_CHECKING:
-    from prejudge.proxies.probe import Probe
+    pass
 
 ENTRY_POINT_GROUP = "prejudge.proxies"
 
@@ -72,7 +72,9 @@ _proxies: dict[str, Proxy] = {}
 _loaded_entry_points = False
 
 
-def proxy(name: str, *, reference: str, reads: Iterable[str] = (), **declared: Any) -> Callable[[Callable[..., Any]], Any]:
+def proxy(
+    name: str, *, reference: str, reads: Iterable[str] = (), **declared: Any
+) -> Callable[[Callable[..., Any]], Any]:
     """Decorator: register a function over a probe as a proxy.
 
     Args:
@@ -154,7 +156,7 @@ def _read(text: str) -> ProxyRequest:
     try:
         call = ast.parse(text.strip(), mode="eval").body
         if isinstance(call, ast.Name):
-            name, options = call.id, {}
+            name, options = call.id, dict[Any, Any]()
         elif isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
             name, options = call.func.id, {k.arg: ast.literal_eval(k.value) for k in call.keywords}
         else:

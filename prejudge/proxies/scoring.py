@@ -49,9 +49,17 @@ def score(
         if request.proxy.needs_labels and targets is None:
             raise InputError(f"{request.proxy.name} needs labels; give targets of shape (N,)")
         if isinstance(inputs, Tensor) and 0 < len(inputs) < request.proxy.min_batch:
-            raise InputError(f"{request.proxy.name} needs a batch of at least {request.proxy.min_batch}, not {len(inputs)}")
+            raise InputError(
+                f"{request.proxy.name} needs a batch of at least {request.proxy.min_batch}, not {len(inputs)}"
+            )
     probe = Probe(
-        network, inputs, targets, mode=mode, device=device, seed=seed, reads={r for q in requests for r in q.proxy.reads}
+        network,
+        inputs,
+        targets,
+        mode=mode,
+        device=device,
+        seed=seed,
+        reads={r for q in requests for r in q.proxy.reads},
     )
     return {str(request): _evaluate(request, probe) for request in requests}
 

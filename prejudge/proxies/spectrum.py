@@ -43,7 +43,7 @@ def condition_number(kernel: Tensor) -> float:
 
 
 def log_determinant(kernel: Tensor) -> float:
-    """ln |det| of a symmetric ``(N, N)`` kernel; raises :class:`ScoreFailure` where it is singular."""
+    """Ln |det| of a symmetric ``(N, N)`` kernel; raises :class:`ScoreFailure` where it is singular."""
     sign, value = _finite(kernel).slogdet()
     if float(sign) == 0 or not bool(value.isfinite()):
         raise ScoreFailure("the kernel is singular: two images share one activation pattern")

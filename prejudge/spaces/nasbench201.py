@@ -77,7 +77,7 @@ class Skeleton201:
             raise unknown("nasbench201 form", self.form, FORMS)
         if not self.stem and self.in_channels != self.channels:
             raise InputError(
-                f"nasbench201: without a stem the images need {self.channels} channels (channels), not {self.in_channels}"
+                f"nasbench201: without a stem, in_channels must equal channels ({self.channels}), not {self.in_channels}"
             )
 
 
@@ -102,7 +102,9 @@ def _unique_text(edges: Sequence[int]) -> str:
 def _parse_text(text: str) -> Cell201:
     nodes = text.strip().split("+")
     if len(nodes) != 3:
-        raise InputError(f"nasbench201: {text!r} has {len(nodes)} node groups; three are needed: |op~0|+|op~0|op~1|+|…|")
+        raise InputError(
+            f"nasbench201: {text!r} has {len(nodes)} node groups; three are needed: |op~0|+|op~0|op~1|+|…|"
+        )
     edges: list[int] = []
     for target, node in enumerate(nodes, start=1):
         terms = [t for t in node.strip().split("|") if t]
@@ -227,7 +229,7 @@ class NASBench201(Space):
         return total + 2 * c + (c + 1) * s.num_classes
 
     def flops(self, arch: Cell201, image_size: int = 32, **skeleton: Any) -> int:  # type: ignore[override]
-        """Multiply-adds of one ``image_size`` x ``image_size`` image: convolutions, and the classifier with its bias."""
+        """Multiply-adds of one square image: convolutions, and the classifier with its bias."""
         s = self.skeleton(**skeleton)
         c, pixels = s.channels, image_size * image_size
         side = image_size
@@ -257,7 +259,7 @@ class NASBench201(Space):
         """Position in the official order (index 0 is ``|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+…``)."""
         return self._index_of[arch.edges]
 
-    def unique(self) -> list[Cell201]:
+    def unique(self) -> list[Cell201]:  # type: ignore[override]
         """One cell of each of the 6,466 classes, in index order."""
         return [self._cells[i] for i in np.unique(self.class_of)]
 

@@ -39,26 +39,18 @@ class Cell(nn.Module):
                 return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
             return nn.Identity()
 
-        self.official = official
         self.edges = cell.edges
         self.layers = nn.ModuleList(operation(op) for op in cell.edges)
 
     def forward(self, x: Tensor) -> Tensor:
         nodes = [x]
-        dead: set[int] = set()
         total: Tensor | None = None
         for (target, source), op, layer in zip(EDGES, self.edges, self.layers, strict=True):
             if op != NONE:
                 term = nodes[source] if op == SKIP else layer(nodes[source])
-                if source in dead and not self.official:
-                    # A biased convolution of nothing is constant, and its batch norm 0 but for rounding, which
-                    # 1 / sqrt(eps) magnifies: take exactly 0, with the same gradient.
-                    term = term - term.detach()
                 total = term if total is None else total + term
             if source == target - 1:
                 # A node without any edge is zero; the tensor exists all the same, as in the official network.
-                if total is None:
-                    dead.add(target)
                 nodes.append(x.new_zeros(x.shape) if total is None else total)
                 total = None
         return nodes[3]

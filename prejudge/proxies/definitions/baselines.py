@@ -13,8 +13,12 @@ def params(probe: Any) -> Any:
     return probe.parameters
 
 
-@proxy("flops", reference="multiply-adds of convolutions, and of linear layers with their bias", reads=["multiply_adds"],
-       invariant_to_dead_edges=False)
+@proxy(
+    "flops",
+    reference="multiply-adds of convolutions, and of linear layers with their bias",
+    reads=["multiply_adds"],
+    invariant_to_dead_edges=False,
+)
 def flops(probe: Any) -> Any:
     """Multiply-adds of one image through the executed convolutions and linear layers."""
     return probe.multiply_adds

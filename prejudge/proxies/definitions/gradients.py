@@ -27,14 +27,20 @@ def plain(probe: Any) -> Any:
     return sum((probe.weights[name] * g).sum() for name, g in probe.weight_gradients.items())
 
 
-@proxy("grasp", reference=f"Wang et al., ICLR 2020; sign and T=1 as {_ZC}", reads=["weight_curvature"], needs_labels=True)
+@proxy(
+    "grasp", reference=f"Wang et al., ICLR 2020; sign and T=1 as {_ZC}", reads=["weight_curvature"], needs_labels=True
+)
 def grasp(probe: Any) -> Any:
     """Minus the sum of weight * (Hessian times gradient): how pruning would change the gradient flow."""
     return -sum(probe.weight_curvature.values())
 
 
-@proxy("fisher", reference=f"Theis et al. 2018, Turner et al., ICLR 2020; {_ZC}", reads=["channel_saliency", "weights"],
-       needs_labels=True)
+@proxy(
+    "fisher",
+    reference=f"Theis et al. 2018, Turner et al., ICLR 2020; {_ZC}",
+    reads=["channel_saliency", "weights"],
+    needs_labels=True,
+)
 def fisher(probe: Any) -> Any:
     """Channel saliency 1/2 mean (sum z * dL/dz)^2, counted once for each weight of the channel."""
     weights = probe.weights

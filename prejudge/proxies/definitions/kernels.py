@@ -36,22 +36,36 @@ def ntk_condition_tenas(probe: Any) -> Any:
     return condition_number(probe.jacobian_kernel)
 
 
-@proxy("ntk_condition_fixed_bn", reference=f"{_TENAS}; batch-norm statistics held constant", reads=["fixed_bn_kernel"],
-       higher_is_better=False, min_batch=2)
+@proxy(
+    "ntk_condition_fixed_bn",
+    reference=f"{_TENAS}; batch-norm statistics held constant",
+    reads=["fixed_bn_kernel"],
+    higher_is_better=False,
+    min_batch=2,
+)
 def ntk_condition_fixed_bn(probe: Any) -> Any:
     """Condition number of that kernel with constant batch-norm statistics (one backward pass)."""
     return condition_number(probe.fixed_bn_kernel)
 
 
-@proxy("jacob_cov", reference="Mellor et al. 2020 (arXiv:2006.04647v1); convention of SamsungLabs/zero-cost-nas a43bfbc",
-       reads=["input_gradient"], min_batch=2)
+@proxy(
+    "jacob_cov",
+    reference="Mellor et al. 2020 (arXiv:2006.04647v1); as SamsungLabs/zero-cost-nas a43bfbc",
+    reads=["input_gradient"],
+    min_batch=2,
+)
 def jacob_cov(probe: Any) -> Any:
     """Minus sum of log(v + k) + 1 / (v + k) over eigenvalues v of the images' Jacobian correlation, k = 1e-5."""
     return spectral_spread(row_correlations(probe.input_gradient))
 
 
-@proxy("epe_nas", reference="Lopes et al., ICANN 2021 (arXiv:2102.08099), the formula for up to 100 classes",
-       reads=["input_gradient"], needs_labels=True, min_batch=2)
+@proxy(
+    "epe_nas",
+    reference="Lopes et al., ICANN 2021 (arXiv:2102.08099), the formula for up to 100 classes",
+    reads=["input_gradient"],
+    needs_labels=True,
+    min_batch=2,
+)
 def epe_nas(probe: Any) -> Any:
     """Sum over classes of |sum of log(|Jacobian correlation within the class| + k)|, k = 1e-5."""
     labels = probe.targets.cpu()

@@ -15,22 +15,33 @@ def _present(kernel: Any) -> Any:
     return kernel
 
 
-@proxy("naswot", reference="Mellor et al., ICML 2021 (arXiv:2006.04647v3), binary kernel over live rectifiers",
-       reads=["activation_kernel"], min_batch=2)
+@proxy(
+    "naswot",
+    reference="Mellor et al., ICML 2021 (arXiv:2006.04647v3), binary kernel over live rectifiers",
+    reads=["activation_kernel"],
+    min_batch=2,
+)
 def naswot(probe: Any) -> Any:
-    """ln |det K|, K counting the rectifier units in which two images are in the same state."""
+    """Ln |det K|, K counting the rectifier units in which two images are in the same state."""
     return log_determinant(_present(probe.activation_kernel))
 
 
-@proxy("naswot_hnas", reference="convention of shuyao95/HNAS 970789c, each rectifier counted once",
-       reads=["preactivation_kernel"], min_batch=2)
+@proxy(
+    "naswot_hnas",
+    reference="convention of shuyao95/HNAS 970789c, each rectifier counted once",
+    reads=["preactivation_kernel"],
+    min_batch=2,
+)
 def naswot_hnas(probe: Any) -> Any:
-    """ln |det K|, K the inner products of the values before the rectifiers (not binary)."""
+    """Ln |det K|, K the inner products of the values before the rectifiers (not binary)."""
     return log_determinant(_present(probe.preactivation_kernel))
 
 
-@proxy("linear_regions", reference="Chen et al., ICLR 2021 (arXiv:2102.11535), on the given batch",
-       reads=["activation_patterns"])
+@proxy(
+    "linear_regions",
+    reference="Chen et al., ICLR 2021 (arXiv:2102.11535), on the given batch",
+    reads=["activation_patterns"],
+)
 def linear_regions(probe: Any) -> Any:
     """Number of distinct activation patterns among the images."""
     return len({row.tobytes() for row in _present(probe.activation_patterns).numpy()})

@@ -8,10 +8,14 @@ from prejudge.proxies.registry import proxy
 from prejudge.proxies.score import ScoreFailure
 
 
-@proxy("zen", reference="Lin et al., ICCV 2021 (arXiv:2102.01063), Algorithm 1; residual links stay",
-       reads=["gaussian_response"], deterministic=False)
+@proxy(
+    "zen",
+    reference="Lin et al., ICCV 2021 (arXiv:2102.01063), Algorithm 1; residual links stay",
+    reads=["gaussian_response"],
+    deterministic=False,
+)
 def zen(probe: Any, images: int = 8, scale: float = 0.01) -> Any:
-    """log mean ||f(x) - f(x + scale e)|| + sum of log sqrt(mean batch-norm variance), Gaussian weights and images."""
+    """Log mean ||f(x) - f(x + scale e)|| + sum of log sqrt(mean batch-norm variance), Gaussian weights and images."""
     change, variances = probe.gaussian_response(images, scale)
     if not float(change.mean()) > 0:
         raise ScoreFailure("the features do not depend on the input")
