@@ -14,7 +14,14 @@ from prejudge.errors import PrejudgeError
 if TYPE_CHECKING:
     from cyclopts import App
 
-COMMANDS = ("demo", "list", "score", "cache", "bench", "report")
+COMMANDS = {
+    "demo": "Run the main job on a small scale; needs no data.",
+    "list": "List what can be named elsewhere: spaces, proxies, datasets …",
+    "score": "Score untrained architectures with proxies, into a cache.",
+    "cache": "Look into score caches; export, merge, check and import scores.",
+    "bench": "Import, query and train tables of trained accuracies.",
+    "report": "Rank correlation of cached scores with trained accuracies.",
+}
 """The commands, in the order in which ``prejudge --help`` shows them; each is a module of this package."""
 
 RUN_AGAIN = "run the same command again to go on where it stopped"
@@ -38,8 +45,8 @@ def build_app() -> App:
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
-    for position, name in enumerate(COMMANDS):
-        app.command(f"prejudge.cli.{name}_command:app", name=name, sort_key=position)
+    for position, (name, summary) in enumerate(COMMANDS.items()):
+        app.command(f"prejudge.cli.{name}_command:app", name=name, help=summary, sort_key=position)
     return app
 
 

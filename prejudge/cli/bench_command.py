@@ -7,11 +7,11 @@ from typing import Literal
 
 from cyclopts import App
 
-from prejudge.cli import output
+from prejudge.cli import COMMANDS, output
 
 app = App(
     name="bench",
-    help="Import, query and train tables of trained accuracies.",
+    help=COMMANDS["bench"],
     help_epilogue="Example: prejudge bench info digits",
 )
 
@@ -124,3 +124,10 @@ def query(
         print(values[str(found[0])])
     else:
         output.print_table("", ["metric", unit], values.items(), numeric=[unit])
+
+
+app.command(
+    "prejudge.cli.bench_train:app",
+    name="train",
+    help="Train architectures of a space and make a table of their accuracies.",
+)

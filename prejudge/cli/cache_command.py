@@ -7,11 +7,11 @@ from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from prejudge.cli import output
+from prejudge.cli import COMMANDS, output
 
 app = App(
     name="cache",
-    help="Look into score caches; export, merge, check and import scores.",
+    help=COMMANDS["cache"],
     help_epilogue="Example: prejudge cache info scores.h5",
 )
 

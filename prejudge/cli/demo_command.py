@@ -13,7 +13,6 @@ from prejudge.cli.progress import ProgressBar
 
 app = App(
     name="demo",
-    help="Run the main job on a small scale; needs no data.",
     help_epilogue="Example: prejudge demo --out my-first-report",
 )
 

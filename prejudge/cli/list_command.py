@@ -11,7 +11,6 @@ from prejudge.cli import output
 
 app = App(
     name="list",
-    help="List what can be named elsewhere: spaces, proxies …",
     help_epilogue="Example: prejudge list proxies",
 )
 

@@ -48,7 +48,8 @@ class ProgressBar:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self.done:
+            self._bar.stop()
 
     def __call__(self, done: int, total: int, seconds: float = 0.0) -> None:
         """Jobs done, of all jobs, after so many seconds."""

@@ -80,5 +80,8 @@ def fill_in(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) 
             if section not in content:
                 sections = [k for k, v in content.items() if isinstance(v, dict)]
                 raise InputError(f"recipe {name} has nothing for `prejudge {section}` (it has: {', '.join(sections)})")
-            Dict(data=content[section], source=name, use_commands_as_keys=False)(app, commands, arguments)
+            nested = content[section]
+            for word in reversed(commands):
+                nested = {word: nested}
+            Dict(data=nested, source=name)(app, commands, arguments)
             return

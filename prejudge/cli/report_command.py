@@ -13,7 +13,6 @@ from prejudge.cli.recipe import Recipe
 
 app = App(
     name="report",
-    help="Rank correlation of cached scores with trained accuracies.",
     help_epilogue="Example: prejudge report scores.h5 --benchmark digits --out report.html",
 )
 

@@ -14,7 +14,6 @@ from prejudge.cli.recipe import Recipe
 
 app = App(
     name="score",
-    help="Score untrained architectures with proxies, into a cache.",
     help_epilogue=(
         "Example: prejudge score nasbench201 --data digits --archs random:100 --proxies synflow,naswot --out scores.h5"
     ),

@@ -83,6 +83,7 @@ def test_a_recipe_cannot_run_code(tmp_path: Path) -> None:
 def test_every_shipped_recipe_can_be_parsed(name: str) -> None:
     content = recipe.read(name)
     assert content["title"]
-    for command in cli.COMMANDS:
-        if command in content:
-            parse([command, "--recipe", name])
+    sections = [key for key, value in content.items() if key.split()[0] in cli.COMMANDS and isinstance(value, dict)]
+    assert sections
+    for section in sections:
+        parse([*section.split(), "--recipe", name])
