@@ -16,7 +16,8 @@ class MemoryBatches:
 
     Args:
         data: The images.
-        batch_size: Images per batch; the last of an epoch may be smaller.
+        batch_size: Images per batch; the last of an epoch may be smaller, but a single image that is left over is left
+            out: batch normalisation cannot learn from one.
         seed: Of the order, the crops and the noise.
         augment: Random crop from a border of 4 pixels and horizontal flip.
         noise: Standard deviation of the Gaussian noise, in 0..1 units.
@@ -34,14 +35,15 @@ class MemoryBatches:
         self._noise = noise
 
     def __len__(self) -> int:
-        return -(-len(self._targets) // self._batch_size)
+        whole, rest = divmod(len(self._targets), self._batch_size)
+        return whole + (rest > 1 or not whole)
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs ``(N, C, H, W)`` float32, normalised, and targets ``(N,)`` of epoch ``number`` (from 0)."""
         # One generator for each epoch: an epoch can be repeated without the ones before it.
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + number)
         order = torch.randperm(len(self._targets), generator=generator)
-        for chosen in order.split(self._batch_size):
+        for chosen in order.split(self._batch_size)[: len(self)]:
             images = self._images[chosen]
             if self._augment:
                 images = crop_and_flip(images, generator)

@@ -58,8 +58,11 @@ def read_npz(path: Path, split: str) -> ImageSet:
         if y not in arrays:
             raise InputError(f"{path} has images {x} but no labels {y}")
     labels = {s: _integers(arrays[y], f"{path}: {y}") for s, (_, y) in pairs.items()}
+    x, y = pairs[split]
     if not labels[split].size:
-        raise InputError(f"{path}: {pairs[split][1]} is empty")
+        raise InputError(f"{path}: {y} is empty")
+    if len(arrays[x]) != len(labels[split]):
+        raise InputError(f"{path}: {len(arrays[x])} images {x} but {len(labels[split])} labels {y}")
     base = labels.get("train", labels[split])
     classes = int(arrays["num_classes"]) if "num_classes" in arrays else int(base.max(initial=-1)) + 1
     if "num_classes" not in arrays and "train" in labels and split != "train" and int(labels[split].max()) >= classes:
@@ -137,10 +140,11 @@ def _npz_arrays(path: Path) -> Mapping[str, np.ndarray]:
     if not path.is_file():
         raise MissingDataError(f"no file {path}")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if isinstance(file, np.ndarray):
-                raise InputError(f"{path} holds one bare array; images and labels are needed (numpy.savez)")
-            wanted = {key for pairs in NPZ_KEYS.values() for pair in pairs for key in pair} | {"num_classes"}
+        opened = np.load(path, allow_pickle=False)
+        if isinstance(opened, np.ndarray):
+            raise InputError(f"{path} holds one bare array; images and labels are needed (numpy.savez)")
+        wanted = {key for pairs in NPZ_KEYS.values() for pair in pairs for key in pair} | {"num_classes"}
+        with opened as file:
             arrays = {key: file[key] for key in file.files if key in wanted}
             return arrays or {key: np.empty(0) for key in file.files}
     except ValueError as error:
