@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from prejudge.cache.files import beside
-from prejudge.cache.journal import Journal, read_journal
+from prejudge.cache.journal import Journal, JournalContents, read_journal
 from prejudge.cache.lock import writer_lock
 from prejudge.errors import FileFormatError, InputError
+
+_FIRST_LINE = re.compile(rb"[0-9a-f]{0,8}( (\{[^\n]*)?)?\Z")
 
 
 class RunLog:
@@ -73,7 +76,7 @@ class RunLog:
     def _open(self) -> Journal:
         digest = hashlib.sha256(json.dumps(self.plan, sort_keys=True).encode()).hexdigest()[:16]
         found = read_journal(self.path)
-        if found is None or not found.size:
+        if found is None or not found.size or (not found.follows and self._cut_in_first_line(found)):
             if self.table.exists():
                 raise InputError(
                     f"{self.table} exists, but not the trainings it was made of ({self.path.name}); "
@@ -95,6 +98,10 @@ class RunLog:
         if not plans:  # the beginning was cut short, or damaged after its first line
             journal.append([{"kind": "plan", "plan": self.plan}])
         return journal
+
+    def _cut_in_first_line(self, found: JournalContents) -> bool:
+        """Whether this is what a process leaves that is killed while it begins the file, and no other file."""
+        return not found.records and not found.damaged and _FIRST_LINE.match(self.path.read_bytes()) is not None
 
     def _refuse(self, plans: list[dict[str, Any]]) -> None:
         if not plans:
