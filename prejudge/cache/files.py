@@ -28,6 +28,8 @@ def write_atomically(path: Path, content: bytes) -> None:
     try:
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
         try:
+            with suppress(OSError):
+                part.chmod(path.stat().st_mode & 0o777)
             view = memoryview(content)
             while view:
                 view = view[os.write(descriptor, view) :]

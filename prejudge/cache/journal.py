@@ -124,15 +124,16 @@ class Journal:
             PrejudgeError: They cannot be written; what was appended before is untouched.
         """
         content = b"".join(map(_encode, records))
+        start = os.fstat(self._descriptor).st_size
         try:
             view = memoryview(content)
             while view:
                 view = view[os.write(self._descriptor, view) :]
-            self.size += len(content)
+            self.size = start + len(content)
             if time.monotonic() - self._synced > SYNC_SECONDS:
                 self.sync()
         except OSError as error:
-            os.ftruncate(self._descriptor, self.size)  # half a record must not stand in front of later ones
+            os.ftruncate(self._descriptor, start)  # half a record must not stand in front of later ones
             raise cannot_write(self.path, error) from error
 
     def sync(self) -> None:

@@ -107,8 +107,9 @@ def _take(ours: Contents, step: _Step, first_run: int, on_conflict: str) -> None
     column.grow(len(target.architectures), step.theirs.repeats)
     row, repeat = np.nonzero(taken)
     to = rows[row], repeat
-    for position in zip(*(axis.tolist() for axis in to), strict=True):
-        column.reasons.pop(position, None)
+    replaced = np.zeros(column.status.shape, dtype=bool)
+    replaced[to] = True
+    column.reasons = {at: text for at, text in column.reasons.items() if not replaced[at]}
     column.value[to] = step.theirs.value[row, repeat]
     column.status[to] = step.theirs.status[row, repeat]
     column.seconds[to] = step.theirs.seconds[row, repeat]

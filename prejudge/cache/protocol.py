@@ -126,7 +126,9 @@ def _numbers(values: Iterable[float]) -> str:
 
 
 def _frozen(value: Any) -> Any:
-    return tuple(_frozen(v) for v in value) if isinstance(value, list | tuple) else value
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(v) for v in value)
+    return value.item() if hasattr(value, "item") else value  # a numpy number
 
 
 def _flat(protocol: Protocol) -> dict[str, Any]:

@@ -191,6 +191,8 @@ class ScoreReader:
             ``(architecture, repeat, columns)`` for each that lacks any, first all of repeat 0, then of repeat 1 …
         """
         texts = list(dict.fromkeys(map(str, architectures)))
+        if not texts or not columns:
+            return []
         scores = self._contents.protocols.get(protocol.digest) or ProtocolScores(protocol)
         rows = np.array([scores.row.get(text, -1) for text in texts], dtype=np.int64)
         lacking = np.ones((repeats, len(texts), len(columns)), dtype=bool)
@@ -200,14 +202,15 @@ class ScoreReader:
                 known = (column.status == OK) if retry_failed else (column.status != MISSING)
                 for repeat in range(min(repeats, column.repeats)):
                     lacking[repeat, :, number] = (rows < 0) | ~known[rows, repeat]
-        return [
-            (
-                texts[i],
-                int(repeat),
-                tuple(name for name, lacks in zip(columns, lacking[repeat, i], strict=True) if lacks),
-            )
-            for repeat, i in np.argwhere(lacking.any(2)).tolist()
+        # Most architectures lack the same columns: each combination is spelt out once.
+        packed = np.packbits(lacking, axis=2).reshape(repeats * len(texts), -1)
+        patterns, which = np.unique(packed, axis=0, return_inverse=True)
+        spelt = [
+            tuple(name for name, lacks in zip(columns, np.unpackbits(p, count=len(columns)), strict=True) if lacks)
+            for p in patterns
         ]
+        of = which.reshape(repeats, len(texts))
+        return [(texts[i], repeat, spelt[of[repeat, i]]) for repeat, i in np.argwhere(lacking.any(2)).tolist()]
 
     def info(self) -> dict[str, Any]:
         """The cache in plain values (for ``cache info`` and JSON): file, protocols, columns, runs."""

@@ -66,6 +66,11 @@ class Column:
         """Index of the run that computed each score, int32; -1 where unknown."""
         return self._run[: self.rows, : self.repeats]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the arrays that are in use."""
+        return self.rows * self.repeats * sum(a.itemsize for a in (self._value, self._status, self._seconds, self._run))
+
     def grow(self, rows: int, repeats: int) -> None:
         """Make room for at least this many rows and repeats; rows double, so one more costs a constant on average."""
         self.rows, self.repeats = max(self.rows, rows), max(self.repeats, repeats)
@@ -154,6 +159,11 @@ class Contents:
     previous: str = ""
     protocols: dict[str, ProtocolScores] = field(default_factory=dict)
     runs: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all scores in memory."""
+        return sum(c.nbytes for scores in self.protocols.values() for c in scores.columns.values())
 
     def apply(self, record: Record) -> None:
         """Make one change. Applying a record twice is the same as once.

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 import os
 import secrets
+import shutil
 import warnings
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,7 @@ from prejudge.cache.protocol import Protocol
 from prejudge.cache.reader import ScoreReader
 from prejudge.cache.scores import Record
 from prejudge.cache.snapshot import read_snapshot
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError, PrejudgeError, unknown
 from prejudge.proxies.score import Score
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
 
 
 COMPACT_BYTES = 16 * 2**20
-"""A journal longer than this, and than twice the HDF5 file, is written into the file."""
+"""A journal longer than this, and than half of all scores in memory, is written into the file.
+
+Writing costs in proportion to all scores, so that the second bound keeps the cost of one more constant on average."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +86,19 @@ class ScoreCache(ScoreReader):
             raise unknown("cache mode", mode, ("a", "r"))
         self.mode = mode
         file = Path(path)
+        if file.is_symlink():
+            file = file.resolve()  # the file is replaced, not the link
         self._compact_bytes = compact_bytes
         self._journal: Journal | None = None
         self._lock: FileLock | None = None
-        self._dirty = False
+        self._dirty = self._unsettled = False
         self._closed = False
         if mode == "a":
             self._lock = writer_lock(file)
         try:
             contents, journal = read_snapshot(file, writing=mode == "a")
             super().__init__(file, contents)
+            self._compact_at = max(compact_bytes, contents.nbytes // 2)
             if mode == "a":
                 self._resume(journal)
         except BaseException:
@@ -227,22 +233,26 @@ class ScoreCache(ScoreReader):
         """
         self._writable()
         contents = self._contents
-        old = contents.identity, contents.previous
-        contents.identity, contents.previous = secrets.token_hex(8), contents.identity
+        new = replace(contents, identity=secrets.token_hex(8), previous=contents.identity)
+        image = layout.encode(new)
+        # Interrupted in here, it is not known which file is on disk, and so not what a journal would continue.
+        self._unsettled = True
         try:
-            write_atomically(self.path, layout.encode(contents))
-        except BaseException:
-            contents.identity, contents.previous = old
+            write_atomically(self.path, image)
+        except PrejudgeError:
+            self._unsettled = False  # the old one, for certain
             raise
+        contents.identity, contents.previous = new.identity, new.previous
         self._drop_journal()
-        self._dirty = False
+        self._unsettled = self._dirty = False
+        self._compact_at = max(self._compact_bytes, contents.nbytes // 2)
 
     def close(self) -> None:
         """Write what is new into the file and give up the writer lock. Closing twice does nothing."""
         if self._closed:
             return
         try:
-            if self.mode == "a" and (self._dirty or self._journal is not None):
+            if self.mode == "a" and (self._dirty or self._unsettled or self._journal is not None):
                 self.compact()
         finally:
             self._closed = True
@@ -258,16 +268,16 @@ class ScoreCache(ScoreReader):
 
     def _record(self, record: Record) -> None:
         self._writable()
+        if self._unsettled or not self._contents.identity:
+            self.compact()  # a journal always continues a file
         if self._journal is None:
-            if not self._contents.identity:
-                self.compact()  # a journal always continues a file
             self._journal = Journal(beside(self.path, ".journal"), self._contents.identity)
         try:
             self._journal.append([record])
         except (TypeError, ValueError) as error:
             raise InputError(f"not plain values: {error}") from None
         self._contents.apply(record)
-        if self._journal.size > self._compact_bytes and self._journal.size > 2 * self.path.stat().st_size:
+        if self._journal.size > self._compact_at:
             self.compact()
 
     def _resume(self, journal: JournalContents | None) -> None:
@@ -277,8 +287,8 @@ class ScoreCache(ScoreReader):
         if journal is None:  # none, or its process died between writing the file and removing it
             self._drop_journal()
         elif journal.damaged:
-            kept = beside(self.path, ".journal.damaged")  # for whoever wants to look at it
-            path.replace(kept)
+            with suppress(OSError):  # for whoever wants to look at it
+                shutil.copyfile(path, beside(self.path, ".journal.damaged"))
             self.compact()
         else:
             self._journal = Journal(path, journal.follows, resume_at=journal.end)

@@ -290,7 +290,7 @@ def test_proxies_from_a_file_reach_the_workers(
         np.testing.assert_allclose(frame["my_batch(scale=2.0)"], 2 * frame["my_batch"])
         assert frame["my_batch"].notna().all() and cache.column_info("my_batch")["version"] == 3
         with pytest.raises(
-            PrejudgeError, match=r"killed by signal 9 .*while it ran \|.* \(repeat 0\); finished results are kept"
+            PrejudgeError, match=r"killed by signal 9 .*while it ran .* \(repeat 0\); finished results are"
         ):
             fill(cache, NB201, ARCHS[:3], data, [f"{tmp_path / 'mine.py'}:my_death"], workers=2, **SMALL)
     assert ScoreCache(path, "r").frame()["my_batch"].count() == 3 and verify(path) == []

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from prejudge.cache import Protocol, ScoreCache, verify
-from prejudge.cache.files import beside
+from prejudge.cache import Protocol, ScoreCache, store, verify
+from prejudge.cache.files import beside, write_atomically
 from prejudge.errors import BusyError, FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.proxies.score import Score
 
@@ -319,6 +319,40 @@ def test_compaction_while_writing_is_seen_by_readers(path: Path, protocol: Proto
                 assert len(ScoreCache(path, "r").frame()) == i + 1
         assert beside(path, ".journal").stat().st_size < 20 * 2000
     np.testing.assert_array_equal(ScoreCache(path, "r").frame()["zen"], -np.arange(200.0))
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_ctrl_c_while_the_file_is_replaced(
+    path: Path, protocol: Protocol, monkeypatch: pytest.MonkeyPatch, replaced: bool
+) -> None:
+    def interrupted(file: Path, content: bytes) -> None:
+        if replaced:
+            write_atomically(file, content)
+        raise KeyboardInterrupt
+
+    with ScoreCache(path) as cache:
+        cache.put(protocol, "a", {"snip": 1.0})
+        monkeypatch.setattr(store, "write_atomically", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cache.compact()
+        monkeypatch.undo()
+        assert ScoreCache(path, "r").frame().to_dict() == {"snip": {"a": 1.0}}
+        cache.put(protocol, "b", {"snip": 2.0})  # the caller goes on
+        assert ScoreCache(path, "r").frame().to_dict() == {"snip": {"a": 1.0, "b": 2.0}}
+    assert ScoreCache(path, "r").frame().to_dict() == {"snip": {"a": 1.0, "b": 2.0}} and verify(path) == []
+
+
+def test_a_link_stays_a_link_and_permissions_stay(filled: Path, protocol: Protocol, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.h5"
+    link.symlink_to(filled)
+    filled.chmod(0o640)
+    with ScoreCache(link) as cache:
+        cache.put(protocol, "new", {"snip": 1.0})
+        with pytest.raises(BusyError):
+            ScoreCache(filled)
+    assert link.is_symlink() and len(ScoreCache(filled, "r").frame()) == 31
+    assert filled.stat().st_mode & 0o777 == 0o640 and len(list(link.parent.iterdir())) == 1
 
 
 @contextmanager
