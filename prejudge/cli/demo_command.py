@@ -22,7 +22,7 @@ def demo(
     *,
     out: Path = Path("prejudge-demo"),
     archs: int = 150,
-    workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 1,
+    workers: Annotated[int, Parameter(validator=validators.Number(gte=1))] = 2,
     seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
     as_json: output.Json = False,
 ) -> None:
