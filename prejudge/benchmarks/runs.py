@@ -76,7 +76,7 @@ class RunLog:
     def _open(self) -> Journal:
         digest = hashlib.sha256(json.dumps(self.plan, sort_keys=True).encode()).hexdigest()[:16]
         found = read_journal(self.path)
-        if found is None or not found.size or (not found.follows and self._cut_in_first_line(found)):
+        if found is None or not found.size or self._nothing_finished(found):
             if self.table.exists():
                 raise InputError(
                     f"{self.table} exists, but not the trainings it was made of ({self.path.name}); "
@@ -94,14 +94,15 @@ class RunLog:
             elif record["kind"] == "environment" and record["text"] not in self.environments:
                 self.environments.append(record["text"])
         # A line damaged in the middle costs its training, which is done again; the file itself goes on.
-        journal = Journal(self.path, digest, resume_at=found.end)
-        if not plans:  # the beginning was cut short, or damaged after its first line
-            journal.append([{"kind": "plan", "plan": self.plan}])
-        return journal
+        return Journal(self.path, digest, resume_at=found.end)
 
-    def _cut_in_first_line(self, found: JournalContents) -> bool:
-        """Whether this is what a process leaves that is killed while it begins the file, and no other file."""
-        return not found.records and not found.damaged and _FIRST_LINE.match(self.path.read_bytes()) is not None
+    def _nothing_finished(self, found: JournalContents) -> bool:
+        """Whether this was ended before its first training was: then it may begin again, with any plan."""
+        if found.damaged:
+            return False
+        if not found.follows:  # ended within the first line; any other file is not ours
+            return _FIRST_LINE.match(self.path.read_bytes()) is not None
+        return not any(r["kind"] == "run" for r in found.records)
 
     def _refuse(self, plans: list[dict[str, Any]]) -> None:
         if not plans:

@@ -62,7 +62,7 @@ class TableRecipe:
         """The recipe with every macro number of the space said; ``num_classes`` and ``in_channels`` are the images'.
 
         Raises:
-            InputError: A macro number is unknown, or does not fit the images.
+            InputError: A macro number is unknown, out of range, or does not fit the images.
         """
         for name, _ in self.skeleton:
             if name not in space.default_skeleton:
@@ -73,6 +73,7 @@ class TableRecipe:
         for name, value in fitting.items():
             if skeleton[name] != value:
                 raise InputError(f"{data.name} needs {name}={value}; {name}={skeleton[name]} does not fit")
+        space.params(next(iter(space)), **skeleton)  # a number that is out of range is said before anything is trained
         return replace(self, skeleton=tuple(skeleton.items()))
 
 

@@ -73,6 +73,14 @@ def test_another_plan_is_refused_by_what_differs(tmp_path: Path) -> None:
     write(tmp_path / "t.h5", 1)  # the lock was given back
 
 
+def test_what_was_not_really_begun_may_begin_otherwise(tmp_path: Path) -> None:
+    write(tmp_path / "t.h5")
+    with RunLog(tmp_path / "t.h5", {**PLAN, "space": "other"}) as log:
+        log.put("a", 0, {"test": 1.0})
+    with pytest.raises(InputError, match="begun with space other, not s"):
+        write(tmp_path / "t.h5", 0)
+
+
 def test_foreign_files(tmp_path: Path) -> None:
     (tmp_path / "t.h5.runs").write_text("a shopping list\nmilk\n")
     with pytest.raises(FileFormatError, match=r"t\.h5\.runs does not begin as a list of trainings"):

@@ -237,6 +237,7 @@ def test_per_class_trains_representatives(digits: Splits, tmp_path: Path) -> Non
         ({"archs": ["|none~0|"]}, "nasbench201"),
         ({"recipe": replace(RECIPE, skeleton=(("width", 4),))}, "macro number 'width'"),
         ({"recipe": replace(RECIPE, skeleton=(("num_classes", 4),))}, "num_classes=10"),
+        ({"recipe": replace(RECIPE, skeleton=(("channels", 0),))}, "channels must be a positive integer"),
         ({"recipe": replace(RECIPE, train_images=5000)}, "1000 training images"),
     ],
 )
