@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from prejudge.proxies import definitions  # noqa: F401  (registers the proxies; free of torch)
-from prejudge.proxies.registry import Proxy, ProxyRequest, get, names, proxy, resolve
+from prejudge.proxies.registry import Proxy, ProxyRequest, default_names, get, names, proxy, resolve
 from prejudge.proxies.score import Score, ScoreFailure
 
 if TYPE_CHECKING:
     from prejudge.proxies.probe import Probe
     from prejudge.proxies.scoring import score
 
-__all__ = ["Probe", "Proxy", "ProxyRequest", "Score", "ScoreFailure", "get", "names", "proxy", "resolve", "score"]
+__all__ = ["Probe", "Proxy", "ProxyRequest", "Score", "ScoreFailure", "default_names", "get", "names", "proxy", "resolve", "score"]
 
 
 def __getattr__(name: str) -> Any:

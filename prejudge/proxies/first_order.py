@@ -20,7 +20,7 @@ from prejudge.proxies.activations import KERNELS, RectifierWatch
 from prejudge.proxies.clock import Clock
 from prejudge.proxies.curvature import weight_curvature
 from prejudge.proxies.double_backward import Projection, cheap_double_backward
-from prejudge.proxies.layers import Call, counted_layers, recorded_calls
+from prejudge.proxies.layers import Call, counted_layers, full_precision, recorded_calls
 from prejudge.proxies.logits import class_scores
 from prejudge.proxies.per_sample import ShareGram, share_gram
 
@@ -99,7 +99,7 @@ def first_order(
                 results["label_kernel"] = gram if full else None
                 results["label_kernel_diagonal"] = gram.diagonal() if full else gram
         if {"loss", "weight_gradients", "channel_saliency", "weight_curvature"} & set(wanted):
-            loss = F.cross_entropy(logits.float() if logits.dtype == torch.bfloat16 else logits, targets)
+            loss = F.cross_entropy(full_precision(logits), targets)
             results["loss"] = loss.detach()
             if set(wanted) & {"weight_gradients", "channel_saliency", "weight_curvature"}:
                 results |= _loss_backward(network, loss, calls, wanted, clock, projection)
@@ -177,7 +177,7 @@ def _loss_backward(
 def _channel_saliency(call: Call, gradient: Tensor) -> Tensor:
     """1/2 mean over images of (sum over positions of z * dL/dz)^2 for each channel (Theis et al. 2018)."""
     with torch.no_grad():
-        product = (call.output.detach() * gradient).float()
+        product = full_precision(call.output.detach() * gradient)
         if isinstance(call.layer, nn.Conv2d):
             summed = product.permute(0, 2, 3, 1).flatten(1, 2).sum(1)
         else:

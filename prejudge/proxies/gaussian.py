@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.proxies.graph import nodes_above
-from prejudge.proxies.layers import BatchNorm, batch_norms, counted_layers, replaced_forward
+from prejudge.proxies.layers import BatchNorm, batch_norms, counted_layers, full_precision, replaced_forward
 from prejudge.proxies.logits import class_scores
 
 
@@ -38,7 +38,7 @@ def gaussian_response(network: nn.Module, inputs: Tensor, images: int, scale: fl
     def observing(bn: BatchNorm) -> Any:
         def forward(value: Tensor) -> Tensor:
             output, _, rstd = torch.native_batch_norm(value, bn.weight, bn.bias, None, None, True, 0.0, bn.eps)
-            variances.append((output.grad_fn, (rstd.detach().float().pow(-2) - bn.eps).mean()))
+            variances.append((output.grad_fn, (full_precision(rstd.detach()).pow(-2) - bn.eps).mean()))
             return output
 
         return forward
@@ -48,7 +48,7 @@ def gaussian_response(network: nn.Module, inputs: Tensor, images: int, scale: fl
     live = nodes_above(logits)
     with torch.no_grad():
         moved, _ = _features(network, state, noisy)
-    change = torch.linalg.vector_norm((features.detach().float() - moved.float()).flatten(1), dim=1)
+    change = torch.linalg.vector_norm(full_precision(features.detach() - moved).flatten(1), dim=1)
     counted = [v for node, v in variances if node in live and v > 1e-6]  # 0 but for rounding behind a dead edge
     return change, torch.stack(counted) if counted else change.new_zeros(0)
 

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prejudge.proxies.layers import BatchNorm, batch_norms, recorded_calls, replaced_forward
+from prejudge.proxies.layers import BatchNorm, batch_norms, full_precision, recorded_calls, replaced_forward
 from prejudge.proxies.logits import class_scores
 from prejudge.proxies.per_sample import ShareGram, share_gram
 
@@ -125,6 +125,6 @@ def _scale_rows(gram: ShareGram, x: Tensor, mean: Tensor, scale: Tensor) -> Any:
     def hook(gradient: Tensor) -> None:
         b = gradient.detach()
         along, total = ((b * x).flatten(2).sum(2), b.flatten(2).sum(2)) if x.dim() > 2 else (b * x, b)
-        gram.add_rows((along.float() - total.float() * mean) * scale)
+        gram.add_rows((full_precision(along) - full_precision(total) * mean) * scale)
 
     return hook

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -24,6 +25,11 @@ def counted_layers(network: nn.Module) -> dict[str, CountedLayer]:
 def batch_norms(network: nn.Module) -> dict[str, BatchNorm]:
     """Every batch norm by its module name."""
     return {name: m for name, m in network.named_modules() if isinstance(m, BatchNorm)}
+
+
+def full_precision(x: Tensor) -> Tensor:
+    """``x`` in at least fp32, for sums that bf16 would spoil."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 @dataclass(eq=False)

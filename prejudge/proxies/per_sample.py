@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.proxies.graph import nodes_from
-from prejudge.proxies.layers import Call, CountedLayer
+from prejudge.proxies.layers import Call, CountedLayer, full_precision
 
 
 def weight_shares(layer: CountedLayer, inputs: Tensor, output_grad: Tensor) -> Tensor:
@@ -181,7 +181,7 @@ class ShareGram:
 
     def add_rows(self, rows: Tensor) -> None:
         """Take one block of rows, ``(N, P)``."""
-        rows = rows.float() if rows.dtype in (torch.bfloat16, torch.float16) else rows
+        rows = full_precision(rows)
         if self._matrix is not None:
             self._matrix = self._matrix.to(rows.dtype).addmm_(rows, rows.T)
         else:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from prejudge.errors import InputError, unknown
 from prejudge.proxies import first_order, flow, gaussian, jacobian
 from prejudge.proxies.clock import Clock
+from prejudge.proxies.device import find_device
 from prejudge.proxies.layers import counted_layers
 
 MODES = ("exact", "fast")
@@ -64,7 +65,7 @@ class Probe:
             raise unknown("mode", mode, MODES)
         _check(inputs, targets)
         tensor = next((t for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()), inputs)
-        self.device = torch.device(device) if device is not None else tensor.device
+        self.device = tensor.device if device is None else find_device(device)
         self.mode = mode
         self.seed = seed
         self.network = self._private_copy(network)
