@@ -11,6 +11,8 @@ from prejudge.errors import PrejudgeError
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+BINARY = getattr(os, "O_BINARY", 0)
+"""For :func:`os.open`: Windows changes line ends without it."""
 
 
 def beside(path: Path, suffix: str) -> Path:
@@ -26,7 +28,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """
     part = beside(path, ".part")
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | BINARY, 0o666)
         try:
             with suppress(OSError):
                 part.chmod(path.stat().st_mode & 0o777)

@@ -85,7 +85,7 @@ def fill(
         The protocol, which selects these scores in the cache.
 
     Raises:
-        InputError: An unknown proxy or macro number, a batch larger than the data or too small for a proxy.
+        InputError: An unknown proxy, macro number or device, a batch larger than the data or too small for a proxy.
         PrejudgeError: A worker process died, or the cache cannot be written. What was computed before is kept.
     """
     requests = resolve(proxies)
@@ -125,7 +125,7 @@ def fill(
     if not jobs:
         return protocol
     scorer = Scorer(space, data, protocol, _spellings(proxies, requests, workers), device)
-    _compute(cache, scorer, jobs, max(1, min(workers, len(jobs))), progress)
+    _compute(cache, scorer, jobs, workers, progress)
     return protocol
 
 

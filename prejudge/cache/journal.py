@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prejudge.cache.files import cannot_write, sync_folder
+from prejudge.cache.files import BINARY, cannot_write, sync_folder
 from prejudge.cache.scores import Record
 from prejudge.errors import FileFormatError
 
@@ -109,7 +109,7 @@ class Journal:
         self.size = resume_at
         self._synced = time.monotonic()
         try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY, 0o666)
             os.ftruncate(self._descriptor, resume_at)
         except OSError as error:
             raise cannot_write(path, error) from error

@@ -219,10 +219,13 @@ def test_bad_requests_cost_nothing(path: Path, data: ImageSet) -> None:
         ("num_classes=5 is too few", {"skeleton": {"num_classes": 5}}),
         ("41", {"batch_size": 41}),
         ("batch_size must be positive", {"batch_size": 0}),
+        ("seed must not be negative", {"seed": -1}),
         ("repeats must be positive", {"repeats": 0}),
         ("workers must be positive", {"workers": 0}),
         ("unknown batch 'all'", {"batch": "all"}),
         ("unknown mode 'quick'", {"mode": "quick"}),
+        ("no device 'cuda:77' here", {"device": "cuda:77"}),
+        ("no device 'gpu' here", {"device": "gpu"}),
         ("'|none~0|' has 1 node groups", {"archs": ["|none~0|"]}),
     ]
     with ScoreCache(path) as cache:
