@@ -56,12 +56,12 @@ def merge(ours: Contents, others: Iterable[tuple[str, Contents]], on_conflict: s
             raise InputError(_complaint(conflicting))
         for step in steps:
             counts += (step.added.sum(), step.equal.sum(), step.conflicts.sum())
-        first_run = len(draft.runs)
-        draft.runs.extend(contents.runs)
+        draft.runs.extend(run for run in contents.runs if run not in draft.runs)
+        run_here = np.array([draft.runs.index(run) for run in contents.runs] + [-1])  # -1, the last: unknown
         for digest, scores in contents.protocols.items():
             draft.protocols.setdefault(digest, ProtocolScores(scores.protocol))
         for step in steps:
-            _take(draft, step, first_run, on_conflict)
+            _take(draft, step, run_here, on_conflict)
     ours.protocols, ours.runs = draft.protocols, draft.runs
     added, equal, conflicts = counts.tolist()
     return added, equal, conflicts
@@ -96,12 +96,13 @@ def _compare(ours: Contents, theirs: Contents, digest: str, name: str) -> list[_
     return steps
 
 
-def _take(ours: Contents, step: _Step, first_run: int, on_conflict: str) -> None:
+def _take(ours: Contents, step: _Step, run_here: np.ndarray, on_conflict: str) -> None:
     target = ours.protocols[step.scores.protocol.digest]
     taken = step.added | step.conflicts if on_conflict == "replace" else step.added
     if step.name in target.columns and not taken.any():
         return
-    target.declare(step.name, step.theirs.info)
+    if step.name not in target.columns or step.version_differs:
+        target.declare(step.name, step.theirs.info)
     rows = np.array([target.add(text) for text in step.scores.architectures], dtype=np.int64)
     column = target.full(step.name)
     column.grow(len(target.architectures), step.theirs.repeats)
@@ -113,8 +114,7 @@ def _take(ours: Contents, step: _Step, first_run: int, on_conflict: str) -> None
     column.value[to] = step.theirs.value[row, repeat]
     column.status[to] = step.theirs.status[row, repeat]
     column.seconds[to] = step.theirs.seconds[row, repeat]
-    run = step.theirs.run[row, repeat]
-    column.run[to] = np.where(run < 0, -1, run + first_run)
+    column.run[to] = run_here[step.theirs.run[row, repeat]]
     for (r, k), text in step.theirs.reasons.items():
         if taken[r, k]:
             column.reasons[int(rows[r]), k] = text

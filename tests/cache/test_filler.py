@@ -326,7 +326,7 @@ def test_ctrl_c_leaves_a_state_to_resume_from(path: Path, tmp_path: Path) -> Non
         if line.startswith("5 "):
             break
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=200)
     assert process.returncode != 0 and err.count("Traceback") == 1 and "KeyboardInterrupt" in err
     done = max([5, *(int(line.split()[0]) for line in out.splitlines())])
     assert done <= len(ScoreCache(path, "r").frame()) <= done + 1 < 3000

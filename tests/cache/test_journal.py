@@ -164,7 +164,7 @@ try:
 except PrejudgeError as error:
     print(error)
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
     *errors, closing = [line for line in result.stdout.splitlines() if line.startswith("cannot")]
     assert len(errors) == 2 and all(str(beside(path, ".journal")) in e and "the disk is full" in e for e in errors)
     assert f"cannot write {path}: the disk is full" in closing

@@ -46,7 +46,9 @@ def test_merging_the_same_again_changes_nothing(tmp_path: Path, protocol: Protoc
     theirs = make(tmp_path / "theirs.h5", protocol, {"a": 1.0 + 1e-7, "b": Score.failed("y"), "c": 2.0})
     with ScoreCache(ours) as cache:
         assert cache.merge(theirs) == MergeReport(added=1, equal=2)
+        runs = len(cache.runs())
         assert cache.merge(theirs) == MergeReport(equal=3)
+        assert len(cache.runs()) == runs
         assert cache.frame().to_dict()["snip"]["a"] == 1.0  # ours stays
         assert cache.failures().reason.tolist() == ["x"]
 

@@ -208,7 +208,7 @@ def test_a_second_writer_gets_a_clear_error(path: Path, protocol: Protocol) -> N
         with pytest.raises(BusyError, match=rf"scores.h5 is being written by process {os.getpid()}"):
             ScoreCache(path)
         program = f"from prejudge.cache import ScoreCache\nScoreCache({str(path)!r})"
-        other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
         assert other.returncode == 1 and "BusyError" in other.stderr
         cache.put(protocol, "b", {"snip": 2.0})
         assert len(ScoreCache(path, "r").frame()) == 2  # readers need no lock
@@ -413,5 +413,5 @@ cache.frame(); cache.failures(); cache.info(); cache.export({str(tmp_path / "s.c
 with prejudge.ScoreCache({str(filled)!r}) as writer: writer.put(cache.protocol(), "x", {{"snip": 1.0}})
 print([m for m in ("torch", "scipy") if m in sys.modules])
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
     assert result.stdout.strip() == "[]", result.stderr
