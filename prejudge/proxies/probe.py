@@ -73,6 +73,8 @@ class Probe:
         self.targets = None if targets is None else targets.to(self.device, torch.int64)
         self.clock = Clock(self.device)
         self._planned = {r for r in reads if self._known(r)}
+        self.read: set[str] = set()
+        """Names of the quantities that have been read so far."""
         self._found: dict[Any, Any] = {}
 
     # ---- quantities of the shared pass -------------------------------------------------------------------------
@@ -142,6 +144,7 @@ class Probe:
     @property
     def weights(self) -> dict[str, Tensor]:
         """Weight of every counted layer, executed or not."""
+        self.read.add("weights")
         if "weights" not in self._found:
             self._found["weights"] = {n: layer.weight.detach() for n, layer in counted_layers(self.network).items()}
         return self._found["weights"]
@@ -149,6 +152,7 @@ class Probe:
     @property
     def parameters(self) -> int:
         """Number of trainable parameters."""
+        self.read.add("parameters")
         return sum(p.numel() for p in self.network.parameters())
 
     def synaptic_flow(self, keep_bn: str = "") -> dict[str, Tensor]:
@@ -183,6 +187,7 @@ class Probe:
     # ---- how it is done ----------------------------------------------------------------------------------------
 
     def _shared(self, name: str) -> Any:
+        self.read.add(name)
         if name not in self._found:
             wanted = ({name} | self._planned) & first_order.STAGES.keys() - self._found.keys()
             if self.targets is None:
@@ -205,6 +210,7 @@ class Probe:
             )
 
     def _own(self, name: str, options: Any, run: Callable[[], Any]) -> Any:
+        self.read.add(name)
         key = (name, options)
         if key not in self._found:
             with self._undisturbed(), self.clock(_STAGES[name][0]):

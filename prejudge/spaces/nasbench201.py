@@ -231,15 +231,12 @@ class NASBench201(Space):
     def flops(self, arch: Cell201, image_size: int = 32, **skeleton: Any) -> int:  # type: ignore[override]
         """Multiply-adds of one square image: convolutions, and the classifier with its bias."""
         s = self.skeleton(**skeleton)
-        c, pixels = s.channels, image_size * image_size
-        side = image_size
-        total = 9 * s.in_channels * c * pixels if s.stem else 0
+        c, side = s.channels, image_size
+        total = 9 * s.in_channels * c * side * side if s.stem else 0
         for stage in range(s.stages):
             if stage:
-                # conv_a and conv_b round an odd side up, the pooled shortcut rounds it down.
-                half, pooled = ((side + 1) // 2) ** 2, (side // 2) ** 2
-                total += (9 * c * 2 * c + 9 * 4 * c * c) * half + 2 * c * c * pooled
                 c, side = 2 * c, (side + 1) // 2
+                total += (9 * c * c // 2 + 9 * c * c + c * c // 2) * side * side
             kernels = [_KERNEL[e] for e in arch.edges if e in _KERNEL]
             total += s.cells * sum(k * k * c * c for k in kernels) * side * side
         return total + (c + 1) * s.num_classes

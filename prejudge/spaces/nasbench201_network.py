@@ -61,7 +61,8 @@ class Reduction(nn.Module):
 
     def __init__(self, c_in: int, c_out: int, form: str):
         super().__init__()
-        shortcut = nn.Sequential(nn.AvgPool2d(2, stride=2), nn.Conv2d(c_in, c_out, 1, bias=False))
+        # ceil_mode: an odd side is halved as the strided convolution halves it (the official block fails there).
+        shortcut = nn.Sequential(nn.AvgPool2d(2, stride=2, ceil_mode=True), nn.Conv2d(c_in, c_out, 1, bias=False))
         if form != "official":  # zero-cost-nas registers the shortcut first
             self.downsample = shortcut
         self.conv_a = ReLUConvBN(c_in, c_out, 3, stride=2)
