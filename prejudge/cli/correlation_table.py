@@ -47,6 +47,7 @@ def print_correlations(rows: pd.DataFrame, *, strata: Collection[str]) -> None:
             [_COLUMNS[key] for key in shown],
             [[_text(row, key) for key in shown] for row in ordered.to_dict("records")],
             numeric=[heading for key, heading in _COLUMNS.items() if key != "proxy"],
+            fold_first=True,
         )
 
 

@@ -31,7 +31,18 @@ def show(kind: Kind, /, *, as_json: output.Json = False) -> None:
     elif not rows:
         output.say(f"no {kind} in this version")
     else:
-        output.print_table("", list(rows[0]), [list(row.values()) for row in rows])
+        shown = [_brief(row) for row in rows]
+        output.print_table("", list(shown[0]), [list(row.values()) for row in shown])
+
+
+def _brief(row: dict[str, Any]) -> dict[str, Any]:
+    """What fits on a terminal: no files, and long remarks below what they are about."""
+    brief = {key: value for key, value in row.items() if key not in ("file", "reference", "options")}
+    if row.get("options"):
+        brief["what it is"] += f"\nOptions: {row['options']}"
+    if "reference" in row:
+        brief["what it is"] += f"\n({row['reference']})"
+    return brief
 
 
 def _spaces() -> list[dict[str, Any]]:
@@ -53,9 +64,9 @@ def _proxies() -> list[dict[str, Any]]:
     return [
         {
             "proxy": name,
-            "what it is": found.summary,
             "better": "higher" if found.higher_is_better else "lower",
             "labels": "yes" if found.needs_labels else "no",
+            "what it is": found.summary,
             "options": ", ".join(f"{k}={v!r}" for k, v in found.options.items()),
             "reference": found.reference,
         }

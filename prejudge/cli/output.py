@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -55,18 +55,31 @@ def say(text: str) -> None:
 
 
 def print_table(
-    title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, numeric: Iterable[str] = ()
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    numeric: Collection[str] = (),
+    fold_first: bool = False,
 ) -> None:
-    """Print a table; columns named in ``numeric`` are aligned to the right."""
+    """Print a table.
+
+    Args:
+        title: Its heading; empty for none.
+        columns: Headings of the columns.
+        rows: The cells.
+        numeric: Columns that are aligned to the right.
+        fold_first: Whether the first column may be broken into lines too, as the others are.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
 
-    right = set(numeric)
+    unbroken = {*numeric} | ({columns[0]} if not fold_first else set())
     table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
     for column in columns:
-        number = column in right
-        table.add_column(column, justify="right" if number else "left", overflow="fold", no_wrap=number)
+        justify: Literal["left", "right"] = "right" if column in numeric else "left"
+        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in unbroken)
     for row in rows:
         table.add_row(*[escape(_cell(v)) for v in row])
     _print(table)
@@ -93,7 +106,7 @@ def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]]) -> None:
 
 def print_frame(frame: pd.DataFrame, title: str = "") -> None:
     """Print a data frame with its numbers aligned."""
-    numeric = frame.select_dtypes("number").columns
+    numeric = [str(c) for c in frame.select_dtypes("number").columns]
     print_table(title, [str(c) for c in frame.columns], frame.itertuples(index=False), numeric=numeric)
 
 
