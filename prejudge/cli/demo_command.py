@@ -39,7 +39,9 @@ def demo(
     """
     from prejudge.benchmarks.demo import run_demo
 
-    with ProgressBar(f"scoring {archs} architectures", quiet=as_json) as bar:
+    if not as_json:
+        output.say(f"{archs} untrained NAS-Bench-201 networks on scikit-learn's digits; this takes about a minute")
+    with ProgressBar("scoring", quiet=as_json) as bar:
         done = run_demo(out, architectures=archs, workers=workers, seed=seed, progress=bar)
     if as_json:
         output.print_json(

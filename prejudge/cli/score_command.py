@@ -128,4 +128,4 @@ def score(
         return
     output.print_columns(f"{out}, protocol {protocol.digest}", summary)
     output.say(f"{bar.done} architectures scored now" if bar.done else "nothing to compute: the cache had every score")
-    output.say(f"next: prejudge report {out} --benchmark TABLE --out report.html")
+    output.say(f"next: prejudge report {out} --benchmark TABLE --out report.html   (tables: prejudge list benchmarks)")

@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -140,12 +139,12 @@ def test_lists_are_readable_by_people_and_machines(kind: str, capsys: pytest.Cap
         assert expected[kind] in json.dumps(rows)
 
 
-def modules_after(words: list[str]) -> tuple[set[str], float]:
+def modules_after(words: list[str]) -> set[str]:
+    """Modules that a fresh interpreter has loaded after a command."""
     code = f"import sys; from prejudge import cli; cli.run({words!r}); print(*sys.modules, file=sys.stderr)"
-    start = time.perf_counter()
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=240)
     assert result.returncode == 0, result.stderr
-    return set(result.stderr.split()), time.perf_counter() - start
+    return set(result.stderr.split())
 
 
 @pytest.mark.parametrize(
@@ -154,22 +153,30 @@ def modules_after(words: list[str]) -> tuple[set[str], float]:
     ids=" ".join,
 )
 def test_quick_answers_load_no_torch(words: list[str]) -> None:
-    modules, _ = modules_after(words)
-    assert not {"torch", "sklearn", "scipy"} & modules
+    assert not {"torch", "sklearn", "scipy"} & modules_after(words)
 
 
-def test_help_answers_in_half_a_second() -> None:
-    best = min(modules_after(["--help"])[1] for _ in range(3))
-    assert best < (0.5 if not os.environ.get("CI") else 2.0)
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX process times")
+def test_help_takes_half_a_second_of_processor_time() -> None:
+    """Processor time, not wall time: the tests share their machine."""
+    seconds = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run([sys.executable, "-m", "prejudge", "--help"], capture_output=True, check=True, timeout=240)
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(seconds) < 0.5
 
 
 def test_the_module_runs_as_a_program() -> None:
-    result = subprocess.run([sys.executable, "-m", "prejudge", "--version"], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-m", "prejudge", "--version"], capture_output=True, text=True, timeout=240
+    )
     assert result.returncode == 0
     assert result.stdout.strip() == __import__("prejudge").__version__
 
 
 def test_a_closed_pipe_is_no_error() -> None:
     command = f"{sys.executable} -m prejudge list proxies --json | head -c 1"
-    result = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], capture_output=True, text=True, timeout=240)
     assert result.stderr == ""

@@ -196,11 +196,11 @@ def test_ctrl_c_keeps_what_was_computed(tmp_path: Path) -> None:
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     journal = tmp_path / "scores.h5.journal"
-    deadline = time.monotonic() + 60
-    while not (journal.exists() and journal.stat().st_size > 20_000) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 200
+    while not (journal.exists() and journal.stat().st_size > 8_000) and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=90)
     assert process.returncode == 130, err
     assert "run the same command again" in err
     assert "Traceback" not in err
