@@ -24,8 +24,8 @@ class Column:
     Attributes:
         key: Its name in ``ReportData.correlations``.
         heading: What stands above it.
-        kind: How a number is written: ``correlation`` (3 decimals, signed), ``share`` (a fraction, as per cent), ``count``,
-            ``points`` (accuracy points), ``seconds``.
+        kind: How a number is written: ``correlation`` (3 decimals, signed), ``share`` (a fraction, as per
+            cent), ``count``, ``points`` (accuracy points), ``seconds``.
         meaning: One sentence for the reader.
         higher_is_better: The direction in which it is good; None where it says nothing about quality.
     """
@@ -63,16 +63,16 @@ def columns(data: ReportData) -> list[Column]:
         Spearman first; columns that are absent or entirely NaN are left out.
     """
     known = [
-        Column("spearman", "Spearman ρ", "correlation", "Rank correlation of score and accuracy, between −1 and 1.", True),
-        Column("kendall", "Kendall τ", "correlation", "Kendall's τ-b: how much more often pairs agree than disagree.", True),
-        Column("weighted_tau", "Weighted τ", "correlation", "Kendall's τ with more weight on the best architectures.", True),
-        Column("partial_spearman", "Partial ρ", "correlation", "What is left of ρ once the parameter count is known.", True),
-        Column("pairs", "Pairs right %", "share", "Share of pairs of architectures that the score puts in the right order.", True),
+        Column("spearman", "Spearman ρ", "correlation", "Rank correlation of score and accuracy, −1 to 1.", True),
+        Column("kendall", "Kendall τ", "correlation", "τ-b: how much more often pairs agree than not.", True),
+        Column("weighted_tau", "Weighted τ", "correlation", "τ with more weight on the best architectures.", True),
+        Column("partial_spearman", "Partial ρ", "correlation", "What is left of ρ given the parameter count.", True),
+        Column("pairs", "Pairs right %", "share", "Pairs of architectures that the score orders rightly.", True),
         *_precision_columns(data.correlations),
-        Column("regret", f"Regret {data.unit}".strip(), "points", "Accuracy lost by taking the architecture that scores best.", False),
-        Column("repeats_std", "± seeds", "correlation", "Standard deviation of ρ over the repeats (batches and weights drawn anew)."),
+        Column("regret", f"Regret {data.unit}".strip(), "points", "Accuracy lost by taking the best-scored.", False),
+        Column("repeats_std", "± seeds", "correlation", "Deviation of ρ over repeats (new batch and weights)."),
         Column("n", "n", "count", "Architectures with both a score and an accuracy."),
-        Column("failed", "Failed", "count", "Architectures whose score failed; they are left out, never replaced.", False),
+        Column("failed", "Failed", "count", "Architectures whose score failed: left out, not replaced.", False),
         Column("ties", "Ties", "count", "Architectures that share their score with another one."),
         Column("seconds", "Time / arch", "seconds", "Seconds per architecture of this proxy by itself.", False),
     ]  # fmt: skip
@@ -86,7 +86,7 @@ def precision_column(data: ReportData) -> Column | None:
 
 
 def numbers(frame: pd.DataFrame, key: str) -> list[float]:
-    """A column of ``frame`` as floats; NaN throughout where there is no such column, and wherever a cell holds no number."""
+    """A column of ``frame`` as floats; NaN where there is no such column, or no number in it."""
     import pandas as pd
 
     if key not in frame.columns:
@@ -95,7 +95,7 @@ def numbers(frame: pd.DataFrame, key: str) -> list[float]:
 
 
 def duration(seconds: float) -> str:
-    """A duration in the unit that reads best, with three significant digits: ``"12.3 ms"``, ``"4.56 s"``, ``"2.1 h"``."""
+    """A duration in the unit that reads best, three significant digits: ``"12.3 ms"``, ``"4.56 s"``, ``"2.1 h"``."""
     if not math.isfinite(seconds):
         return DASH
     if seconds < 1e-3:

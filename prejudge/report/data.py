@@ -19,29 +19,30 @@ BASELINES = ("params", "flops")
 class ReportData:
     """The content of one report.
 
-    Only values: the report knows no cache, no table and no space object. A number that is not known is NaN (or its column
-    is left out) and shown as a dash, never as 0.
+    Only values: the report knows no cache, no table and no space object. A number that is not known is NaN (or its
+    column is left out) and shown as a dash, never as 0.
 
     Attributes:
         title: Heading of the report.
         space: Name of the search space.
-        correlations: One row per metric, stratum and proxy. Must have ``metric``, ``stratum``, ``proxy`` and ``spearman``;
-            shows where present: ``n``, ``failed``, ``ties``, ``spearman_low``, ``spearman_high``, ``kendall``,
-            ``weighted_tau``, ``partial_spearman`` (given params), ``pairs`` (share of concordant pairs), ``precision_at_*``
-            (``precision_at_10pct`` is P@10 %, ``precision_at_10`` is P@10), ``regret`` (unit of the metric),
-            ``repeats_std``, ``noise_ceiling``, ``seconds`` (per architecture). Correlations are signed: the declared direction is applied already.
+        correlations: One row per metric, stratum and proxy. Must have ``metric``, ``stratum``, ``proxy`` and
+            ``spearman``; shows where present: ``n``, ``failed``, ``ties``, ``spearman_low``, ``spearman_high``,
+            ``kendall``, ``weighted_tau``, ``partial_spearman`` (given params), ``pairs`` (share of concordant pairs),
+            ``precision_at_*`` (``precision_at_10pct`` is P@10 %, ``precision_at_10`` is P@10), ``regret`` (unit of the
+            metric), ``repeats_std``, ``noise_ceiling``, ``seconds`` (per architecture). Correlations are signed: the
+            declared direction is applied already.
         scores: Raw scores: index = architecture text, one column per proxy; NaN where a score failed.
         accuracies: Trained accuracies: the same index, one column per metric text (as in ``correlations.metric``).
         params: Parameter counts on the same index, or None.
-        connected: Whether the cell's output depends on its input, on the same index; None counts every cell as connected.
+        connected: Whether the cell's output depends on its input, on the same index; None counts all as connected.
         seconds: Mean seconds per architecture of each proxy by itself.
         failures: Columns ``architecture``, ``proxy``, ``reason`` (``repeat`` if present is shown as a count).
         protocol: What the scores depend on, label to text, in the order to be shown.
         provenance: Versions, files, machine, label to text. A time of day belongs here or nowhere: writers add none.
         notes: Remarks to the reader, one sentence or paragraph each.
         directions: Whether a higher raw score means better, per proxy; a proxy that is left out is higher-is-better.
-        roles: ``"proxy"``, ``"baseline"`` or ``"ensemble"`` per row; what is left out is a baseline if it is ``params`` or
-            ``flops``, an ensemble if it has no column in ``scores`` (rank average, vote), and a proxy otherwise.
+        roles: ``"proxy"``, ``"baseline"`` or ``"ensemble"`` per row; what is left out is a baseline if it is ``params``
+            or ``flops``, an ensemble if it has no column in ``scores`` (rank average, vote), and a proxy otherwise.
         unit: Unit of accuracies and regret.
 
     Raises:
@@ -70,9 +71,8 @@ class ReportData:
             _require(self.failures, "failures", ("architecture", "proxy", "reason"))
         keys = self.correlations[["metric", "stratum", "proxy"]]
         if keys.duplicated().any():
-            raise InputError(
-                f"correlations name {tuple(keys[keys.duplicated()].iloc[0])} twice; keep one row per metric, stratum and proxy"
-            )
+            twice = tuple(keys[keys.duplicated()].iloc[0])
+            raise InputError(f"correlations name {twice} twice; keep one row per metric, stratum and proxy")
         if self.scores.index.has_duplicates or self.scores.columns.has_duplicates:
             raise InputError("scores name an architecture or a proxy twice; average the repeats first")
         for name, values in (("accuracies", self.accuracies), ("params", self.params), ("connected", self.connected)):

@@ -16,7 +16,8 @@ class AgreementMatrix:
 
     Attributes:
         proxies: Names, in the order of rows and columns ``(P,)``.
-        values: Signed correlations ``(P, P)``, each proxy turned so that higher is better; NaN where two proxies share fewer than three architectures or one is constant.
+        values: Signed correlations ``(P, P)``, each proxy turned so that higher is better; NaN where two
+            proxies share fewer than three architectures or one is constant.
         counts: Architectures that each pair shares ``(P, P)``.
     """
 
@@ -32,8 +33,8 @@ def agreement(data: ReportData) -> AgreementMatrix:
         data: The report's content.
 
     Returns:
-        The matrix over all architectures on which both proxies of a pair have a finite score, ordered by average-linkage
-        clustering; the end with the better first-metric Spearman comes first.
+        The matrix over all architectures on which both proxies of a pair have a finite score, ordered by
+        average-linkage clustering; the end with the better first-metric Spearman comes first.
     """
     from scipy.stats import rankdata
 
@@ -72,6 +73,11 @@ def _order(data: ReportData, names: list[str], values: NDArray[np.float64]) -> l
     np.fill_diagonal(distance, 0)
     order = [int(i) for i in leaves_list(linkage(squareform(distance, checks=False), "average", optimal_ordering=True))]
     first = data.rows(data.metrics[0], data.strata[0]) if data.metrics else data.correlations
-    quality = {str(name): float(value) for name, value in zip(first["proxy"], first["spearman"], strict=True) if value == value}
-    ends = [np.mean([quality.get(names[i], 0.0) for i in part]) for part in (order[: len(order) // 2], order[len(order) // 2 :])]
+    quality = {
+        str(name): float(value) for name, value in zip(first["proxy"], first["spearman"], strict=True) if value == value
+    }
+    ends = [
+        np.mean([quality.get(names[i], 0.0) for i in part])
+        for part in (order[: len(order) // 2], order[len(order) // 2 :])
+    ]
     return order if ends[0] >= ends[1] else order[::-1]

@@ -32,7 +32,8 @@ class Axis:
     """How numbers lie on an axis.
 
     Attributes:
-        kind: ``"linear"``, ``"log"`` (positive, spans decades) or ``"symlog"`` (logarithmic on both sides of zero, linear within ``±linear``).
+        kind: ``"linear"``, ``"log"`` (positive, spans decades) or ``"symlog"`` (logarithmic on both sides of
+            zero, linear within ``±linear``).
         low: Smallest number.
         high: Largest number.
         linear: Half-width of symlog's linear part; 1 otherwise.
@@ -60,9 +61,9 @@ class Axis:
         if low == high or not len(sizes):
             return cls("linear", low, high)
         bulk = float(np.subtract(*np.percentile(values / 40, [95, 5])))
-        small, tenth, large = (float(size) for size in np.percentile(sizes, [5, 10, 95]))
+        least, small, tenth, large = (float(size) for size in np.percentile(sizes, [0.5, 5, 10, 95]))
         if high / 40 - low / 40 > 40 * bulk or large / 1000 > small:
-            return cls("symlog", low, high, tenth)
+            return cls("symlog", low, high, tenth if low < 0 else least)  # zeros alone leave the scale to the others
         return cls("linear", low, high)
 
     def position(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -91,7 +92,8 @@ def embed_points(data: ReportData, budget: int) -> dict[str, Any]:
 
     Args:
         data: The report's content.
-        budget: Most bytes that the answer may take as JSON; where not all architectures fit, a random sample (fixed seed) is kept.
+        budget: Most bytes that the answer may take as JSON; where not all architectures fit, a random
+            sample (fixed seed) is kept.
 
     Returns:
         ``total`` and ``shown`` architectures, their texts (``names``), which are ``disconnected`` (a bit each), and per

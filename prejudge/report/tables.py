@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
+    ">": r"\textgreater{}", "|": r"\textbar{}",
     "ρ": r"$\rho$", "τ": r"$\tau$", "−": r"$-$", "±": r"$\pm$", "–": "--", "µ": r"$\mu$", "·": r"$\cdot$",
 }  # fmt: skip
 
@@ -46,7 +47,8 @@ def to_csv(data: ReportData, metric: str | None = None, stratum: str | None = No
         stratum: Name of the only stratum to write; None writes all.
 
     Returns:
-        CSV text with a header: every column of ``data.correlations``, then ``role`` and ``space``; a missing number is an empty field.
+        CSV text with a header: every column of ``data.correlations``, then ``role`` and ``space``; a missing number
+        is an empty field.
 
     Raises:
         InputError: There is no such metric or stratum.
@@ -76,8 +78,7 @@ def to_markdown(data: ReportData, metric: str | None = None, stratum: str | None
         parts.append(f"## {_markdown(_heading(data, block))}\n")
         lines = [_line(map(_markdown, block.headings)), "|---|" + "---:|" * (len(block.headings) - 1)]
         for group in block.groups:
-            for row in group:
-                lines.append(_line(_row(block, row, _markdown, "**{}**".format)))
+            lines += [_line(_row(block, row, _markdown, "**{}**".format)) for row in group]
         parts.append("\n".join(lines) + "\n")
         parts.append(_markdown(_caption(block)) + "\n")
     return "\n".join(parts)
@@ -92,7 +93,8 @@ def to_latex(data: ReportData, metric: str | None = None, stratum: str | None = 
         stratum: Name of the only stratum to write; None writes all.
 
     Returns:
-        LaTeX text that needs ``\usepackage{booktabs}`` and nothing else; groups divided by ``\midrule``, the best of a column in bold.
+        LaTeX text that needs ``\usepackage{booktabs}`` and nothing else; groups divided by ``\midrule``, the
+        best of a column in bold.
 
     Raises:
         InputError: There is no such metric or stratum.
@@ -127,7 +129,16 @@ def _blocks(data: ReportData, metric: str | None, stratum: str | None) -> Iterat
 def _block(data: ReportData, rows: pd.DataFrame, metric: str, stratum: str) -> _Block:
     known = {column.key: column for column in columns(data)}
     precision = precision_column(data)
-    wanted = ["n", "spearman", "kendall", "weighted_tau", "partial_spearman", precision.key if precision else "", "regret", "seconds"]
+    wanted = [
+        "n",
+        "spearman",
+        "kendall",
+        "weighted_tau",
+        "partial_spearman",
+        precision.key if precision else "",
+        "regret",
+        "seconds",
+    ]
     chosen = [known[key] for key in wanted if key in known]
     values = {column.key: numbers(rows, column.key) for column in chosen}
     low, high = numbers(rows, "spearman_low"), numbers(rows, "spearman_high")
@@ -151,7 +162,9 @@ def _block(data: ReportData, rows: pd.DataFrame, metric: str, stratum: str) -> _
     best = frozenset(
         (names[i], 1 + j)
         for j, column in enumerate(chosen)
-        if column.higher_is_better is not None and column.key != "seconds" and any(map(math.isfinite, values[column.key]))
+        if column.higher_is_better is not None
+        and column.key != "seconds"
+        and any(map(math.isfinite, values[column.key]))
         for i in _extreme(values[column.key], column.higher_is_better)
     )
     headings = ("Proxy", *("s/arch" if column.key == "seconds" else column.heading for column in chosen))

@@ -58,7 +58,7 @@ def panels(data: ReportData) -> list[Panel]:
 
 
 def facts(panel: Panel) -> list[dict[str, str]]:
-    """What a reader wants to know first: the best proxy, the best baseline, the noise ceiling and what is left of it."""
+    """What a reader wants to know first: the best proxy, baseline and ensemble, and the noise ceiling."""
 
     def best(role: str, label: str, nothing: str) -> dict[str, str]:
         row = next((row for row in panel.rows if row.role == role and row.interval[1] is not None), None)
@@ -116,7 +116,9 @@ def script_json(content: object) -> str:
 
 def axis_low(tables: list[Panel]) -> float:
     """Left end of the interval plots: 0 where no interval reaches below it, else the next lower multiple of 0.25."""
-    lowest = min((v for panel in tables for row in panel.rows for v in row.interval if v is not None), default=0.0)
+    lowest: float = min(
+        (v for panel in tables for row in panel.rows for v in row.interval if v is not None), default=0.0
+    )
     return max(-1.0, min(0.0, math.floor(lowest * 4) / 4))
 
 
@@ -127,7 +129,9 @@ def matrix(data: ReportData) -> dict[str, Any]:
         {
             "proxy": proxy,
             "role": data.role(proxy),
-            "cells": [_cell(found.values[i, j], int(found.counts[i, j]), found.proxies[j]) for j in range(len(found.proxies))],
+            "cells": [
+                _cell(found.values[i, j], int(found.counts[i, j]), found.proxies[j]) for j in range(len(found.proxies))
+            ],
         }
         for i, proxy in enumerate(found.proxies)
     ]
@@ -155,7 +159,7 @@ def failures(data: ReportData) -> dict[str, Any]:
     if data.failures is None or data.failures.empty:
         return {"groups": [], "total": 0, "hidden": 0}
     frame = data.failures.assign(proxy=data.failures["proxy"].astype(str), reason=data.failures["reason"].astype(str))
-    found = []
+    found: list[dict[str, Any]] = []
     for (proxy, reason), group in frame.groupby(["proxy", "reason"], sort=True):
         architectures = list(dict.fromkeys(str(text) for text in group["architecture"]))
         found.append(
@@ -168,7 +172,11 @@ def failures(data: ReportData) -> dict[str, Any]:
             }
         )
     found.sort(key=lambda group: -group["scores"])
-    return {"groups": found[:MOST_FAILURE_GROUPS], "total": len(frame), "hidden": max(0, len(found) - MOST_FAILURE_GROUPS)}
+    return {
+        "groups": found[:MOST_FAILURE_GROUPS],
+        "total": len(frame),
+        "hidden": max(0, len(found) - MOST_FAILURE_GROUPS),
+    }
 
 
 def _rows(data: ReportData, metric: str, stratum: str) -> tuple[Row, ...]:
@@ -191,7 +199,11 @@ def _rows(data: ReportData, metric: str, stratum: str) -> tuple[Row, ...]:
 def _cell(value: float, count: int, other: str) -> dict[str, Any]:
     if not math.isfinite(value):
         return {"text": DASH, "value": 0.0, "other": other, "count": count}
-    text = f"{value:.2f}".replace("-", "−").replace("0.", ".", 1) if abs(value) < 0.995 else f"{value:.0f}".replace("-", "−")
+    text = (
+        f"{value:.2f}".replace("-", "−").replace("0.", ".", 1)
+        if abs(value) < 0.995
+        else f"{value:.0f}".replace("-", "−")
+    )
     return {"text": ".00" if text == "−.00" else text, "value": round(value, 3), "other": other, "count": count}
 
 

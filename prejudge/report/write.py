@@ -53,9 +53,13 @@ def write_report(data: ReportData, path: str | os.PathLike[str], format: str | N
         PrejudgeError: The file cannot be written.
     """
     path = Path(path)
-    chosen = _SUFFIXES.get(path.suffix.lower()) if format is None else {"tex": "latex", "markdown": "md"}.get(format, format)
+    chosen = (
+        _SUFFIXES.get(path.suffix.lower()) if format is None else {"tex": "latex", "markdown": "md"}.get(format, format)
+    )
     if chosen is None:
-        raise InputError(f"cannot tell the report's format from {path.name!r}; end it in .html, .csv, .md or .tex, or name the format")
+        raise InputError(
+            f"cannot tell the format from {path.name!r}; end it in .html, .csv, .md or .tex, or name a format"
+        )
     if chosen not in FORMATS:
         raise unknown("report format", chosen, FORMATS)
     return _replace(path, FORMATS[chosen](data))
@@ -72,9 +76,11 @@ def _replace(path: Path, text: str) -> Path:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(part, path)
+        part.replace(path)
     except OSError as error:
-        raise PrejudgeError(f"cannot write the report {path}: {error.strerror or error}; free space or choose another file") from error
+        raise PrejudgeError(
+            f"cannot write the report {path}: {error.strerror or error}; free space or choose another file"
+        ) from error
     finally:
         part.unlink(missing_ok=True)
     return path

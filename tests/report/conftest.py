@@ -1,4 +1,4 @@
-"""Synthetic report data that look like NAS-Bench-201: disconnected cells, failures, sign flips, scores over many decades."""
+"""Synthetic report data that look like NAS-Bench-201: disconnected cells, failures, sign flips, many decades."""
 
 from __future__ import annotations
 
@@ -52,13 +52,21 @@ def report_data(architectures: int = 300, seed: int = 0, **changed: object) -> R
     large, small = (operations == 3).sum(1), (operations == 2).sum(1)
     params = pd.Series(73_306 + 243_040 * large + 28_000 * small, index=index)
     size = (large + 0.3 * small - 1.5) / 1.2
-    quality = 0.6 * size + 0.5 * (operations[:, 3] == 1) - 0.4 * (operations == 4).sum(1) / 2 + 0.5 * random.normal(size=len(index))
+    quality = (
+        0.6 * size
+        + 0.5 * (operations[:, 3] == 1)
+        - 0.4 * (operations == 4).sum(1) / 2
+        + 0.5 * random.normal(size=len(index))
+    )
 
     def trained(top: float, spread: float, chance: float) -> np.ndarray:
         accuracy = top - spread * np.log1p(np.exp(-1.6 * quality)) + 0.02 * spread * random.normal(size=len(index))
         return np.where(connected, accuracy, chance + 0.0 * accuracy)
 
-    accuracies = pd.DataFrame(dict(zip(METRICS, (trained(94.4, 4, 10), trained(73.5, 9, 1), trained(47.3, 10, 0.83)), strict=True)), index=index)
+    accuracies = pd.DataFrame(
+        dict(zip(METRICS, (trained(94.4, 4, 10), trained(73.5, 9, 1), trained(47.3, 10, 0.83)), strict=True)),
+        index=index,
+    )
     scores = pd.DataFrame(index=index)
     failed = []
     for name, (of_quality, of_size, spread, shape, _, _) in PROXIES.items():
@@ -66,8 +74,14 @@ def report_data(architectures: int = 300, seed: int = 0, **changed: object) -> R
         values = shape(z / np.std(z))
         if name in ("synflow", "logsynflow", "snip", "grad_norm", "fisher"):
             values = np.where(connected, values, 0.0)
-        lost = (~connected & (name in ("jacob_cov", "naswot", "zen", "ntk_condition_tenas", "epe_nas"))).to_numpy() | (random.random(len(index)) < 0.002)
-        reason = "output does not depend on the input" if not name.startswith("ntk") else "smallest eigenvalue is 0: condition number undefined"
+        lost = (~connected & (name in ("jacob_cov", "naswot", "zen", "ntk_condition_tenas", "epe_nas"))).to_numpy() | (
+            random.random(len(index)) < 0.002
+        )
+        reason = (
+            "output does not depend on the input"
+            if not name.startswith("ntk")
+            else "smallest eigenvalue is 0: condition number undefined"
+        )
         failed += [(text, name, 0, reason) for text in index[lost]]
         scores[name] = np.where(lost, np.nan, values)
     scores["params"], scores["flops"] = params.astype(float), params * 141.0 + 1.2e6 * (operations == 4).sum(1)
@@ -83,28 +97,43 @@ def report_data(architectures: int = 300, seed: int = 0, **changed: object) -> R
         "seconds": seconds,
         "failures": pd.DataFrame(failed, columns=["architecture", "proxy", "repeat", "reason"]),
         "protocol": {
-            "space": "nasbench201", "skeleton": "C=16, N=5, 10 classes", "data": "cifar10 (digest 3f9a2c41d0e7)", "batch": "64 images, fixed, no augmentation",
-            "initialisation": "PyTorch default", "dtype": "float32", "mode": "exact", "seed": "0", "digest": "9be1c7d20a44",
+            "space": "nasbench201",
+            "skeleton": "C=16, N=5, 10 classes",
+            "data": "cifar10 (digest 3f9a2c41d0e7)",
+            "batch": "64 images, fixed, no augmentation",
+            "initialisation": "PyTorch default",
+            "dtype": "float32",
+            "mode": "exact",
+            "seed": "0",
+            "digest": "9be1c7d20a44",
         },
         "provenance": {
-            "prejudge": "0.1.0", "torch": "2.14.1", "python": "3.12.8", "device": "CPU, 2 threads", "cache": "scores.h5 (sha256 5d41402abc4b2a76)",
+            "prejudge": "0.1.0",
+            "torch": "2.14.1",
+            "python": "3.12.8",
+            "device": "CPU, 2 threads",
+            "cache": "scores.h5 (sha256 5d41402abc4b2a76)",
             "benchmark": "nasbench201, 15,625 architectures, means over seeds",
         },
         "notes": [
-            "Accuracies are means over the seeds in the table; cells whose output does not depend on the image stay at chance.",
+            "Accuracies are means over seeds; cells whose output does not depend on the image stay at chance.",
             "plain and linear_regions are shown although they hardly predict: a report must not hide sign flips.",
         ],
         "directions": {name: spec[4] for name, spec in PROXIES.items()},
-    }  # fmt: skip
+    }
     return ReportData(**(content | changed))  # type: ignore[arg-type]
 
 
-def _correlations(scores: pd.DataFrame, accuracies: pd.DataFrame, connected: pd.Series, seconds: dict[str, float]) -> pd.DataFrame:
+def _correlations(
+    scores: pd.DataFrame, accuracies: pd.DataFrame, connected: pd.Series, seconds: dict[str, float]
+) -> pd.DataFrame:
     signed = scores * [1 if PROXIES.get(name, (0, 0, 0, 0, True))[4] else -1 for name in scores.columns]
     signed["rank average"] = signed[["synflow", "naswot", "jacob_cov"]].rank().mean(axis=1)
     signed["vote of 3"] = signed[["synflow", "naswot", "zen"]].rank().median(axis=1)
     rows = []
-    for metric, stratum, proxy in itertools.product(accuracies.columns, ("all", "connected", "top 10 %"), signed.columns):
+    for metric, stratum, proxy in itertools.product(
+        accuracies.columns, ("all", "connected", "top 10 %"), signed.columns
+    ):
         accuracy = accuracies[metric]
         inside = {"all": accuracy > -1, "connected": connected, "top 10 %": accuracy >= accuracy.quantile(0.9)}[stratum]
         both = inside & signed[proxy].notna()
@@ -115,19 +144,37 @@ def _correlations(scores: pd.DataFrame, accuracies: pd.DataFrame, connected: pd.
         top = max(1, len(x) // 10)
         rows.append(
             {
-                "metric": metric, "stratum": stratum, "proxy": proxy, "n": len(x), "failed": int((inside & ~both).sum()), "ties": len(x) - x.nunique(),
-                "spearman": rho, "spearman_low": np.tanh(np.arctanh(rho) - half), "spearman_high": np.tanh(np.arctanh(rho) + half),
-                "kendall": tau, "weighted_tau": tau * 0.95, "partial_spearman": 0.6 * rho if proxy != "params" else np.nan, "pairs": (1 + tau) / 2,
-                "precision_at_10pct": len(set(x.nlargest(top).index) & set(y.nlargest(top).index)) / top, "precision_at_10": 0.1,
-                "regret": float(y.max() - y[x.idxmax()]), "repeats_std": 0.012, "noise_ceiling": {"all": 0.97, "connected": 0.95, "top 10 %": 0.55}[stratum],
+                "metric": metric,
+                "stratum": stratum,
+                "proxy": proxy,
+                "n": len(x),
+                "failed": int((inside & ~both).sum()),
+                "ties": len(x) - x.nunique(),
+                "spearman": rho,
+                "spearman_low": np.tanh(np.arctanh(rho) - half),
+                "spearman_high": np.tanh(np.arctanh(rho) + half),
+                "kendall": tau,
+                "weighted_tau": tau * 0.95,
+                "partial_spearman": 0.6 * rho if proxy != "params" else np.nan,
+                "pairs": (1 + tau) / 2,
+                "precision_at_10pct": len(set(x.nlargest(top).index) & set(y.nlargest(top).index)) / top,
+                "precision_at_5pct": 0.4,
+                "regret": float(y.max() - y[x.idxmax()]),
+                "repeats_std": 0.012,
+                "noise_ceiling": {"all": 0.97, "connected": 0.95, "top 10 %": 0.55}[stratum],
                 "seconds": seconds.get(proxy, np.nan),
             }
-        )  # fmt: skip
+        )
     return pd.DataFrame(rows)
 
 
 def _text(cell: tuple[int, ...]) -> str:
-    nodes = {node: "|".join(f"{OPERATIONS[op]}~{source}" for op, (target, source) in zip(cell, EDGES, strict=True) if target == node) for node in (1, 2, 3)}
+    nodes = {
+        node: "|".join(
+            f"{OPERATIONS[op]}~{source}" for op, (target, source) in zip(cell, EDGES, strict=True) if target == node
+        )
+        for node in (1, 2, 3)
+    }
     return "+".join(f"|{nodes[node]}|" for node in (1, 2, 3))
 
 

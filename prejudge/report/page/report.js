@@ -181,6 +181,13 @@
     return byRank.get(series);
   }
 
+  // Where the vertical axis begins: a few untrainable cells at chance level must not squeeze all others into the top edge.
+  function floorOf(metric) {
+    const sorted = metric.codes.filter((code) => code !== MISSING).sort();
+    const floor = sorted.length ? sorted[Math.floor(0.02 * sorted.length)] / LEVELS : 0;
+    return metric.axis.kind === "linear" && floor > 0.25 && floor < 0.98 ? floor : 0;
+  }
+
   // Coordinates in 0..1 with the axes that label them; NaN where a dot is not drawn.
   function layout(proxy) {
     const metric = metrics.get(view.metric);
@@ -191,7 +198,11 @@
     }
     const coordinates = (series) => Float32Array.from(series.codes, (code) => (code === MISSING ? NaN : code / LEVELS));
     const x = coordinates(proxy), y = coordinates(metric);
-    if (view.plot === "score") return { x, y, xAxis: proxy.axis, yAxis: metric.axis };
+    if (view.plot === "score") {
+      const floor = floorOf(metric);
+      const yAxis = floor > 0 ? { ...metric.axis, low: valueAt(metric.axis, floor) } : metric.axis;
+      return { x, y: y.map((v) => Math.max(0, (v - floor) / (1 - floor))), xAxis: proxy.axis, yAxis };
+    }
     const kept = ranks(metric).at;
     for (let i = 0; i < y.length; i++) if (!(kept[i] >= 0.5)) x[i] = y[i] = NaN;
     return { ...zoomed("x", x, y, proxy.axis), ...zoomed("y", y, x, metric.axis) };
@@ -208,31 +219,57 @@
   const across = (x, size) => (PAD + x * (1 - 2 * PAD)) * size;
   const upwards = (y, size) => (1 - PAD - y * (1 - 2 * PAD)) * size;
 
+  function colour(name, context) {
+    context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    context.fillRect(0, 0, 1, 1);
+    return context.getImageData(0, 0, 1, 1).data;
+  }
+
+  // The pixels of one dot with soft edges: offsets from its corner and their weights.
+  function dotPixels(radius) {
+    const size = Math.ceil(2 * radius + 1), middle = (size - 1) / 2, pixels = [];
+    for (let y = 0; y < size; y++) for (let x = 0; x < size; x++) {
+      const weight = Math.max(0, Math.min(1, radius + 0.5 - Math.hypot(x - middle, y - middle)));
+      if (weight) pixels.push([x - Math.floor(middle), y - Math.floor(middle), weight]);
+    }
+    return pixels;
+  }
+
+  // Tens of thousands of dots are counted into a grid of pixels first: far faster than one path each, and crowds stay legible.
   function drawField(field, plot, large) {
     const canvas = field.querySelector("canvas");
-    const { clientWidth: width, clientHeight: height } = field;
-    if (!width || !height) return;
     const density = Math.min(3, window.devicePixelRatio || 1);
-    canvas.width = Math.round(width * density);
-    canvas.height = Math.round(height * density);
-    const pen = canvas.getContext("2d");
-    pen.scale(density, density);
-    const style = getComputedStyle(document.documentElement);
-    const blue = style.getPropertyValue("--blue").trim(), orange = style.getPropertyValue("--orange").trim();
-    const crowd = Math.sqrt(points.shown / 400);
-    const radius = (large ? 3.2 : 2) / Math.max(1, Math.min(2, Math.sqrt(crowd)));
-    const opacity = Math.max(0.16, Math.min(0.75, (large ? 1.1 : 0.75) / Math.max(1, crowd ** 0.8)));
-    for (const wanted of [1, 0]) {
-      pen.fillStyle = blue;
-      pen.strokeStyle = orange;
-      pen.lineWidth = 1.1;
-      pen.globalAlpha = wanted ? Math.min(0.9, opacity * 1.5) : opacity;
-      for (let i = 0; i < points.shown; i++) {
-        if (isOutside(i) !== wanted || !(plot.x[i] >= 0) || !(plot.y[i] >= 0)) continue;
-        pen.beginPath();
-        pen.arc(across(plot.x[i], width), upwards(plot.y[i], height), radius, 0, 7);
-        if (wanted) pen.stroke(); else pen.fill();
-      }
+    const width = Math.round(field.clientWidth * density), height = Math.round(field.clientHeight * density);
+    if (!width || !height) return;
+    canvas.width = width;
+    canvas.height = height;
+    const pen = canvas.getContext("2d", { willReadFrequently: true });
+    const [red, green, blue] = colour("--blue", pen);
+    const crowd = Math.max(1, Math.sqrt(points.shown / 400));
+    const radius = Math.max(0.8, ((large ? 3.2 : 2) * density) / Math.min(2, Math.sqrt(crowd)));
+    const opacity = Math.max(0.16, Math.min(0.75, (large ? 1.1 : 0.75) / crowd ** 0.8));
+    const pixels = dotPixels(radius);
+    const amount = new Float32Array(width * height);
+    const rings = [];
+    for (let i = 0; i < points.shown; i++) {
+      if (!(plot.x[i] >= 0) || !(plot.y[i] >= 0)) continue;
+      const x = Math.round(across(plot.x[i], width)), y = Math.round(upwards(plot.y[i], height));
+      if (isOutside(i)) { rings.push([x, y]); continue; }
+      for (const [dx, dy, weight] of pixels) amount[(y + dy) * width + x + dx] += weight;
+    }
+    const image = pen.createImageData(width, height);
+    for (let k = 0; k < amount.length; k++) {
+      if (!amount[k]) continue;
+      image.data.set([red, green, blue, 255 * (1 - (1 - opacity) ** amount[k])], 4 * k);
+    }
+    pen.putImageData(image, 0, 0);
+    pen.strokeStyle = getComputedStyle(document.documentElement).getPropertyValue("--orange").trim();
+    pen.lineWidth = 1.1 * density;
+    pen.globalAlpha = Math.max(0.35, Math.min(0.9, 6 / Math.sqrt(rings.length || 1)));
+    for (const [x, y] of rings) {
+      pen.beginPath();
+      pen.arc(x, y, radius + 0.4 * density, 0, 7);
+      pen.stroke();
     }
   }
 
@@ -315,8 +352,19 @@
       card.high.textContent = prefix + format(card.plot.xAxis.high);
       drawField(card.field, card.plot, false);
     }
+    byId("count").textContent = caption();
+  }
+
+  function caption() {
     const shown = points.shown.toLocaleString("en"), total = points.total.toLocaleString("en");
-    byId("count").textContent = points.shown < points.total ? `A random sample of ${shown} of ${total} architectures is drawn.` : `All ${total} architectures are drawn.`;
+    const drawn = points.shown < points.total ? `A random sample of ${shown} of ${total} architectures is drawn` : `All ${total} architectures are drawn`;
+    const plot = cards.length ? cards[0].plot : null;
+    if (!plot) return "There are no accuracies to draw for this metric.";
+    if (view.plot === "rank") return `${drawn}, by rank on both axes.`;
+    const unit = payload.unit ? ` ${payload.unit}` : "";
+    const range = `vertical axis from ${format(plot.yAxis.low)} to ${format(plot.yAxis.high)}${unit}`;
+    if (view.plot === "half") return `The better half by accuracy is drawn; ${range}.`;
+    return `${drawn}; ${range}${floorOf(metrics.get(view.metric)) > 0 ? ", the worst 2 % sit on the lower edge" : ""}.`;
   }
 
   // ---- the enlarged plot ----------------------------------------------------------------------------------------

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import dataclasses
+import io
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prejudge.errors import InputError
+from prejudge.report import to_csv, to_latex, to_markdown
+from prejudge.report.columns import columns, duration
+
+METRIC = "cifar10 test 200ep"
+
+
+def test_csv_keeps_every_number_exactly(make_report):
+    data = make_report(60)
+    read = pd.read_csv(io.StringIO(to_csv(data)))
+    assert len(read) == len(data.correlations)
+    np.testing.assert_array_equal(read["spearman"], data.correlations["spearman"])
+    assert set(read["role"]) == {"proxy", "baseline", "ensemble"}
+    assert set(read["space"]) == {"nasbench201"}
+    one = pd.read_csv(io.StringIO(to_csv(data, METRIC, "all")))
+    assert len(one) == data.correlations["proxy"].nunique()
+
+
+def test_markdown_shows_what_a_paper_shows(make_report):
+    data = make_report(60)
+    text = to_markdown(data, METRIC, "all")
+    header = next(line for line in text.splitlines() if line.startswith("| Proxy"))
+    for heading in ("n", "Spearman ρ", "Kendall τ", "Weighted τ", "Partial ρ", "P@10 %", "Regret %", "s/arch"):
+        assert f"| {heading} |" in header
+    row = data.rows(METRIC, "all").set_index("proxy").loc["synflow"]
+    interval = f"{row.spearman:.3f} [{row.spearman_low:.3f}, {row.spearman_high:.3f}]"
+    assert interval in next(line for line in text.splitlines() if line.startswith("| synflow")).replace("**", "")
+    names = re.findall(r"^\| ([\w\\ ]+?) \|", text, re.MULTILINE)[1:]
+    assert names.index("params") > names.index("plain"), "baselines come after the proxies, ensembles last"
+    assert names[-2:] == ["rank average", "vote of 3"] or names[-2:] == ["vote of 3", "rank average"]
+    assert to_markdown(data).count("| Proxy |") == len(data.metrics) * len(data.strata)
+
+
+def test_latex_is_balanced_booktabs(make_report):
+    data = make_report(60)
+    text = to_latex(data, METRIC)
+    assert text.count(r"\begin{table}") == text.count(r"\end{table}") == len(data.strata)
+    assert text.count(r"\toprule") == text.count(r"\bottomrule") == len(data.strata)
+    assert text.count(r"\midrule") == 3 * len(data.strata)
+    for line in text.splitlines():
+        if line.endswith(r"\\"):
+            assert line.count(" & ") == 8
+    assert r"grad\_norm" in text
+    assert "$-$" in text, "plain is negative"
+    assert not re.search(r"(?<!\\)[_%#]", text.split("\n", 1)[1])
+    assert text.isascii()
+
+
+def test_hostile_names_are_escaped(make_report):
+    data = make_report(40)
+    name = r"<script>|a_b*c`[x](y)\input{z}%&$#^~"
+    table = data.correlations.replace({"proxy": {"plain": name}})
+    data = dataclasses.replace(data, correlations=table, title="50 % <b>|")
+    markdown = to_markdown(data, METRIC, "all")
+    assert "<script>" not in markdown
+    assert r"\<script\>\|a\_b\*c\`[x\](y)" in markdown
+    line = next(line for line in markdown.splitlines() if "script" in line)
+    assert len(re.findall(r"(?<!\\)\|", line)) == 10
+    latex = to_latex(data, METRIC, "all")
+    assert r"\textbackslash{}input\{z\}\%\&\$\#\textasciicircum{}\textasciitilde{}" in latex
+
+
+def test_missing_numbers_are_dashes_and_absent_columns_are_left_out(make_report):
+    data = make_report(40)
+    table = data.correlations.assign(kendall=np.nan, weighted_tau=np.inf).drop(columns="regret")
+    table.loc[table["proxy"] == "snip", ["spearman", "spearman_low", "spearman_high"]] = np.nan
+    data = dataclasses.replace(data, correlations=table)
+    assert not {"kendall", "weighted_tau", "regret"} & {column.key for column in columns(data)}
+    snip = next(line for line in to_markdown(data, METRIC, "all").splitlines() if line.startswith("| snip"))
+    assert "| – |" in snip
+    assert "nan" not in to_markdown(data).lower()
+    assert "nan" not in to_latex(data).lower()
+
+
+def test_unknown_metric_is_refused(make_report):
+    for write in (to_csv, to_markdown, to_latex):
+        with pytest.raises(InputError, match="unknown metric 'svhn'"):
+            write(make_report(40), "svhn")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(2e-5, "20 µs"), (0.0123, "12.3 ms"), (4.56, "4.56 s"), (300, "5 min"), (7.2e4, "20.0 h"), (np.nan, "–")],
+)
+def test_durations_read_well(seconds, text):
+    assert duration(seconds) == text
