@@ -12,7 +12,19 @@ if TYPE_CHECKING:
     from prejudge.proxies.probe import Probe
     from prejudge.proxies.scoring import score
 
-__all__ = ["Probe", "Proxy", "ProxyRequest", "Score", "ScoreFailure", "default_names", "get", "names", "proxy", "resolve", "score"]
+__all__ = [
+    "Probe",
+    "Proxy",
+    "ProxyRequest",
+    "Score",
+    "ScoreFailure",
+    "default_names",
+    "get",
+    "names",
+    "proxy",
+    "resolve",
+    "score",
+]
 
 
 def __getattr__(name: str) -> Any:

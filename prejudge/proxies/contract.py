@@ -21,7 +21,7 @@ from prejudge.proxies.scoring import score
 
 
 class ProxyContract:
-    """Subclass it, set :attr:`proxy`, and pytest collects one test for each promise that the proxy's declaration makes."""
+    """Subclass it, set :attr:`proxy`, and pytest collects one test for each promise of the proxy's declaration."""
 
     proxy: str
 

@@ -30,7 +30,9 @@ def digest(texts: Any) -> str:
 def test_the_order_is_the_official_one() -> None:
     # sha256 of the order of the official files and three of its rows (golden/pure/nb201_strings.json)
     assert digest(S) == "83abc799e45cf34e9d2163654668ab998b9a54d01c39e72ca1f71f2cdf356d84"
-    assert str(S[0]) == "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
+    assert (
+        str(S[0]) == "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
+    )
     assert str(S[9]) == "|avg_pool_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"
     assert len(S) == 15625
     assert [S.index(S[i]) for i in (0, 9, 15624)] == [0, 9, 15624]
@@ -58,9 +60,7 @@ def test_classes_and_connectivity_have_the_known_sizes() -> None:
 
 def test_canonical_text_is_the_official_one() -> None:
     assert S.canonical(S[0]) == "(0)@avg_pool_3x3+(0)@avg_pool_3x3+(0)@nor_conv_1x1+(0)@nor_conv_1x1"
-    assert S.canonical(S[1]) == (
-        "((0)@nor_conv_3x3)@avg_pool_3x3+(0)@nor_conv_3x3+((0)@nor_conv_3x3)@nor_conv_3x3+0"
-    )
+    assert S.canonical(S[1]) == ("((0)@nor_conv_3x3)@avg_pool_3x3+(0)@nor_conv_3x3+((0)@nor_conv_3x3)@nor_conv_3x3+0")
 
 
 def test_golden_rows(golden: Path) -> None:

@@ -43,7 +43,9 @@ def test_modules_stand_in_the_official_order() -> None:
 
 def test_a_cell_equals_its_definition() -> None:
     torch.manual_seed(0)
-    cell = S.network("|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|none~1|nor_conv_1x1~2|", cells=1).cells[0]
+    cell = S.network("|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|none~1|nor_conv_1x1~2|", cells=1).cells[
+        0
+    ]
     x = torch.randn(2, 16, 8, 8)
     one = cell.layers[0](x)
     two = torch.nn.functional.avg_pool2d(one, 3, stride=1, padding=1, count_include_pad=False)
