@@ -36,9 +36,7 @@ def test_encoding_what_was_decoded_gives_the_same(filled: Path, tmp_path: Path) 
     assert first["protocols"] == second["protocols"] and first["runs"] == second["runs"]
 
 
-def test_a_protocol_without_scores_and_an_empty_column(
-    path: Path, protocol: Protocol, other_protocol: Protocol
-) -> None:
+def test_protocols_and_columns_without_scores(path: Path, protocol: Protocol, other_protocol: Protocol) -> None:
     with ScoreCache(path) as cache:
         cache.add_protocol(other_protocol)
         cache.declare(protocol, "snip", {"proxy": "snip", "version": 1})
