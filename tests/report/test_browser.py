@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -35,8 +36,8 @@ def browser() -> Iterator[object]:
 @pytest.fixture
 def report(make_report, tmp_path: Path) -> Path:
     data = make_report(250)
-    data.failures.loc[0, "reason"] = HOSTILE
-    return write_html(data, tmp_path / "report.html")
+    failures = data.failures.assign(reason=[HOSTILE, *data.failures["reason"][1:]])
+    return write_html(dataclasses.replace(data, failures=failures), tmp_path / "report.html")
 
 
 @pytest.fixture

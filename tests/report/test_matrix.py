@@ -10,7 +10,7 @@ from prejudge.report.matrix import agreement
 
 
 def test_entries_are_signed_spearman_correlations(make_report):
-    data = make_report(200)
+    data = make_report(250)
     found = agreement(data)
     assert sorted(found.proxies) == sorted(data.scores.columns)
     for a, b in [("synflow", "naswot"), ("ntk_condition_tenas", "snip"), ("plain", "zen")]:
@@ -24,7 +24,7 @@ def test_entries_are_signed_spearman_correlations(make_report):
 
 
 def test_similar_proxies_stand_side_by_side(make_report):
-    data = make_report(200)
+    data = make_report(250)
     scores = data.scores.assign(twin=-data.scores["grasp"])
     found = agreement(dataclasses.replace(data, scores=scores, directions=dict(data.directions) | {"twin": False}))
     assert abs(found.proxies.index("twin") - found.proxies.index("grasp")) == 1

@@ -9,7 +9,7 @@ from prejudge.errors import InputError
 
 
 def test_roles_follow_the_scores_unless_they_are_given(make_report):
-    data = make_report(40)
+    data = make_report(60)
     assert data.role("synflow") == "proxy"
     assert data.role("params") == "baseline"
     assert data.role("rank average") == "ensemble"
@@ -19,7 +19,7 @@ def test_roles_follow_the_scores_unless_they_are_given(make_report):
 
 
 def test_rows_of_a_metric_and_a_stratum(make_report):
-    data = make_report(40)
+    data = make_report(60)
     rows = data.rows("cifar100 test 200ep", "connected")
     assert set(rows["metric"]) == {"cifar100 test 200ep"}
     assert set(rows["stratum"]) == {"connected"}
@@ -30,7 +30,7 @@ def test_rows_of_a_metric_and_a_stratum(make_report):
 
 
 def test_disagreeing_values_are_refused_with_the_culprit(make_report):
-    data = make_report(40)
+    data = make_report(60)
     with pytest.raises(InputError, match="correlations lack the column 'spearman'"):
         dataclasses.replace(data, correlations=data.correlations.drop(columns="spearman"))
     with pytest.raises(InputError, match="failures lack the column 'reason'"):

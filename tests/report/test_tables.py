@@ -57,7 +57,7 @@ def test_latex_is_balanced_booktabs(make_report):
 
 
 def test_hostile_names_are_escaped(make_report):
-    data = make_report(40)
+    data = make_report(60)
     name = r"<script>|a_b*c`[x](y)\input{z}%&$#^~"
     table = data.correlations.replace({"proxy": {"plain": name}})
     data = dataclasses.replace(data, correlations=table, title="50 % <b>|")
@@ -71,7 +71,7 @@ def test_hostile_names_are_escaped(make_report):
 
 
 def test_missing_numbers_are_dashes_and_absent_columns_are_left_out(make_report):
-    data = make_report(40)
+    data = make_report(60)
     table = data.correlations.assign(kendall=np.nan, weighted_tau=np.inf).drop(columns="regret")
     table.loc[table["proxy"] == "snip", ["spearman", "spearman_low", "spearman_high"]] = np.nan
     data = dataclasses.replace(data, correlations=table)
@@ -85,7 +85,7 @@ def test_missing_numbers_are_dashes_and_absent_columns_are_left_out(make_report)
 def test_unknown_metric_is_refused(make_report):
     for write in (to_csv, to_markdown, to_latex):
         with pytest.raises(InputError, match="unknown metric 'svhn'"):
-            write(make_report(40), "svhn")
+            write(make_report(60), "svhn")
 
 
 @pytest.mark.parametrize(

@@ -184,7 +184,7 @@
   // Where the vertical axis begins: a few untrainable cells at chance level must not squeeze all others into the top edge.
   function floorOf(metric) {
     const sorted = metric.codes.filter((code) => code !== MISSING).sort();
-    const floor = sorted.length ? sorted[Math.floor(0.02 * sorted.length)] / LEVELS : 0;
+    const floor = sorted.length ? sorted[Math.floor(0.04 * sorted.length)] / LEVELS : 0;
     return metric.axis.kind === "linear" && floor > 0.25 && floor < 0.98 ? floor : 0;
   }
 
@@ -364,7 +364,7 @@
     const unit = payload.unit ? ` ${payload.unit}` : "";
     const range = `vertical axis from ${format(plot.yAxis.low)} to ${format(plot.yAxis.high)}${unit}`;
     if (view.plot === "half") return `The better half by accuracy is drawn; ${range}.`;
-    return `${drawn}; ${range}${floorOf(metrics.get(view.metric)) > 0 ? ", the worst 2 % sit on the lower edge" : ""}.`;
+    return `${drawn}; ${range}${floorOf(metrics.get(view.metric)) > 0 ? ", the worst 4 % sit on the lower edge" : ""}.`;
   }
 
   // ---- the enlarged plot ----------------------------------------------------------------------------------------
