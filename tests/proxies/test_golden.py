@@ -26,7 +26,8 @@ FILES = [
     for form in ("official", "foresight")
     for case in (
         "N1_all_avgpool", "N1_all_conv1x1", "N1_all_conv3x3", "N1_all_none", "N1_all_skip", "N1_avgpool_heavy",
-        "N1_dead_node1", "N1_disconnected_out", "N1_rand_a", "N1_resnetish", "N5_all_skip", "N5_avgpool_heavy", "N5_rand_a",
+        "N1_dead_node1", "N1_disconnected_out", "N1_rand_a", "N1_resnetish", "N5_all_skip", "N5_avgpool_heavy",
+        "N5_rand_a",
     )
 ]  # fmt: skip
 
@@ -90,12 +91,12 @@ def test_kernel_matrices_equal_the_originals(golden: Path, name: str) -> None:
 
 # nb201/figures.json of the golden figures: weights and inputs by formula, so that this test needs no file.
 FORMULA_CASES = {
-    ("zero-cost-nas", "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"): {
+    "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|": {
         "grad_norm": 0.8780684652738273, "snip": 3.0599391954019666, "grasp": -0.033962554269237444,
         "fisher": 0.05266438384876437, "jacob_cov": -16.73736501252192, REDUCTION_BNS: 3013268740126621.5,
         "ntk_trace": 3.3729004859924316, "naswot": 185.80219268810438,
     },
-    ("zero-cost-nas", "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|"): {
+    "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|": {
         "grad_norm": 0.7324263406917453, "snip": 2.50955674238503, "grasp": -0.002263646554638399,
         "fisher": 0.028946715158781444, "jacob_cov": -16.648570991097873, REDUCTION_BNS: 1519231.7377908533,
         "ntk_trace": 3.868217706680298, "naswot": 160.9001458023135,
@@ -103,9 +104,9 @@ FORMULA_CASES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("form", "arch"), FORMULA_CASES)
-def test_scores_on_weights_given_by_a_formula(form: str, arch: str) -> None:
-    network = space("nasbench201").network(arch, cells=1, form=form)
+@pytest.mark.parametrize("arch", FORMULA_CASES)
+def test_scores_on_weights_given_by_a_formula(arch: str) -> None:
+    network = space("nasbench201").network(arch, cells=1, form="zero-cost-nas")
     with torch.no_grad():
         for module in network.modules():
             if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
@@ -118,7 +119,7 @@ def test_scores_on_weights_given_by_a_formula(form: str, arch: str) -> None:
     rng = np.random.RandomState(0)
     x = torch.from_numpy(rng.randn(16, 3, 32, 32).astype(np.float32))
     y = torch.from_numpy(rng.randint(0, 10, 16))
-    expected = FORMULA_CASES[form, arch]
+    expected = FORMULA_CASES[arch]
     scores = score(network, x, y, list(expected))
     for proxy, value in expected.items():
         assert float(scores[proxy]) == pytest.approx(value, rel=2e-3), proxy

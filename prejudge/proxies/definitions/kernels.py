@@ -12,13 +12,30 @@ _HNAS = "Shu et al., NeurIPS 2022 (arXiv:2201.09785); convention of shuyao95/HNA
 _TENAS = "Chen et al., ICLR 2021 (arXiv:2102.11535); convention of chenwydj/TENAS 9df78ff"
 
 
-@proxy("ntk_trace", reference=_HNAS, reads=["label_kernel_diagonal"], needs_labels=True, min_batch=2)
+# A biased convolution behind a dead edge (form zero-cost-nas) still has per-image shares, and its batch norm magnifies
+# them: the HNAS kernel sees dead edges.
+@proxy(
+    "ntk_trace",
+    reference=_HNAS,
+    reads=["label_kernel_diagonal"],
+    needs_labels=True,
+    invariant_to_dead_edges=False,
+    min_batch=2,
+)
 def ntk_trace(probe: Any) -> Any:
     """sqrt(trace / N) of the kernel of label-logit gradient shares."""
     return probe.label_kernel_diagonal.mean().sqrt()
 
 
-@proxy("ntk_condition", reference=_HNAS, reads=["label_kernel"], needs_labels=True, higher_is_better=False, min_batch=2)
+@proxy(
+    "ntk_condition",
+    reference=_HNAS,
+    reads=["label_kernel"],
+    needs_labels=True,
+    higher_is_better=False,
+    invariant_to_dead_edges=False,
+    min_batch=2,
+)
 def ntk_condition(probe: Any) -> Any:
     """Condition number of the kernel of label-logit gradient shares."""
     return condition_number(probe.label_kernel)

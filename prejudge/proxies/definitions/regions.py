@@ -19,6 +19,7 @@ def _present(kernel: Any) -> Any:
     "naswot",
     reference="Mellor et al., ICML 2021 (arXiv:2006.04647v3), binary kernel over live rectifiers",
     reads=["activation_kernel"],
+    invariant_to_dead_edges=False,  # a rectifier that reads a constant adds a constant to every entry
     min_batch=2,
 )
 def naswot(probe: Any) -> Any:
