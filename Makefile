@@ -21,11 +21,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/installed: pyproject.toml | $(BIN)/python
-	$(PIP) install -e .
+	@echo 'installing into $(VENV) (once; torch is large, this takes some minutes)'
+	$(PIP) install --quiet -e .
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml | $(BIN)/python
-	$(PIP) install -e '.[dev]'
+	@echo 'installing into $(VENV) (once; torch is large, this takes some minutes)'
+	$(PIP) install --quiet -e '.[dev]'
 	@touch $(VENV)/installed $@
 
 demo: $(VENV)/installed
