@@ -2,7 +2,7 @@
 
     python perf/probe.py [--threads 2] [--repeats 5]
 
-Shared passes against the plain way, which is tests/proxies/oracles.py: each proxy by itself on a copy of its own, as the
+Shared passes against the plain way (tests/proxies/oracles.py): each proxy by itself on a copy of its own, as the
 originals do. Every figure that is compared is taken in this run, in turns, and quoted as a median. It takes some ten
 minutes on two cores; keep the machine idle.
 """

@@ -267,13 +267,13 @@ def _assemble(
 def _baseline(
     name: str, archs: Sequence[Any], index: np.ndarray, table: Table, metric: Metric, protocol: Protocol | None
 ) -> np.ndarray:
-    """Parameters or FLOPs: of the scored networks by formula, or as the table gives them where no protocol is known."""
+    """Parameters or FLOPs: of the scored networks by formula, or as the table gives them where no protocol says."""
     specific = f"{name}_{metric.dataset}"
-    if protocol is None and (specific in table.extras or name in table.extras):
+    stated = protocol is not None and protocol.image_size > 0  # imported scores do not say what was scored
+    if not stated and (specific in table.extras or name in table.extras):
         return table.extra(name, dataset=metric.dataset)[index]
-    where = table.architectures
-    formula = getattr(where, name)
+    formula = getattr(table.architectures, name)
     numbers = dict(protocol.skeleton) if protocol is not None else {}
-    if protocol is not None and "image_size" in inspect.signature(formula).parameters:
+    if protocol is not None and stated and "image_size" in inspect.signature(formula).parameters:
         numbers["image_size"] = protocol.image_size
     return np.fromiter((formula(a, **numbers) for a in archs), dtype=np.float64, count=len(archs))

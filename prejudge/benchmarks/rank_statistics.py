@@ -149,6 +149,8 @@ def reliability(runs: Sequence[np.ndarray]) -> tuple[float, float]:
     known = [ranks(r[common]) for r in runs]
     pairs = [pearson(known[i], known[j]) for i in range(len(known)) for j in range(i)]
     single = float(np.mean(pairs))
+    if single <= 0:  # seeds that contradict each other do not agree more for being averaged
+        return single, single
     return single, float(len(runs) * single / (1 + (len(runs) - 1) * single))
 
 
