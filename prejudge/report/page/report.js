@@ -327,7 +327,7 @@
     card.rho = element("span", { class: "rho" });
     card.low = element("span");
     card.high = element("span");
-    const title = element("span", { class: "title", title: proxy.name }, proxy.name + (proxy.higher ? "" : " ↓"));
+    const title = element("span", { class: "title", title: proxy.name }, (proxy.higher ? "" : "↓ ") + proxy.name);
     card.node = element("button", { class: "multiple", type: "button", "aria-label": `Enlarge the plot of ${proxy.name}` },
       element("div", { class: "head" }, title, card.rho), card.field, element("div", { class: "ends" }, card.low, card.high));
     card.node.addEventListener("click", () => enlarge(card));
@@ -383,15 +383,16 @@
     if (!dialog.open) { dialog.append(tip); dialog.showModal(); }
     point(card.proxy, -1);
     ringAt(large.field, null, -1);
-    byId("enlarged-title").textContent = `${card.proxy.name} ${card.rho.textContent}`;
+    byId("enlarged-title").textContent = [card.proxy.name, card.rho.textContent].filter(Boolean).join(" · ");
     large.ylabel.textContent = view.plot === "rank" ? `↑ rank by ${view.metric}` : `↑ ${view.metric}${payload.unit ? `, ${payload.unit}` : ""}`;
+    if (view.plot === "score" && card.plot && floorOf(metrics.get(view.metric)) > 0) large.ylabel.textContent += " (the worst 4 % sit on the lower edge)";
     const scale = { linear: "", log: ", logarithmic", symlog: ", logarithmic on both sides of 0" }[card.proxy.axis.kind];
     large.xlabel.textContent = (view.plot === "rank" ? `rank by ${card.proxy.name}` : card.proxy.name + scale) + (card.proxy.higher ? " →" : " (lower is meant to be better) →");
     large.xticks.replaceChildren();
     large.yticks.replaceChildren();
     for (const line of large.field.querySelectorAll(".grid")) line.remove();
     if (!card.plot) return;
-    for (const value of ticks(card.plot.xAxis, innerWidth < 640 ? 4 : 8)) {
+    for (const value of ticks(card.plot.xAxis, innerWidth < 640 ? 5 : 8)) {
       const left = `${across(position(card.plot.xAxis, value), 100)}%`;
       large.xticks.append(element("i", {}, format(value)));
       large.xticks.lastChild.style.left = left;
