@@ -110,9 +110,10 @@ class RunLog:
                 f"{self.path} does not begin as a list of trainings; delete it or write to another file"
             )
         changes = _differences(plans[0], self.plan)
+        old = [p for p in (self.table, self.path) if p.exists()]
         raise InputError(
             f"{self.table} was begun with {'; '.join(changes) or 'another recipe'}: "
-            f"write to another file, or delete {self.path.name} to begin again"
+            f"write to another file, or delete {' and '.join(p.name for p in old)} to begin again"
         )
 
 

@@ -170,7 +170,8 @@ def test_another_recipe_is_refused_and_nothing_changes(digits: Splits, tmp_path:
     other = replace(RECIPE, training=replace(RECIPE.training, learning_rate=0.1))
     with pytest.raises(InputError, match=r"begun with recipe training learning_rate 0\.15, not 0\.1") as caught:
         train_table(SPACE, ARCHS[:1], digits, out=out, seeds=[0], recipe=other)
-    assert "write to another file" in str(caught.value) and "\n" not in str(caught.value)
+    assert "write to another file, or delete t.h5 and t.h5.runs to begin again" in str(caught.value)
+    assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="begun with images train"):
         fewer = Splits(digits.train.part(slice(1, None)), digits.valid, digits.test)
         train_table(SPACE, ARCHS[:1], fewer, out=out, seeds=[0], recipe=RECIPE)
