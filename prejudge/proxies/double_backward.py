@@ -165,6 +165,8 @@ def _rows(x: Tensor, like: Tensor) -> Tensor:
 
 def _inner(x: Tensor, y: Tensor) -> Tensor:
     """Inner product without an intermediate tensor, where both share a memory format."""
+    if x.dtype not in (torch.float32, torch.float64):  # dot is not vectorised for these, and would lose digits
+        return (x * y).sum(dtype=torch.float32)
     return torch.dot(x.permute(0, 2, 3, 1).reshape(-1), y.permute(0, 2, 3, 1).reshape(-1))
 
 

@@ -71,7 +71,9 @@ def facts(panel: Panel) -> list[dict[str, str]]:
     ceiling = {
         "label": "Noise ceiling",
         "value": _rho(panel.ceiling),
-        "detail": "how far retraining agrees with the table" if panel.ceiling is not None else "not known for this metric",
+        "detail": "how far retraining agrees with the table"
+        if panel.ceiling is not None
+        else "not known for this metric",
     }
     return [
         best("proxy", "Best proxy ρ", "no proxy has a value"),
