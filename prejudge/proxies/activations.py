@@ -11,7 +11,6 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -35,7 +34,7 @@ RECTIFIERS: frozenset[Callable[..., Any]] = frozenset(
     }
 )
 
-KERNELS = ("activation_kernel", "preactivation_kernel", "activation_patterns")
+KERNELS = ("activation_kernel", "preactivation_kernel")
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -45,7 +44,7 @@ def _rows(x: Tensor) -> Tensor:
     return x.reshape(len(x), -1)
 
 
-_FEATURES_AT_ONCE = 4096  # a block of this width and its copies stay in a CPU's cache
+_FEATURES_AT_ONCE = 8192  # a block of this width and its copies stay in a CPU's cache
 
 
 def _kernels(rows: Tensor, wanted: list[str]) -> dict[str, Tensor]:
@@ -56,24 +55,19 @@ def _kernels(rows: Tensor, wanted: list[str]) -> dict[str, Tensor]:
     n, features = rows.shape
     both = torch.zeros(n, n, device=rows.device)
     raw = torch.zeros(n, n, device=rows.device, dtype=torch.promote_types(rows.dtype, torch.float32))
-    packed: list[Tensor] = []
     width = _FEATURES_AT_ONCE if rows.device.type == "cpu" else features
     for start in range(0, features, width):
         block = rows[:, start : start + width]
-        on = block > 0
         if "activation_kernel" in wanted:
-            state = on.float()
+            state = (block > 0).float()
             both.addmm_(state, state.T)  # exact: counts stay below 2^24
         if "preactivation_kernel" in wanted:
             value = block.to(raw.dtype)
             raw.addmm_(value, value.T)
-        if "activation_patterns" in wanted:
-            packed.append(torch.from_numpy(np.packbits(on.cpu().numpy(), axis=1)))
     count = both.diagonal()
     found = {
         "activation_kernel": 2 * both - count[:, None] - count[None, :] + features,
         "preactivation_kernel": raw,
-        "activation_patterns": torch.cat(packed, dim=1) if packed else both,
     }
     return {name: found[name] for name in wanted}
 
@@ -123,17 +117,13 @@ class RectifierWatch(TorchFunctionMode):
             logits: The network's output, with its graph.
 
         Returns:
-            ``activation_kernel`` and ``preactivation_kernel`` ``(N, N)`` in float64 on the CPU,
-            ``activation_patterns`` ``(N, bytes)`` uint8 on the CPU.
+            ``(N, N)`` in float64 on the CPU.
         """
         live = nodes_above(logits)
         chosen = [kernels for node, kernels in self._seen if node is None or node in live]
         results: dict[str, Tensor | None] = dict.fromkeys(self.wanted)
         for name in self.wanted if chosen else ():
-            if name == "activation_patterns":
-                results[name] = torch.cat([k[name] for k in chosen], dim=1).cpu()
-            else:
-                results[name] = torch.stack([k[name] for k in chosen]).cpu().double().sum(0)
+            results[name] = torch.stack([k[name] for k in chosen]).cpu().double().sum(0)
         self._seen.clear()
         self._last.clear()
         return results

@@ -29,7 +29,6 @@ STAGES: dict[str, tuple[str, ...]] = {
     "multiply_adds": ("forward",),
     "activation_kernel": ("forward", "rectifiers"),
     "preactivation_kernel": ("forward", "rectifiers"),
-    "activation_patterns": ("forward", "rectifiers"),
     "input_gradient": ("forward", "input backward"),
     "label_kernel": ("forward", "label backward"),
     "label_kernel_diagonal": ("forward", "label backward"),

@@ -44,7 +44,7 @@ def _conv_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor) -> Tenso
     return _shifted_shares(layer, inputs, output_grad, padding)
 
 
-IMAGES_AT_ONCE = 8
+IMAGES_AT_ONCE = 16
 """Images whose unfolded rows are held together on a CPU; few enough to stay in its cache."""
 
 

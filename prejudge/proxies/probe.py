@@ -130,11 +130,6 @@ class Probe:
         return self._shared("preactivation_kernel")
 
     @property
-    def activation_patterns(self) -> Tensor | None:
-        """Signs of all live rectifier units, eight to a byte, ``(N, bytes)``; None without rectifiers."""
-        return self._shared("activation_patterns")
-
-    @property
     def multiply_adds(self) -> int:
         """Multiply-adds of one image through the counted layers."""
         return self._shared("multiply_adds")

@@ -80,13 +80,15 @@ def test_kernel_matrices_equal_the_originals(golden: Path, name: str) -> None:
     network, x, y, _ = load(golden / "nb201" / name)
     with np.load(golden / "nb201" / name, allow_pickle=False) as file:
         expected = {key: file[key] for key in file.files if key in ("condnum_ntk", "tenas_ntk", "naswot_mellor_K")}
-    probe = Probe(network.double(), x.double(), y)  # the deep network's fp32 matrices differ by 3e-4 of their maximum
+    probe = Probe(network.double(), x.double(), y)
     found = {"condnum_ntk": probe.label_kernel, "naswot_mellor_K": probe.activation_kernel}
     if "tenas_ntk" in expected:
         found["tenas_ntk"] = probe.jacobian_kernel
     for key, kernel in found.items():
         assert kernel is not None
-        np.testing.assert_allclose(kernel.numpy(), expected[key], atol=1e-4 * np.abs(expected[key]).max(), err_msg=key)
+        # The originals' matrices are in fp32, whose rounding shows in the deep network.
+        atol = (1e-4 if "N1" in name else 3e-4) * np.abs(expected[key]).max()
+        np.testing.assert_allclose(kernel.numpy(), expected[key], atol=atol, err_msg=key)
 
 
 # nb201/figures.json of the golden figures: weights and inputs by formula, so that this test needs no file.

@@ -40,6 +40,7 @@ def grasp(probe: Any) -> Any:
     reference=f"Theis et al. 2018, Turner et al., ICLR 2020; {_ZC}",
     reads=["channel_saliency", "weights"],
     needs_labels=True,
+    invariant_to_dead_edges=False,  # as the kernels of HNAS: a biased convolution behind a dead edge is seen
 )
 def fisher(probe: Any) -> Any:
     """Channel saliency 1/2 mean (sum z * dL/dz)^2, counted once for each weight of the channel."""
