@@ -170,7 +170,11 @@ def agreement(architectures: int) -> dict[str, Any]:
     def rho(a: str, b: str) -> float:
         pairs = np.array([(row[a], row[b]) for row in rows])
         pairs = pairs[np.isfinite(pairs).all(1)]
-        return float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic) if np.ptp(pairs[:, 0]) else float("nan")
+        return (
+            float(spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+            if len(pairs) > 2 and np.ptp(pairs[:, 0])
+            else float("nan")
+        )
 
     result = {
         "architectures": architectures,

@@ -96,7 +96,7 @@ def fixed_bn_kernel(network: nn.Module, inputs: Tensor) -> Tensor:
 
     def constant_statistics(bn: BatchNorm) -> Any:
         def forward(x: Tensor) -> Tensor:
-            mean, variance = torch.batch_norm_update_stats(x.detach(), None, None, 0.0)
+            mean, variance = map(full_precision, torch.batch_norm_update_stats(x.detach(), None, None, 0.0))
             gamma, beta = (None if p is None else p.detach() for p in (bn.weight, bn.bias))
             output = F.batch_norm(x, mean, variance, gamma, beta, training=False, eps=bn.eps)
             if gamma is not None:

@@ -200,11 +200,22 @@ def test_flops_count_convolutions_and_the_classifier_with_its_bias() -> None:
 
 def test_fast_mode_is_close_to_exact() -> None:
     network, (x, y) = case("nb201", torch.float32), batch(torch.float32)
-    wanted = ["grad_norm", "snip", "fisher", "jacob_cov", "ntk_trace", "synflow", "naswot", "grasp"]
+    wanted = [
+        "grad_norm",
+        "snip",
+        "fisher",
+        "jacob_cov",
+        "ntk_trace",
+        "synflow",
+        "naswot",
+        "grasp",
+        "ntk_condition_fixed_bn",
+    ]
     exact, fast = score(network, x, y, wanted), score(network, x, y, wanted, mode="fast")
     for name in ("grad_norm", "snip", "ntk_trace", "naswot"):
         assert float(fast[name]) == pytest.approx(float(exact[name]), rel=0.1), name
     assert float(fast["synflow"]) == float(exact["synflow"])  # always in float64
+    assert float(fast["grasp"]) == pytest.approx(float(exact["grasp"]), rel=1e-3)  # always in full precision
     assert all(s.ok for s in fast.values())
 
 
