@@ -40,7 +40,7 @@ def demo(
     from prejudge.benchmarks.demo import run_demo
 
     if not as_json:
-        output.say(f"{archs} untrained NAS-Bench-201 networks on scikit-learn's digits; this takes about a minute")
+        output.say(f"{archs} untrained NAS-Bench-201 networks on scikit-learn's digits; about ten seconds on two cores")
     with ProgressBar("scoring", quiet=as_json) as bar:
         done = run_demo(out, architectures=archs, workers=workers, seed=seed, progress=bar)
     if as_json:

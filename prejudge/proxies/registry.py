@@ -9,12 +9,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from prejudge.errors import InputError, MissingDataError, unknown
-
-if TYPE_CHECKING:
-    pass
 
 ENTRY_POINT_GROUP = "prejudge.proxies"
 
