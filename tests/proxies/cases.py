@@ -8,7 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prejudge.proxies import get, names
 from prejudge.spaces import space
+
+BUILT_IN = [name for name in names() if get(name).function.__module__.startswith("prejudge.")]
+"""Other tests of the same process may have registered proxies of their own."""
 
 CONV = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|skip_connect~2|"
 DEAD_END = "|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|nor_conv_3x3~2|"

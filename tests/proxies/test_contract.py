@@ -12,7 +12,7 @@ from prejudge.errors import InputError
 from prejudge.proxies import names, registry
 from prejudge.proxies.contract import ProxyContract
 from prejudge.proxies.scoring import score
-from tests.proxies.cases import batch, case
+from tests.proxies.cases import BUILT_IN, batch, case
 
 PROMISES = [name for name in dir(ProxyContract) if name.startswith("test_")]
 
@@ -26,7 +26,7 @@ def my_score(probe, power=1.0):
 '''
 
 
-@pytest.mark.parametrize("name", [n for n in names() if not n.endswith("_for_the_test")])
+@pytest.mark.parametrize("name", BUILT_IN)
 @pytest.mark.parametrize("promise", PROMISES)
 def test_built_in_proxies(name: str, promise: str) -> None:
     suite = ProxyContract()

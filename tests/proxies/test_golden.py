@@ -17,9 +17,11 @@ REDUCTION_BNS = "synflow(keep_bn='cells.*.conv_[ab].*')"
 ORIGINAL_NAME = {
     "grad_norm": "grad_norm", "snip": "snip", "grasp": "grasp", "fisher": "fisher", "jacob_cov": "jacob_cov",
     "plain": "plain", "synflow": "synflow", REDUCTION_BNS: "synflow", "naswot": "naswot_mellor",
+    "naswot_hnas": "naswot_relu_once",
     "ntk_trace": "ntk_trace", "ntk_condition": "condnum", "ntk_condition_tenas": "tenas_ntk_cond",
 }  # fmt: skip
-RELATIVE = {"grasp": 2e-3, "ntk_condition": 1e-2, "ntk_condition_tenas": 1e-2}
+# HNAS reads the last rectifier after it was overwritten in place; here it is read before.
+RELATIVE = {"naswot_hnas": 5e-3, "grasp": 2e-3, "ntk_condition": 1e-2, "ntk_condition_tenas": 1e-2}
 NO_PATH = ("all_none", "disconnected_out")
 FILES = [
     f"{form}_{case}.npz"
@@ -59,7 +61,7 @@ def test_scores_equal_the_originals(golden: Path, name: str) -> None:
         expected = meta["values"]["f32"][ORIGINAL_NAME[proxy]]
         found = scores[proxy]
         if any(case in name for case in NO_PATH) and proxy in (
-            "jacob_cov", "naswot", "ntk_condition", "ntk_condition_tenas",
+            "jacob_cov", "naswot", "naswot_hnas", "ntk_condition", "ntk_condition_tenas",
         ):  # fmt: skip
             # Nothing reaches the output: the originals give NaN, -inf or a number of rounding errors.
             assert not found.ok

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from prejudge.proxies import get, names
+from prejudge.proxies import get
 from prejudge.proxies.scoring import score
 from prejudge.spaces import space
-from tests.proxies.cases import batch
+from tests.proxies.cases import BUILT_IN, batch
 
 S = space("nasbench201")
 # With dead edges, and the same with these edges removed: edges out of nothing, and an edge that nobody reads.
@@ -38,7 +38,7 @@ def twins(kind: str, form: str) -> tuple[nn.Module, nn.Module]:
 def test_proxies_declared_invariant_do_not_see_dead_edges(kind: str, form: str) -> None:
     dead, alive = twins(kind, form)
     x, y = batch()
-    declared = [n for n in names() if get(n).invariant_to_dead_edges and get(n).deterministic]
+    declared = [n for n in BUILT_IN if get(n).invariant_to_dead_edges and get(n).deterministic]
     with_dead, without = score(dead, x, y, declared), score(alive, x, y, declared)
     for name in declared:
         if name.endswith("synflow") and form == "zero-cost-nas" and kind == "fed by nothing":

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from prejudge.proxies import names
 from prejudge.proxies.scoring import score
-from tests.proxies.cases import CASES, batch, case
+from tests.proxies.cases import BUILT_IN, CASES, batch, case
 from tests.proxies.oracles import ORACLES
 
 NO_RECTIFIER_MODULES = {"naswot", "naswot_hnas", "linear_regions"}
@@ -34,4 +33,4 @@ def test_each_proxy_asked_alone_equals_the_shared_passes(proxy: str) -> None:
 
 
 def test_every_built_in_proxy_has_an_oracle_or_a_test_of_its_own() -> None:
-    assert set(names()) - set(ORACLES) <= {"zen", "flops"}
+    assert set(BUILT_IN) - set(ORACLES) <= {"zen", "flops"}
