@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -186,7 +187,7 @@ def _ceiling(table: Table, metric: Metric, index: np.ndarray) -> dict[str, float
     runs = [
         table.column(m)[where]
         for m in table.metrics()
-        if m.seed != "mean" and (m.dataset, m.split, m.epochs) == (metric.dataset, metric.split, metric.epochs)
+        if m.seed != "mean" and replace(m, seed="mean") == replace(metric, seed="mean")
     ]
     single, mean = statistics.reliability(runs)
     return {"noise_ceiling": mean if metric.seed == "mean" else single, "seed_spearman": single}

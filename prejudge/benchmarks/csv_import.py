@@ -17,6 +17,7 @@ import numpy as np
 from prejudge import __version__
 from prejudge.benchmarks.library import place_for
 from prejudge.benchmarks.metric import Metric
+from prejudge.benchmarks.rows import RowNumbers
 from prejudge.benchmarks.table import write_table
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.spaces import space as find_space
@@ -44,10 +45,10 @@ def import_csv(
     """Read a CSV file (``.csv`` or ``.csv.gz``) and write the table file.
 
     The header must have a column ``arch_str`` (or ``arch``, ``architecture``), in any notation of the space, and at
-    least one ``{dataset}_{split}_{epochs}ep`` (or ``…ep_seed{seed}``) with split ``train``, ``valid`` or ``test``:
-    accuracies in per cent, an empty cell where there is none. Columns ``params_*``, ``flops_*``, ``mflops_*`` (in
-    millions; stored as ``flops_*``), ``*_seconds_*`` and ``n_seeds_*`` are taken along; others are left out and named
-    in the provenance.
+    least one ``{dataset}_{split}_{epochs}ep`` (then optionally ``_seed{seed}`` and ``_loss`` or another quantity) with
+    split ``train``, ``valid`` or ``test``: accuracies in per cent, an empty cell where there is none. Columns
+    ``params_*``, ``flops_*``, ``mflops_*`` (in millions; stored as ``flops_*``), ``*_seconds_*`` and ``n_seeds_*`` are
+    taken along; others are left out and named in the provenance.
 
     Args:
         path: The CSV file. It need not have all architectures, nor be in index order.
@@ -69,7 +70,7 @@ def import_csv(
     target = Path(out) if out is not None else place_for(name)
     content = _content(path)
     header, rows = _rows(path, content)
-    values, filled = _values(path, header, rows, space)
+    values, numbers, filled = _values(path, header, rows, space)
     columns = {Metric.parse(c): v for c, v in values.items() if _is_metric(c)}
     extra, units = _extras({c: v for c, v in values.items() if not _is_metric(c)})
     datasets = {m.dataset for m in columns}
@@ -78,6 +79,8 @@ def import_csv(
         target,
         space,
         columns,
+        architectures=numbers.architectures,
+        keys=numbers.keys,
         extra=extra,
         units={"accuracy": "per cent", **units},
         provenance={
@@ -129,31 +132,33 @@ def _is_metric(column: str) -> bool:
         return False
 
 
-def _values(path: Path, header: list[str], reader: Any, space: str) -> tuple[dict[str, np.ndarray], int]:
-    """The columns that are taken, in the space's index order, and the number of rows that were read."""
+def _values(path: Path, header: list[str], reader: Any, space: str) -> tuple[dict[str, np.ndarray], RowNumbers, int]:
+    """The columns that are taken, in the order of the rows of the table, and how many rows the file has."""
     where = find_space(space)
+    numbers = RowNumbers(where)
     arch_at = header.index(next(c for c in ARCHITECTURE_COLUMNS if c in header))
     taken = [(i, c) for i, c in enumerate(header) if _is_metric(c) or any(p.match(c) for p in _EXTRAS)]
-    values = np.full((len(taken), len(where)), np.nan)
+    found: dict[int, list[float]] = {}
     first: dict[int, int] = {}
-    for row in reader:
+    for fields in reader:
         line = reader.line_num
-        if not row:
+        if not fields:
             continue
-        if len(row) != len(header):
-            raise InputError(f"{path}, line {line}: {len(row)} fields, the header has {len(header)}")
+        if len(fields) != len(header):
+            raise InputError(f"{path}, line {line}: {len(fields)} fields, the header has {len(header)}")
         try:
-            index = where.index(where.parse(row[arch_at]))
+            row = numbers.row(where.parse(fields[arch_at]))
         except InputError as error:
             raise InputError(f"{path}, line {line}: {error}") from error
-        if index in first:
-            raise InputError(f"{path}, line {line}: {row[arch_at]} was in line {first[index]} already")
-        first[index] = line
-        for position, (i, column) in enumerate(taken):
-            values[position, index] = _number(row[i], path, line, column)
+        if row in first:
+            raise InputError(f"{path}, line {line}: {fields[arch_at]} was in line {first[row]} already")
+        first[row] = line
+        found[row] = [_number(fields[i], path, line, column) for i, column in taken]
     if not first:
         raise InputError(f"{path} has a header but no rows")
-    return {c: values[position] for position, (_, c) in enumerate(taken)}, len(first)
+    values = np.full((len(taken), len(numbers)), np.nan)
+    values[:, list(found)] = np.array(list(found.values())).T
+    return {c: values[position] for position, (_, c) in enumerate(taken)}, numbers, len(first)
 
 
 def _number(text: str, path: Path, line: int, column: str) -> float:
@@ -163,7 +168,7 @@ def _number(text: str, path: Path, line: int, column: str) -> float:
         raise InputError(f"{path}, line {line}: {column} is {text!r}, which is no number") from None
     if math.isinf(value):
         raise InputError(f"{path}, line {line}: {column} is infinite")
-    if not (0 <= value <= 100 or math.isnan(value)) and _is_metric(column):
+    if not (0 <= value <= 100 or math.isnan(value)) and _is_metric(column) and Metric.parse(column).is_accuracy:
         raise InputError(f"{path}, line {line}: {column} is {text}; an accuracy is per cent, from 0 to 100")
     return value
 

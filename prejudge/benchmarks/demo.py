@@ -16,7 +16,7 @@ from prejudge.cache import Protocol, ScoreCache, fill
 from prejudge.errors import InputError, PrejudgeError
 from prejudge.proxies.registry import default_names
 from prejudge.report import ReportData, write_html
-from prejudge.spaces import space
+from prejudge.spaces import require_enumerable, space
 
 TABLE = "digits"
 SKELETON = dict(DIGITS_RECIPE.skeleton)
@@ -76,7 +76,7 @@ def run_demo(
 
     start = time.perf_counter()
     table = benchmark(TABLE)
-    where = space(table.space)
+    where = require_enumerable(space(table.space))
     trained = where.unique()
     if not 10 <= architectures <= len(trained):
         raise InputError(f"the demo takes 10 to {len(trained)} architectures, not {architectures}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prejudge.benchmarks.metric import Metric
+from prejudge.benchmarks.metric import ACCURACY, Metric
+from prejudge.benchmarks.rows import NotListed
 from prejudge.benchmarks.table import Table
 from prejudge.errors import InputError, unknown
+from prejudge.spaces import space as find_space
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +31,7 @@ class Matched:
 
     Attributes:
         metrics: The metrics, in the order of the columns of ``accuracies``.
-        index: Index of each architecture in the space, shape ``(n,)``.
+        index: Row of each architecture in the table, shape ``(n,)``.
         scores: Raw scores, index = architecture text, a column per proxy, baselines last; NaN where failed or missing.
         accuracies: The same index, a column per metric text; NaN where an architecture was not trained.
         failed: Whether a score failed (rather than was never computed), in the shape of ``scores``.
@@ -65,7 +67,7 @@ def default_metrics(table: Table) -> list[Metric]:
     Raises:
         InputError: The table has no test column; the message names those it has.
     """
-    test = [m for m in table.metrics() if m.split == "test"]
+    test = [m for m in table.metrics() if m.split == "test" and m.quantity == ACCURACY]
     if not test:
         known = ", ".join(map(str, table.metrics()))
         raise InputError(f"table {table.name} has no test column; choose a metric (it has {known})")
@@ -97,6 +99,9 @@ def match(
     index = _indices(found.scores, table)
     notes = list(found.notes)
     keep = np.argsort(index, kind="stable")
+    keep = keep[index[keep] >= 0]
+    if len(keep) < len(index):
+        notes.append(f"{len(index) - len(keep):,} scored architectures are not in table {table.name}.")
     if table.per_class:
         keep, note = _one_per_class(index, keep, table)
         notes += note
@@ -184,7 +189,7 @@ def _share_in_class(
     scores = frames[0]
     lacking = scores[invariant].isna() & ~failed[invariant]
     members = scores.index[lacking.any(axis=1)]
-    where = table.architectures
+    where = find_space(table.space)
     answering = pd.Series([str(where.representative(where.parse(a))) for a in members], index=members, dtype=object)
     shared = 0
     for column in invariant:
@@ -200,11 +205,16 @@ def _share_in_class(
 
 
 def _indices(scores: pd.DataFrame, table: Table) -> np.ndarray:
-    where = table.architectures
-    index = np.fromiter((where.index(where.parse(a)) for a in scores.index), dtype=np.intp, count=len(scores))
-    values, counts = np.unique(index, return_counts=True)
+    """Row of each scored architecture in the table, -1 where it is not listed there; shape ``(len(scores),)``."""
+    where, rows = find_space(table.space), table.architectures
+    index = np.full(len(scores), -1, dtype=np.intp)
+    for position, text in enumerate(scores.index):
+        arch = where.parse(text)
+        with suppress(NotListed):
+            index[position] = rows.index(arch)
+    values, counts = np.unique(index[index >= 0], return_counts=True)
     if (counts > 1).any():
-        twice = where[int(values[counts > 1][0])]
+        twice = rows[int(values[counts > 1][0])]
         raise InputError(f"scores: {twice} has {counts.max()} rows; average the repeats first")
     return index
 
@@ -238,8 +248,8 @@ def _assemble(
 ) -> Matched:
     import pandas as pd
 
-    where = table.architectures
-    archs = [where[int(i)] for i in index[keep]]
+    where = find_space(table.space)
+    archs = [table.architectures[int(i)] for i in index[keep]]
     texts = pd.Index([str(a) for a in archs], name="architecture")
     scores = found.scores.iloc[keep].set_axis(texts)
     failed = found.failed.iloc[keep].set_axis(texts)
@@ -272,8 +282,8 @@ def _baseline(
     stated = protocol is not None and protocol.image_size > 0  # imported scores do not say what was scored
     if not stated and (specific in table.extras or name in table.extras):
         return table.extra(name, dataset=metric.dataset)[index]
-    formula = getattr(table.architectures, name)
+    formula = getattr(find_space(table.space), name)
     numbers = dict(protocol.skeleton) if protocol is not None else {}
-    if protocol is not None and stated and "image_size" in inspect.signature(formula).parameters:
+    if protocol is not None and stated and name == "flops":
         numbers["image_size"] = protocol.image_size
     return np.fromiter((formula(a, **numbers) for a in archs), dtype=np.float64, count=len(archs))

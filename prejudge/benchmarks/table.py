@@ -7,15 +7,16 @@ import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
-from prejudge.benchmarks.metric import Metric, Seed
-from prejudge.benchmarks.table_file import TableIndex, read_array, read_index, write_table
+from prejudge.benchmarks.metric import ACCURACY, Metric, MetricFields
+from prejudge.benchmarks.rows import Rows
+from prejudge.benchmarks.table_file import TableIndex, read_array, read_index, read_rows, write_table
 from prejudge.errors import InputError, unknown
 from prejudge.spaces import space as find_space
-from prejudge.spaces.base import Architecture, Space
+from prejudge.spaces.base import Architecture
 
 __all__ = ["Metric", "RepresentativeWarning", "Table", "open_table", "write_table"]
 
@@ -45,7 +46,8 @@ class Table:
     """Trained accuracies of the architectures of one space; open one with :func:`open_table` or ``prejudge.benchmark``.
 
     A metric is given as a :class:`Metric`, as its text (``"cifar10_test_200ep"``), or by the keywords ``dataset``,
-    ``split``, ``epochs`` and ``seed``. Only the seed has a default, the mean over all training runs.
+    ``split``, ``epochs``, ``seed`` and ``quantity``. Only the last two have a default: the mean over all training runs,
+    and the accuracy.
 
     Attributes:
         path: The file.
@@ -79,10 +81,14 @@ class Table:
         """Whether only one representative of each class of equivalent architectures was trained."""
         return self.index.per_class
 
-    @property
-    def architectures(self) -> Space:
-        """The search space itself: architectures in index order (``len``, iteration, ``[index]``)."""
-        return find_space(self.index.space)
+    @cached_property
+    def architectures(self) -> Rows:
+        """The architectures in the order of the rows (``len``, iteration, ``[row]``, ``.index(arch)``).
+
+        It is the search space itself where the space can be enumerated at once, else the table's own list in ascending
+        order of the canonical key; for all of NAS-Bench-101 that is its index order.
+        """
+        return read_rows(self.path, self.index)
 
     @property
     def extras(self) -> tuple[str, ...]:
@@ -112,35 +118,23 @@ class Table:
             "provenance": dict(self.index.provenance),
         }
 
-    def query(
-        self,
-        arch: Architecture,
-        metric: Metric | str | None = None,
-        *,
-        dataset: str | None = None,
-        split: str | None = None,
-        epochs: int | None = None,
-        seed: Seed = "mean",
-    ) -> float:
-        """Trained accuracy of one architecture.
+    def query(self, arch: Architecture, metric: Metric | str | None = None, **which: Unpack[MetricFields]) -> float:
+        """Trained accuracy (or another quantity) of one architecture.
 
         Args:
             arch: An architecture, its text, or its index.
-            metric: The metric; or give ``dataset``, ``split``, ``epochs`` and, for one training run, ``seed``.
-            dataset: Name of the dataset.
-            split: Name of the split.
-            epochs: Length of the training schedule.
-            seed: Seed of the training run.
+            metric: The metric; or say by keyword which.
+            **which: ``dataset``, ``split``, ``epochs``; ``seed`` for one training run; ``quantity`` for a loss, a cost.
 
         Returns:
-            The accuracy (unit: ``index.units["accuracy"]``, per cent). A per-class table answers with the value of the
-            representative of the class and says so once with a :class:`RepresentativeWarning`.
+            The value; the unit of an accuracy is ``index.units["accuracy"]``, per cent. A per-class table answers with
+            the value of the representative of the class and says so once with a :class:`RepresentativeWarning`.
 
         Raises:
             InputError: The architecture is malformed or was not trained, or the table does not have the metric;
                 the message names what it has.
         """
-        key = metric if metric is not None else (dataset, split, epochs, seed)
+        key = metric if metric is not None else tuple(which.items())
         try:
             value = self._columns[key].item(self._rows[arch])
         except (KeyError, TypeError):
@@ -153,29 +147,25 @@ class Table:
         self,
         archs: np.ndarray | Iterable[Architecture],
         metric: Metric | str | None = None,
-        *,
-        dataset: str | None = None,
-        split: str | None = None,
-        epochs: int | None = None,
-        seed: Seed = "mean",
+        **which: Unpack[MetricFields],
     ) -> np.ndarray:
         """Trained accuracies of many architectures.
 
         Args:
-            archs: Indices as an integer array of any shape (fast), or architectures or their texts.
-            metric: As in :meth:`query`, as are the other arguments.
+            archs: Rows as an integer array of any shape (fast), or architectures or their texts.
+            metric: As in :meth:`query`.
+            **which: As in :meth:`query`.
 
         Returns:
-            Accuracies in the shape of ``archs``, NaN where an architecture was not trained. A per-class table answers
+            Values in the shape of ``archs``, NaN where an architecture was not trained. A per-class table answers
             for every member of a class, as :meth:`query` does.
         """
-        column = self._column(metric if metric is not None else (dataset, split, epochs, seed))
+        column = self._column(metric if metric is not None else tuple(which.items()))
         if not isinstance(archs, np.ndarray):
             rows = self._rows
             return column[[rows[a] if a in rows else self._row(a) for a in _hashable(archs)]]
         if archs.dtype.kind not in "iu":
-            return self.query_many(archs.ravel().tolist(), metric, dataset=dataset, split=split, epochs=epochs,
-                                   seed=seed).reshape(archs.shape)  # fmt: skip
+            return self.query_many(archs.ravel().tolist(), metric, **which).reshape(archs.shape)
         if archs.size and not 0 <= archs.min() <= archs.max() < self.index.size:
             wrong = archs.min() if archs.min() < 0 else archs.max()
             raise InputError(f"{self.space}: index {wrong} is outside 0..{self.index.size - 1}")
@@ -187,46 +177,31 @@ class Table:
         return np.asarray(column.take(archs))
 
     def column(
-        self,
-        metric: Metric | str | None = None,
-        *,
-        dataset: str | None = None,
-        split: str | None = None,
-        epochs: int | None = None,
-        seed: Seed = "mean",
-        expand: bool = False,
+        self, metric: Metric | str | None = None, *, expand: bool = False, **which: Unpack[MetricFields]
     ) -> np.ndarray:
-        """All accuracies of one metric.
+        """All values of one metric.
 
         Args:
-            metric: As in :meth:`query`, as are ``dataset``, ``split``, ``epochs`` and ``seed``.
+            metric: As in :meth:`query`.
             expand: For a per-class table: repeat the representative's value for every member of its class. By default
                 members that were not trained are NaN, so that what is counted was trained.
+            **which: As in :meth:`query`.
 
         Returns:
-            Shape ``(len(space),)``, in index order, NaN where an architecture was not trained.
+            Shape ``(len(table.architectures),)``, in their order, NaN where an architecture was not trained.
         """
-        column = self._column(metric if metric is not None else (dataset, split, epochs, seed))
+        column = self._column(metric if metric is not None else tuple(which.items()))
         return column[self.answering] if expand else column.copy()
 
     def curve(
-        self,
-        arch: Architecture,
-        metric: Metric | str | None = None,
-        *,
-        dataset: str | None = None,
-        split: str | None = None,
-        epochs: int | None = None,
-        seed: Seed = "mean",
+        self, arch: Architecture, metric: Metric | str | None = None, **which: Unpack[MetricFields]
     ) -> np.ndarray:
-        """Accuracy after each epoch of one architecture, shape ``(epochs,)``; arguments as in :meth:`query`.
+        """Value after each epoch of one architecture, shape ``(epochs,)``; arguments as in :meth:`query`.
 
         Raises:
             InputError: The table has no learning curve of this metric; the message names those that it has.
         """
-        wanted = self.metric(metric if metric is not None else (dataset, split, epochs, seed))
-        if wanted not in self.index.curves:
-            raise unknown(f"learning curve of table {self.name}", str(wanted), self.index.curves)
+        wanted = self.metric(metric if metric is not None else tuple(which.items()), self.index.curves)
         return self._array(f"curves/{self.index.curves.index(wanted)}")[self._row(arch)].copy()
 
     def extra(self, name: str, *, dataset: str | None = None) -> np.ndarray:
@@ -237,7 +212,7 @@ class Table:
             dataset: Ask for ``{name}_{dataset}`` where the table has it.
 
         Returns:
-            Shape ``(len(space),)``, in index order, NaN where unknown.
+            Shape ``(len(table.architectures),)``, in their order, NaN where unknown.
 
         Raises:
             InputError: The table has no such array; the message names those that it has.
@@ -250,32 +225,40 @@ class Table:
 
     @cached_property
     def answering(self) -> np.ndarray:
-        """Index of the architecture whose training answers for each one, shape ``(len(space),)``, in index order."""
+        """Row of the architecture whose training answers for each one, shape ``(len(table.architectures),)``."""
         return self._array("answers").astype(np.intp) if self.per_class else np.arange(self.index.size)
 
     def answers_for(self, arch: Architecture) -> Architecture:
         """The architecture whose training answers a query for ``arch``: itself, or its class's representative."""
-        where = find_space(self.space)
-        return where[self._answering(where.index(where.parse(arch)))]
+        return self.architectures[self._answering(self._own_row(arch))]
 
-    def metric(self, key: Metric | str | tuple[Any, ...]) -> Metric:
-        """The table's metric that ``key`` asks for; raises :class:`InputError` naming what the table has."""
+    def metric(self, key: Metric | str | tuple[Any, ...], among: Sequence[Metric] | None = None) -> Metric:
+        """The table's metric that ``key`` asks for; raises :class:`InputError` naming what the table has.
+
+        Args:
+            key: A metric, its text, or ``(field, value)`` pairs.
+            among: The metrics to choose from; by default the table's columns.
+        """
         if isinstance(key, str):
             key = Metric.parse(key)
-        if isinstance(key, Metric):
-            key = (key.dataset, key.split, key.epochs, key.seed)
-        asked = dict(zip(("dataset", "split", "epochs", "seed"), key, strict=True))
+        fields: dict[str, Any] = {"dataset": None, "split": None, "epochs": None, "seed": "mean", "quantity": ACCURACY}
+        asked = {f: getattr(key, f) for f in fields} if isinstance(key, Metric) else dict(key)
+        for field in asked:
+            if field not in fields:
+                raise unknown("field of a metric", field, fields)
+        asked = fields | asked
         if isinstance(asked["dataset"], str):
             asked["dataset"] = self.index.aliases.get(asked["dataset"], asked["dataset"])
-        left: Sequence[Metric] = self.index.metrics
+        what = "" if among is None else "learning curve with "
+        left = self.index.metrics if among is None else among
         given = ""
         for field, value in asked.items():
-            known = ", ".join(dict.fromkeys(str(getattr(m, field)) for m in left))
+            known = ", ".join(dict.fromkeys(str(getattr(m, field)) for m in left)) or "none"
             if value is None:
                 raise InputError(f"table {self.name}: say which {field} (it has {known}{given})")
             left = [m for m in left if getattr(m, field) == value]
             if not left:
-                raise InputError(f"table {self.name} has no {field} {value!r}{given} (it has {known})")
+                raise InputError(f"table {self.name} has no {what}{field} {value!r}{given} (it has {known})")
             given += f"{',' if given else ' for'} {field} {value}"
         return left[0]
 
@@ -299,14 +282,17 @@ class Table:
 
     def _row(self, arch: Any) -> int:
         """Row that answers for an architecture, remembered under the form in which it was asked."""
-        where = find_space(self.space)
-        asked = where.index(where.parse(arch))
+        asked = self._own_row(arch)
         row = self._answering(asked)
         if row != asked and not self._warned:
             self._warn()
         if not isinstance(arch, list | dict | np.ndarray):
             self._rows[arch] = row
         return row
+
+    def _own_row(self, arch: Any) -> int:
+        # A listing finds a canonical key without parsing it.
+        return self.architectures.index(arch if self.index.listed else find_space(self.space).parse(arch))
 
     def _answering(self, row: int) -> int:
         return int(self.answering[row]) if self.per_class else row

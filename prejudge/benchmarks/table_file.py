@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,17 @@ from typing import Any
 import numpy as np
 
 from prejudge.benchmarks.metric import Metric
+from prejudge.benchmarks.rows import ListedRows, Rows, has_own_order, row_key
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.spaces import space as find_space
+from prejudge.spaces.base import Architecture, EnumerableSpace, Space
 
 FORMAT = "prejudge-table"
-VERSION = 1
+VERSION = 2
+_READABLE = (1, 2)
+"""Version 2 added quantities beside accuracies, and lists of architectures."""
+
+_KEYS, _TEXTS = "architectures/keys", "architectures/texts"
 _MAX_CODES = 65536
 
 
@@ -32,16 +38,17 @@ class TableIndex:
     """Everything about a table but its arrays.
 
     Attributes:
-        space: Name of the search space; arrays are in its index order.
-        size: Architectures of the space.
+        space: Name of the search space.
+        size: Rows: the architectures of the space, or those that the table lists.
         name: What the table is called in messages and reports.
         per_class: Whether only one representative of each class of equivalent architectures was trained.
         metrics: The columns, in the order of the file.
-        curves: The metrics that have a learning curve (accuracy after each epoch).
+        curves: The metrics that have a learning curve (their value after each epoch).
         extras: Names of the other arrays (parameters, FLOPs, seconds …).
-        units: Unit of the accuracies (key ``"accuracy"``) and of each extra.
+        units: Unit of each quantity of the metrics (``"accuracy"``, ``"loss"`` …) and of each extra.
         aliases: Other names of datasets, to the name that the columns use.
         provenance: Where the numbers come from.
+        listed: Whether the table brings the list of its architectures; else its rows are in the space's index order.
         digest: SHA-256 prefix of all of the above and of the arrays.
     """
 
@@ -55,13 +62,14 @@ class TableIndex:
     units: dict[str, str]
     aliases: dict[str, str]
     provenance: dict[str, str]
+    listed: bool = False
     digest: str = ""
 
     def to_json(self) -> str:
         """The document that the file holds."""
         plain = {k: getattr(self, k) for k in self.__dataclass_fields__}
         for key in ("metrics", "curves"):
-            plain[key] = [[m.dataset, m.split, m.epochs, m.seed] for m in plain[key]]
+            plain[key] = [[m.dataset, m.split, m.epochs, m.seed, m.quantity] for m in plain[key]]
         return json.dumps(plain, sort_keys=True)
 
     @classmethod
@@ -79,6 +87,8 @@ def write_table(
     space: str,
     columns: Mapping[Metric, Any],
     *,
+    architectures: Sequence[Architecture | str] | None = None,
+    keys: Sequence[str] | None = None,
     extra: Mapping[str, Any] | None = None,
     units: Mapping[str, str] | None = None,
     provenance: Mapping[str, object] | None = None,
@@ -92,11 +102,16 @@ def write_table(
     Args:
         path: The file to write; an older one is replaced in one step.
         space: Name of the search space.
-        columns: Accuracies in the space's index order, shape ``(len(space),)``, NaN where there is none.
-        extra: Other numbers of each architecture, shape ``(len(space),)``: ``params``, ``flops``, ``train_seconds`` …
-        units: Unit of the accuracies (key ``"accuracy"``, by default per cent) and of each extra.
+        columns: Values of each metric, shape ``(rows,)``, NaN where there is none. The same array under two metrics is
+            stored once.
+        architectures: The architecture (or its text) of each row, in any order. Needed for a space that cannot be
+            enumerated at once (``nasbench101``, ``darts``); for the others the rows are all of the space, in its index
+            order.
+        keys: ``space.canonical`` of each row's architecture, where the caller knows it.
+        extra: Other numbers of each architecture, shape ``(rows,)``: ``params``, ``flops``, ``train_seconds`` …
+        units: Unit of each quantity (by default per cent for ``"accuracy"``) and of each extra.
         provenance: Where the numbers come from.
-        curves: Accuracy after each epoch, shape ``(len(space), epochs)``.
+        curves: Values after each epoch, shape ``(rows, epochs)``.
         per_class: Whether only ``space.representative`` of each class was trained; other members' rows are NaN.
         name: What the table is called; by default the file's name without its ending.
         aliases: Other names of datasets, to the name that the columns use.
@@ -105,34 +120,39 @@ def write_table(
         The path written.
 
     Raises:
-        InputError: An array has the wrong shape or impossible values, or there is no column.
+        InputError: An array has the wrong shape or impossible values, there is no column, or two rows have the same
+            architecture.
         PrejudgeError: The file cannot be written (no space left, read-only folder).
     """
     from prejudge.cache.files import write_atomically
 
     path = Path(path)
     where = find_space(space)
-    size = len(where)
     if not columns:
-        raise InputError(f"a table needs at least one column of accuracies; {path} would have none")
-    unit = dict(units or {})
-    unit.setdefault("accuracy", "per cent")
-    arrays = {f"columns/{i}": _checked(v, str(m), (size,)) for i, (m, v) in enumerate(columns.items())}
-    arrays |= {f"extras/{k}": _checked(v, k, (size,)) for k, v in (extra or {}).items()}
-    arrays |= {
-        f"curves/{i}": _checked(v, f"curve of {m}", (size, None)) for i, (m, v) in enumerate((curves or {}).items())
+        raise InputError(f"a table needs at least one column of numbers; {path} would have none")
+    rows = _rows(where, architectures, keys)
+    size = len(where) if rows is None else len(rows.order)  # type: ignore[arg-type]
+    unit = {"accuracy": "per cent", **(units or {})}
+    given: dict[str, tuple[Any, str, tuple[int | None, ...]]] = {
+        **{f"columns/{i}": (v, str(m), (size,)) for i, (m, v) in enumerate(columns.items())},
+        **{f"extras/{k}": (v, k, (size,)) for k, v in (extra or {}).items()},
+        **{f"curves/{i}": (v, f"curve of {m}", (size, None)) for i, (m, v) in enumerate((curves or {}).items())},
     }
+    checked: dict[int, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
+    for key, (values, what, shape) in given.items():
+        if id(values) not in checked:
+            array = _checked(values, what, shape)
+            checked[id(values)] = array if rows is None else array[rows.order]
+        arrays[key] = checked[id(values)]
+    accuracies = [f"columns/{i}" for i, m in enumerate(columns) if m.is_accuracy]
+    accuracies += [f"curves/{i}" for i, m in enumerate(curves or {}) if m.is_accuracy]
     if unit["accuracy"] == "per cent":
-        _check_per_cent([a for k, a in arrays.items() if not k.startswith("extras/")])
+        _check_per_cent([arrays[k] for k in accuracies])
     if per_class:
-        answers = np.array([where.index(where.representative(a)) for a in where], dtype=np.int64)
-        others = answers != np.arange(size)
-        for i, metric in enumerate(columns):
-            if np.isfinite(arrays[f"columns/{i}"][others]).any():
-                raise InputError(
-                    f"{metric}: a per-class table may hold values of representatives only; the rest must be NaN"
-                )
-        arrays["answers"] = answers
+        arrays["answers"] = _answers(where, {m: arrays[f"columns/{i}"] for i, m in enumerate(columns)})
+    if rows is not None:
+        arrays |= {_KEYS: rows.keys, _TEXTS: np.frombuffer("\n".join(rows.texts).encode(), dtype=np.uint8)}
     index = TableIndex(
         space=space,
         size=size,
@@ -144,6 +164,7 @@ def write_table(
         units=unit,
         aliases=dict(aliases or {}),
         provenance={str(k): str(v) for k, v in (provenance or {}).items()},
+        listed=rows is not None,
     )
     digest = hashlib.sha256(index.to_json().encode())
     for key, array in arrays.items():
@@ -151,6 +172,51 @@ def write_table(
     index = replace(index, digest=digest.hexdigest()[:16])
     write_atomically(path, _image(index, arrays))
     return path
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """The rows of a table that lists its architectures: ``order`` sorts what was given by key."""
+
+    order: np.ndarray
+    keys: np.ndarray
+    texts: list[str]
+
+
+def _rows(
+    where: Space, architectures: Sequence[Architecture | str] | None, keys: Sequence[str] | None
+) -> _Listing | None:
+    if has_own_order(where):
+        if architectures is not None:
+            raise InputError(f"a table of {where.name} is in the space's index order; leave `architectures` out")
+        return None
+    if not architectures:
+        raise InputError(f"a table of {where.name} needs `architectures`, one for each row")
+    if keys is None:
+        keys = [where.canonical(where.parse(a)) for a in architectures]
+    if len(keys) != len(architectures):
+        raise InputError(f"{len(keys)} keys for {len(architectures)} architectures")
+    numbers = np.fromiter(map(row_key, keys), dtype=np.uint64, count=len(keys))
+    order = np.argsort(numbers, kind="stable")
+    numbers = numbers[order]
+    twice = np.flatnonzero(numbers[1:] == numbers[:-1])
+    if twice.size:
+        first, second = (architectures[int(order[twice[0] + i])] for i in (0, 1))
+        raise InputError(f"two rows have the same architecture: {first} and {second}")
+    return _Listing(order, numbers, [str(architectures[int(i)]) for i in order])
+
+
+def _answers(where: Space, columns: Mapping[Metric, np.ndarray]) -> np.ndarray:
+    if not (isinstance(where, EnumerableSpace) and has_own_order(where)):
+        raise InputError(f"{where.name} has no classes to train one architecture of; leave per_class out")
+    answers = np.array([where.index(where.representative(a)) for a in where], dtype=np.int64)
+    others = answers != np.arange(len(where))
+    for metric, column in columns.items():
+        if np.isfinite(column[others]).any():
+            raise InputError(
+                f"{metric}: a per-class table may hold values of representatives only; the rest must be NaN"
+            )
+    return answers
 
 
 def read_index(path: Path) -> TableIndex:
@@ -164,9 +230,9 @@ def read_index(path: Path) -> TableIndex:
         if file.attrs.get("format") != FORMAT:
             raise FileFormatError(f"{path} is an HDF5 file but no prejudge benchmark table")
         version = int(file.attrs.get("version", 0))
-        if version != VERSION:
+        if version not in _READABLE:
             raise FileFormatError(
-                f"{path} has table format {version}, this prejudge reads format {VERSION}; upgrade prejudge"
+                f"{path} has table format {version}, this prejudge reads up to format {VERSION}; upgrade prejudge"
             )
         try:
             return TableIndex.from_json(file["index"][()])
@@ -175,7 +241,7 @@ def read_index(path: Path) -> TableIndex:
 
 
 def read_array(path: Path, index: TableIndex, key: str) -> np.ndarray:
-    """One array of the table.
+    """One array of the table, with a row for each architecture.
 
     Raises:
         FileFormatError: The array is damaged, or the file is no longer the one that ``index`` was read from.
@@ -188,9 +254,26 @@ def read_array(path: Path, index: TableIndex, key: str) -> np.ndarray:
             array = np.asarray(node["values"][()][node["codes"][()]] if "codes" in node else node["values"][()])
         except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
             raise FileFormatError(f"{path} is damaged: {key} cannot be read ({str(error).splitlines()[0]})") from error
-    if array.shape[:1] != (index.size,):
+    if key != _TEXTS and array.shape[:1] != (index.size,):
         raise FileFormatError(f"{path} is damaged: {key} has {array.shape[:1]} rows, not {index.size}")
     return array
+
+
+def read_rows(path: Path, index: TableIndex) -> Rows:
+    """The architectures of the rows; raises as :func:`read_array` does."""
+    where = find_space(index.space)
+    if not index.listed:
+        if isinstance(where, EnumerableSpace) and len(where) == index.size:
+            return where  # type: ignore[return-value]
+        raise FileFormatError(f"{path} is damaged: it lists no architectures and has {index.size} rows")
+
+    def texts() -> list[str]:
+        lines = read_array(path, index, _TEXTS).tobytes().decode("utf-8", errors="replace").split("\n")
+        if len(lines) != index.size:
+            raise FileFormatError(f"{path} is damaged: it names {len(lines)} architectures, not {index.size}")
+        return lines
+
+    return ListedRows(where, read_array(path, index, _KEYS), texts)
 
 
 def _checked(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
@@ -229,7 +312,12 @@ def _image(index: TableIndex, arrays: Mapping[str, np.ndarray]) -> bytes:
         file.attrs["version"] = VERSION
         file.attrs["digest"] = index.digest
         file["index"] = index.to_json()
+        stored: dict[int, str] = {}
         for key, array in arrays.items():
+            if id(array) in stored:
+                file[key] = file[stored[id(array)]]  # a hard link
+                continue
+            stored[id(array)] = key
             values, codes = np.unique(array, return_inverse=True)
             if len(values) <= _MAX_CODES and len(values) < array.size // 2:
                 small = codes.reshape(array.shape).astype(np.uint8 if len(values) <= 256 else np.uint16)

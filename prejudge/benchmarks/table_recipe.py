@@ -64,16 +64,14 @@ class TableRecipe:
         Raises:
             InputError: A macro number is unknown, out of range, or does not fit the images.
         """
-        for name, _ in self.skeleton:
-            if name not in space.default_skeleton:
-                raise unknown(f"{space.name} macro number", name, space.default_skeleton)
+        space.skeleton(**dict(self.skeleton))
         fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels}
         fitting = {k: v for k, v in fitting.items() if k in space.default_skeleton}
         skeleton = dict(space.default_skeleton) | fitting | dict(self.skeleton)
         for name, value in fitting.items():
             if skeleton[name] != value:
                 raise InputError(f"{data.name} needs {name}={value}; {name}={skeleton[name]} does not fit")
-        space.params(next(iter(space)), **skeleton)  # a number that is out of range is said before anything is trained
+        space.skeleton(**skeleton)  # a number that is out of range is said before anything is trained
         return replace(self, skeleton=tuple(skeleton.items()))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 import prejudge
 from prejudge.benchmarks.metric import Metric, Seed
+from prejudge.benchmarks.rows import RowNumbers, has_own_order
 from prejudge.benchmarks.runs import RunLog
 from prejudge.benchmarks.table_file import write_table
 from prejudge.benchmarks.table_recipe import TableRecipe
@@ -168,6 +169,8 @@ def train_table(
     cells = [space.parse(a) for a in archs]
     if per_class:
         cells = [space.representative(a) for a in cells]
+    if not has_own_order(space):  # one training for architectures that the table would hold in one row
+        cells = list({space.canonical(a): a for a in reversed(cells)}.values())[::-1]
     texts = list(dict.fromkeys(str(a) for a in cells))
     seeds = list(dict.fromkeys(seeds))
     if not texts or not seeds:
@@ -215,8 +218,10 @@ def _write(
     data: Splits,
     per_class: bool,
 ) -> Path:
-    size, epochs, order = len(space), recipe.training.epochs, list(seeds)
-    runs = {(space.index(space.parse(t)), s): r for (t, s), r in log.results.items() if s in order}
+    numbers, epochs, order = RowNumbers(space), recipe.training.epochs, list(seeds)
+    runs = {(numbers.row(space.parse(t)), s): r for (t, s), r in log.results.items() if s in order}
+    trained = {numbers.row(a): a for a in (space.parse(t) for t, s in log.results if s in order)}
+    size = len(numbers)
     valid, test = np.full((len(order), size, epochs), np.nan), np.full((len(order), size, 1), np.nan)
     seconds = np.full((len(order), size), np.nan)
     for (index, seed), run in runs.items():
@@ -235,13 +240,15 @@ def _write(
             if split == "valid":
                 curves[metric] = curve
     params, flops = np.full(size, np.nan), np.full(size, np.nan)
-    for index in {index for index, _ in runs}:
-        params[index] = space.params(space[index], **dict(recipe.skeleton))
-        flops[index] = space.flops(space[index], image_size=data.train.image_size, **dict(recipe.skeleton))
+    for index, arch in trained.items():
+        params[index] = space.params(arch, **dict(recipe.skeleton))
+        flops[index] = space.flops(arch, image_size=data.train.image_size, **dict(recipe.skeleton))
     return write_table(
         out,
         space.name,
         columns,
+        architectures=numbers.architectures,
+        keys=numbers.keys,
         extra={"params": params, "flops": flops, "train_seconds": seconds.mean(axis=0).round(3)},
         units={"accuracy": "per cent", "params": "parameters", "flops": "multiply-adds", "train_seconds": "seconds"},
         provenance=_provenance(log, order, recipe, data, sum("failed" in r for r in runs.values())),

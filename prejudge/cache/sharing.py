@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prejudge.spaces.base import Architecture
+from prejudge.spaces.base import Architecture, require_enumerable
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,7 +44,7 @@ def expand_frame(
     import pandas as pd
 
     row = {text: i for i, text in enumerate(frame.index)}
-    members = list(space)
+    members = list(require_enumerable(space))
     own = np.array([row.get(str(a), -1) for a in members], dtype=np.int64)
     of_class = np.array([row.get(str(space.representative(a)), -1) for a in members], dtype=np.int64)
     columns = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,12 @@ from prejudge.errors import InputError, MissingDataError
 
 if TYPE_CHECKING:
     from prejudge.spaces import Architecture, Space
+
+
+_ARCHITECTURE = re.compile(r"[|(\[{:]")
+"""A text with one of these is meant to be an architecture, not a file."""
+
+_MOST_DRAWN = 1_000_000
 
 
 def split_list(text: str) -> list[str]:
@@ -63,32 +70,50 @@ def architectures(space: Space, text: str, *, seed: int) -> list[Architecture]:
         InputError: The selection, or a line of the file, cannot be read.
         MissingDataError: There is no such file.
     """
+    from prejudge.spaces import require_enumerable
+
     if text == "all":
-        return list(space)
+        return list(require_enumerable(space))
     if text == "unique":
-        return space.unique()
+        return require_enumerable(space).unique()
     kind, colon, number = text.partition(":")
     if kind == "random" and colon:
         return _random(space, number, seed)
     if Path(text).is_file():
         return _from_file(space, Path(text))
-    if "|" in text or text.isdigit():
+    try:
         return [space.parse(text)]
-    if Path(text).suffix or len(Path(text).parts) > 1:
-        raise MissingDataError(f"no file {text} with architectures, one a line")
-    raise InputError(
-        f"cannot read --archs {text!r}; give all, unique, random:N, a file with one architecture a line, or one"
-    )
+    except InputError as error:
+        if _ARCHITECTURE.search(text) or text.isdigit():
+            raise
+        if Path(text).suffix or len(Path(text).parts) > 1:
+            raise MissingDataError(f"no file {text} with architectures, one a line") from None
+        raise InputError(
+            f"cannot read --archs {text!r}; give all, unique, random:N, a file with one architecture a line, or one "
+            f"({error})"
+        ) from None
 
 
 def _random(space: Space, number: str, seed: int) -> list[Architecture]:
     import numpy as np
 
-    if not number.isdigit() or not 1 <= int(number) <= len(space):
-        raise InputError(f"--archs random:{number} needs a number from 1 to {len(space)} ({space.name} has that many)")
-    # A prefix of one permutation, so that a larger sample continues a smaller one and what was scored is used again.
-    chosen = np.random.default_rng(seed).permutation(len(space))[: int(number)]
-    return [space[int(i)] for i in chosen]
+    from prejudge.spaces import EnumerableSpace
+
+    # A prefix of one sequence, so that a larger sample continues a smaller one and what was scored is used again.
+    rng = np.random.default_rng(seed)
+    if isinstance(space, EnumerableSpace):
+        if not number.isdigit() or not 1 <= int(number) <= len(space):
+            raise InputError(
+                f"--archs random:{number} needs a number from 1 to {len(space)} ({space.name} has that many)"
+            )
+        return [space[int(i)] for i in rng.permutation(len(space))[: int(number)]]
+    if not number.isdigit() or not 1 <= int(number) <= _MOST_DRAWN:
+        raise InputError(f"--archs random:{number} needs a number from 1 to {_MOST_DRAWN:,}")
+    found: dict[str, Architecture] = {}
+    while len(found) < int(number):
+        arch = space.sample(rng)
+        found.setdefault(space.canonical(arch), arch)
+    return list(found.values())
 
 
 def _from_file(space: Space, path: Path) -> list[Architecture]:

@@ -102,6 +102,7 @@ def query(
     """
     from prejudge.benchmarks import benchmark
     from prejudge.cli.metrics import choose
+    from prejudge.spaces import space as find_space
 
     opened = benchmark(table)
     found = choose(
@@ -116,7 +117,8 @@ def query(
     values = {str(m): opened.query(arch, m) for m in found}
     unit = opened.index.units["accuracy"]
     if as_json:
-        asked, answers = opened.architectures.parse(arch), opened.answers_for(arch)
+        answers = opened.answers_for(arch)
+        asked = answers if opened.index.listed else find_space(opened.space).parse(arch)
         output.print_json(
             {"table": opened.name, "architecture": str(asked), "trained": str(answers), "unit": unit, "values": values}
         )

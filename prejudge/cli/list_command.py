@@ -46,15 +46,16 @@ def _brief(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _spaces() -> list[dict[str, Any]]:
-    from prejudge.spaces import space, space_names
+    from prejudge.spaces import EnumerableSpace, space, space_names
 
     return [
         {
             "space": name,
-            "architectures": len(space(name)),
-            "macro-skeleton": ", ".join(f"{k}={v}" for k, v in space(name).default_skeleton.items()),
+            "architectures": len(found) if isinstance(found, EnumerableSpace) else f"{found.size:.1e}",
+            "macro-skeleton": ", ".join(f"{k}={v}" for k, v in found.default_skeleton.items()),
         }
         for name in space_names()
+        for found in [space(name)]
     ]
 
 

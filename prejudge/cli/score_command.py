@@ -93,7 +93,7 @@ def score(
     columns = [str(request) for request in resolve(names)]
     numbers = {"form": form, "channels": channels, "cells": cells}
     overrides = {k: v for k, v in numbers.items() if v is not None} | pairs(skeleton or [])
-    where.params(chosen[0], **overrides)  # a wrong macro number is said before anything is loaded
+    where.skeleton(**overrides)  # a wrong macro number is said before anything is loaded
 
     from prejudge.train.data import load
 

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from prejudge.errors import unknown
+from prejudge.errors import InputError, unknown
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from prejudge.spaces.cell_graph import CellGraph
 
 Architecture = Hashable
 """A small frozen value; ``str(architecture)`` is its canonical text. It never holds a torch object."""
 
 
 class Space(ABC):
-    """A search space: how its architectures are written, enumerated, varied and built.
+    """A search space: how its architectures are written, varied, compared and built.
 
-    Only :meth:`network` imports torch, and only when it is called.
+    Only :meth:`network` imports torch, and only when it is called. A space whose architectures can be listed is an
+    :class:`EnumerableSpace`.
     """
 
     name: ClassVar[str]
-    default_skeleton: ClassVar[dict[str, Any]]
-    """Every macro number of :meth:`network` with its published default."""
+    skeleton_type: ClassVar[type]
+    """The frozen dataclass of every macro number of :meth:`network`, with the published defaults."""
 
     @abstractmethod
     def parse(self, text: Any) -> Architecture:
@@ -47,10 +51,6 @@ class Space(ABC):
         """A key that is equal for architectures that the space's benchmark calls the same."""
 
     @abstractmethod
-    def representative(self, arch: Architecture) -> Architecture:
-        """The first architecture, in index order, of the class that :meth:`canonical` names."""
-
-    @abstractmethod
     def connected(self, arch: Architecture) -> bool:
         """Whether information can flow from the cell's input to its output."""
 
@@ -63,12 +63,43 @@ class Space(ABC):
         """Number of trainable parameters of :meth:`network`, by formula."""
 
     @abstractmethod
-    def flops(self, arch: Architecture, **skeleton: Any) -> int:
-        """Multiply-adds of one image through :meth:`network`, by formula."""
+    def flops(self, arch: Architecture, image_size: int = 32, **skeleton: Any) -> int:
+        """Multiply-adds of one square image through :meth:`network`, by formula."""
+
+    @abstractmethod
+    def graphs(self, arch: Architecture) -> dict[str, CellGraph]:
+        """The cells of ``arch`` as plain graphs, by name, to be drawn."""
+
+    def representative(self, arch: Architecture) -> Architecture:
+        """The architecture that stands for the class that :meth:`canonical` names: in this space, each for itself."""
+        return arch
+
+    @property
+    def default_skeleton(self) -> dict[str, Any]:
+        """Every macro number of :meth:`network` with its published default."""
+        return {field.name: field.default for field in fields(self.skeleton_type)}
+
+    def skeleton(self, **overrides: Any) -> Any:
+        """The macro-skeleton with some numbers replaced; raises :class:`InputError` for a name it does not have."""
+        known = self.default_skeleton
+        for name in overrides:
+            if name not in known:
+                raise unknown(f"{self.name} macro number", name, known)
+        return self.skeleton_type(**overrides)
+
+    def __repr__(self) -> str:
+        return f"<space {self.name}>"
+
+
+class EnumerableSpace(Space):
+    """A space whose architectures can all be listed, in an order that is fixed."""
+
+    slow_index: ClassVar[bool] = False
+    """Whether the first use of the order costs a long computation; tables of such a space bring their own list."""
 
     @abstractmethod
     def __len__(self) -> int:
-        """Number of architectures, where the space is enumerable."""
+        """Number of architectures."""
 
     @abstractmethod
     def __iter__(self) -> Iterator[Architecture]:
@@ -76,18 +107,34 @@ class Space(ABC):
 
     @abstractmethod
     def __getitem__(self, index: int) -> Architecture:
-        """The architecture with this index."""
+        """The architecture with this index; raises :class:`InputError` outside ``0..len - 1``."""
 
     @abstractmethod
     def index(self, arch: Architecture) -> int:
         """Position of ``arch`` in the space's (official) order."""
 
     @abstractmethod
+    def representative(self, arch: Architecture) -> Architecture:
+        """The first architecture, in index order, of the class that :meth:`canonical` names."""
+
+    @abstractmethod
     def unique(self) -> list[Architecture]:
         """One representative of each class, in index order."""
 
-    def __repr__(self) -> str:
-        return f"<space {self.name}>"
+
+def require_enumerable(space: Space) -> EnumerableSpace:
+    """The space, if its architectures can be listed; raises :class:`InputError` otherwise."""
+    if not isinstance(space, EnumerableSpace):
+        raise InputError(f"the architectures of {space.name} cannot all be listed; draw some (random:N) or name them")
+    return space
+
+
+def require_positive(space: str, skeleton: Any, names: Iterable[str]) -> None:
+    """Raise :class:`InputError` unless each of these macro numbers is a positive integer."""
+    for name in names:
+        value = getattr(skeleton, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise InputError(f"{space}: {name} must be a positive integer, not {value!r}")
 
 
 _makers: dict[str, Callable[[], Space]] = {}

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from prejudge.errors import InputError, unknown
-from prejudge.spaces.base import Space, register_space
+from prejudge.spaces.base import EnumerableSpace, register_space, require_positive
+from prejudge.spaces.cell_graph import CellGraph
 
 if TYPE_CHECKING:
     import torch
@@ -69,10 +70,7 @@ class Skeleton201:
     form: str = "official"
 
     def __post_init__(self) -> None:
-        for name in ("num_classes", "channels", "cells", "in_channels", "stages"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"nasbench201: {name} must be a positive integer, not {value!r}")
+        require_positive("nasbench201", self, ("num_classes", "channels", "cells", "in_channels", "stages"))
         if self.form not in FORMS:
             raise unknown("nasbench201 form", self.form, FORMS)
         if not self.stem and self.in_channels != self.channels:
@@ -128,11 +126,11 @@ def _operation(value: Any) -> int:
     raise InputError(f"nasbench201: {value!r} is no operation; give a name or 0..{len(OPERATIONS) - 1}")
 
 
-class NASBench201(Space):
+class NASBench201(EnumerableSpace):
     """The space of all 15,625 cells, in the official index order."""
 
     name: ClassVar[str] = "nasbench201"
-    default_skeleton: ClassVar[dict[str, Any]] = {f: v.default for f, v in Skeleton201.__dataclass_fields__.items()}
+    skeleton_type: ClassVar[type] = Skeleton201
     operations = OPERATIONS
 
     def parse(self, text: Any) -> Cell201:
@@ -207,12 +205,14 @@ class NASBench201(Space):
 
         return Network201(self.parse(arch), self.skeleton(**skeleton))
 
-    def skeleton(self, **overrides: Any) -> Skeleton201:
-        """The macro-skeleton with some numbers replaced; raises :class:`InputError` for a name it does not have."""
-        for name in overrides:
-            if name not in self.default_skeleton:
-                raise unknown("nasbench201 macro number", name, self.default_skeleton)
-        return Skeleton201(**overrides)
+    def graphs(self, arch: Cell201) -> dict[str, CellGraph]:  # type: ignore[override]
+        """The cell: sums at the vertices, operations on the edges; ``none`` edges are left out."""
+        edges = zip(EDGES, arch.edges, strict=True)
+        return {
+            "cell": CellGraph(
+                ("input", "1", "2", "output"), tuple((s, t, OPERATIONS[op]) for (t, s), op in edges if op != NONE)
+            )
+        }
 
     def params(self, arch: Cell201, **skeleton: Any) -> int:  # type: ignore[override]
         """Exact number of parameters of :meth:`network`, by formula."""
