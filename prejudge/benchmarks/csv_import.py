@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import hashlib
-import io
 import math
 import os
 import re
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from prejudge import __version__
+from prejudge.benchmarks.csv_file import ARCHITECTURE_COLUMNS, CsvFile
 from prejudge.benchmarks.library import place_for
 from prejudge.benchmarks.metric import Metric
 from prejudge.benchmarks.rows import RowNumbers
 from prejudge.benchmarks.table import write_table
-from prejudge.errors import FileFormatError, InputError, MissingDataError
+from prejudge.errors import InputError
+from prejudge.spaces import Space
 from prejudge.spaces import space as find_space
 
-ARCHITECTURE_COLUMNS = ("arch_str", "arch", "architecture")
 _SPLITS = ("train", "valid", "test")
 _EXTRAS = {
     re.compile(r"^params(_.+)?$"): "parameters",
@@ -65,16 +61,19 @@ def import_csv(
         InputError: Columns are missing; or a row has an unknown architecture, one that was there before, or something
             that is no number. The message names the line.
     """
-    path = Path(path)
+    file = CsvFile(Path(path))
+    if not any(map(_is_metric, file.header)):
+        raise InputError(
+            f"{path} has no accuracies: no column reads {{dataset}}_{{split}}_{{epochs}}ep with split "
+            f"{', '.join(_SPLITS)}, like cifar10_test_200ep (it has {', '.join(file.header)})"
+        )
     name = name or (Path(out).stem if out is not None else space)
     target = Path(out) if out is not None else place_for(name)
-    content = _content(path)
-    header, rows = _rows(path, content)
-    values, numbers, filled = _values(path, header, rows, space)
+    values, numbers, filled = _values(file, find_space(space))
     columns = {Metric.parse(c): v for c, v in values.items() if _is_metric(c)}
     extra, units = _extras({c: v for c, v in values.items() if not _is_metric(c)})
     datasets = {m.dataset for m in columns}
-    ignored = [c for c in header if c not in values and c not in ARCHITECTURE_COLUMNS]
+    ignored = [c for c in file.header if c not in values and c not in ARCHITECTURE_COLUMNS]
     return write_table(
         target,
         space,
@@ -84,8 +83,8 @@ def import_csv(
         extra=extra,
         units={"accuracy": "per cent", **units},
         provenance={
-            "source": path.name,
-            "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+            "source": file.path.name,
+            "sha256": file.sha256,
             "rows": filled,
             "columns left out": ", ".join(ignored) or "none",
             "imported by": f"prejudge {__version__}",
@@ -95,36 +94,6 @@ def import_csv(
     )
 
 
-def _content(path: Path) -> str:
-    if not path.is_file():
-        raise MissingDataError(f"no CSV file {path}")
-    data = path.read_bytes()
-    try:
-        return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise FileFormatError(f"{path} is no CSV file: byte {error.start} is no UTF-8 text") from error
-    except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
-        raise FileFormatError(f"{path} is truncated or damaged: {error}") from error
-
-
-def _rows(path: Path, content: str) -> tuple[list[str], Any]:
-    reader = csv.reader(io.StringIO(content, newline=""))
-    header = [c.strip() for c in next(reader, [])]
-    if not any(header):
-        raise InputError(f"{path} is empty; a CSV file with a header is needed")
-    twice = [c for c in header if c and header.count(c) > 1]
-    if twice:
-        raise InputError(f"{path}: column {twice[0]!r} is there twice")
-    if not any(c in header for c in ARCHITECTURE_COLUMNS):
-        raise InputError(f"{path} has no column {' or '.join(ARCHITECTURE_COLUMNS)} (it has {', '.join(header)})")
-    if not any(map(_is_metric, header)):
-        raise InputError(
-            f"{path} has no accuracies: no column reads {{dataset}}_{{split}}_{{epochs}}ep with split "
-            f"{', '.join(_SPLITS)}, like cifar10_test_200ep (it has {', '.join(header)})"
-        )
-    return header, reader
-
-
 def _is_metric(column: str) -> bool:
     try:
         return Metric.parse(column).split in _SPLITS
@@ -132,45 +101,25 @@ def _is_metric(column: str) -> bool:
         return False
 
 
-def _values(path: Path, header: list[str], reader: Any, space: str) -> tuple[dict[str, np.ndarray], RowNumbers, int]:
+def _values(file: CsvFile, space: Space) -> tuple[dict[str, np.ndarray], RowNumbers, int]:
     """The columns that are taken, in the order of the rows of the table, and how many rows the file has."""
-    where = find_space(space)
-    numbers = RowNumbers(where)
-    arch_at = header.index(next(c for c in ARCHITECTURE_COLUMNS if c in header))
-    taken = [(i, c) for i, c in enumerate(header) if _is_metric(c) or any(p.match(c) for p in _EXTRAS)]
+    numbers = RowNumbers(space)
+    taken = [(i, c) for i, c in enumerate(file.header) if _is_metric(c) or any(p.match(c) for p in _EXTRAS)]
+    accuracies = {i for i, c in taken if _is_metric(c) and Metric.parse(c).is_accuracy}
     found: dict[int, list[float]] = {}
     first: dict[int, int] = {}
-    for fields in reader:
-        line = reader.line_num
-        if not fields:
-            continue
-        if len(fields) != len(header):
-            raise InputError(f"{path}, line {line}: {len(fields)} fields, the header has {len(header)}")
-        try:
-            row = numbers.row(where.parse(fields[arch_at]))
-        except InputError as error:
-            raise InputError(f"{path}, line {line}: {error}") from error
+    for line, arch, fields in file.rows(space):
+        row = numbers.row(arch)
         if row in first:
-            raise InputError(f"{path}, line {line}: {fields[arch_at]} was in line {first[row]} already")
+            raise file.error(line, f"{arch} was in line {first[row]} already")
         first[row] = line
-        found[row] = [_number(fields[i], path, line, column) for i, column in taken]
-    if not first:
-        raise InputError(f"{path} has a header but no rows")
+        found[row] = [file.number(line, i, fields) for i, _ in taken]
+        for (i, column), value in zip(taken, found[row], strict=True):
+            if i in accuracies and not (0 <= value <= 100 or math.isnan(value)):
+                raise file.error(line, f"{column} is {fields[i]}; an accuracy is per cent, from 0 to 100")
     values = np.full((len(taken), len(numbers)), np.nan)
     values[:, list(found)] = np.array(list(found.values())).T
-    return {c: values[position] for position, (_, c) in enumerate(taken)}, numbers, len(first)
-
-
-def _number(text: str, path: Path, line: int, column: str) -> float:
-    try:
-        value = float(text) if text.strip() else math.nan
-    except ValueError:
-        raise InputError(f"{path}, line {line}: {column} is {text!r}, which is no number") from None
-    if math.isinf(value):
-        raise InputError(f"{path}, line {line}: {column} is infinite")
-    if not (0 <= value <= 100 or math.isnan(value)) and _is_metric(column) and Metric.parse(column).is_accuracy:
-        raise InputError(f"{path}, line {line}: {column} is {text}; an accuracy is per cent, from 0 to 100")
-    return value
+    return {c: values[position] for position, (_, c) in enumerate(taken)}, numbers, len(found)
 
 
 def _extras(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

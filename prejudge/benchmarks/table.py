@@ -13,7 +13,8 @@ import numpy as np
 
 from prejudge.benchmarks.metric import ACCURACY, Metric, MetricFields
 from prejudge.benchmarks.rows import Rows
-from prejudge.benchmarks.table_file import TableIndex, read_array, read_index, read_rows, write_table
+from prejudge.benchmarks.table_file import write_table
+from prejudge.benchmarks.table_index import TableIndex, read_array, read_index, read_rows
 from prejudge.errors import InputError, unknown
 from prejudge.spaces import space as find_space
 from prejudge.spaces.base import Architecture

@@ -1,4 +1,4 @@
-"""The compact file of a benchmark table: what :func:`write_table` writes and :class:`~prejudge.benchmarks.Table` reads.
+"""Writing the compact file of a benchmark table, which :class:`~prejudge.benchmarks.Table` reads.
 
 One HDF5 file, written whole and never changed. ``index`` is a JSON document that says all that opening needs to know;
 the arrays beside it are read when they are first asked for. An array is kept as its distinct values and one small
@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,67 +18,13 @@ from typing import Any
 import numpy as np
 
 from prejudge.benchmarks.metric import Metric
-from prejudge.benchmarks.rows import ListedRows, Rows, has_own_order, row_key
-from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
+from prejudge.benchmarks.rows import has_own_order, row_key
+from prejudge.benchmarks.table_index import FORMAT, KEYS, TEXTS, VERSION, TableIndex, read_index
+from prejudge.errors import InputError
 from prejudge.spaces import space as find_space
 from prejudge.spaces.base import Architecture, EnumerableSpace, Space
 
-FORMAT = "prejudge-table"
-VERSION = 2
-_READABLE = (1, 2)
-"""Version 2 added quantities beside accuracies, and lists of architectures."""
-
-_KEYS, _TEXTS = "architectures/keys", "architectures/texts"
 _MAX_CODES = 65536
-
-
-@dataclass(frozen=True)
-class TableIndex:
-    """Everything about a table but its arrays.
-
-    Attributes:
-        space: Name of the search space.
-        size: Rows: the architectures of the space, or those that the table lists.
-        name: What the table is called in messages and reports.
-        per_class: Whether only one representative of each class of equivalent architectures was trained.
-        metrics: The columns, in the order of the file.
-        curves: The metrics that have a learning curve (their value after each epoch).
-        extras: Names of the other arrays (parameters, FLOPs, seconds …).
-        units: Unit of each quantity of the metrics (``"accuracy"``, ``"loss"`` …) and of each extra.
-        aliases: Other names of datasets, to the name that the columns use.
-        provenance: Where the numbers come from.
-        listed: Whether the table brings the list of its architectures; else its rows are in the space's index order.
-        digest: SHA-256 prefix of all of the above and of the arrays.
-    """
-
-    space: str
-    size: int
-    name: str
-    per_class: bool
-    metrics: tuple[Metric, ...]
-    curves: tuple[Metric, ...]
-    extras: tuple[str, ...]
-    units: dict[str, str]
-    aliases: dict[str, str]
-    provenance: dict[str, str]
-    listed: bool = False
-    digest: str = ""
-
-    def to_json(self) -> str:
-        """The document that the file holds."""
-        plain = {k: getattr(self, k) for k in self.__dataclass_fields__}
-        for key in ("metrics", "curves"):
-            plain[key] = [[m.dataset, m.split, m.epochs, m.seed, m.quantity] for m in plain[key]]
-        return json.dumps(plain, sort_keys=True)
-
-    @classmethod
-    def from_json(cls, text: str | bytes) -> TableIndex:
-        """Read :meth:`to_json`; raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
-        plain = json.loads(text)
-        for key in ("metrics", "curves"):
-            plain[key] = tuple(Metric(*m) for m in plain[key])
-        plain["extras"] = tuple(plain["extras"])
-        return cls(**plain)
 
 
 def write_table(
@@ -152,7 +97,7 @@ def write_table(
     if per_class:
         arrays["answers"] = _answers(where, {m: arrays[f"columns/{i}"] for i, m in enumerate(columns)})
     if rows is not None:
-        arrays |= {_KEYS: rows.keys, _TEXTS: np.frombuffer("\n".join(rows.texts).encode(), dtype=np.uint8)}
+        arrays |= {KEYS: rows.keys, TEXTS: np.frombuffer("\n".join(rows.texts).encode(), dtype=np.uint8)}
     index = TableIndex(
         space=space,
         size=size,
@@ -166,12 +111,55 @@ def write_table(
         provenance={str(k): str(v) for k, v in (provenance or {}).items()},
         listed=rows is not None,
     )
-    digest = hashlib.sha256(index.to_json().encode())
-    for key, array in arrays.items():
-        digest.update(key.encode() + np.ascontiguousarray(array).tobytes())
-    index = replace(index, digest=digest.hexdigest()[:16])
+    index = replace(index, digest=_digest(index, arrays))
     write_atomically(path, _image(index, arrays))
     return path
+
+
+def extend_table(
+    path: Path, out: Path, extra: Mapping[str, Any], *, units: Mapping[str, str], provenance: Mapping[str, str]
+) -> Path:
+    """Write a table again with more extras; all else stays as it is.
+
+    Args:
+        path: The table.
+        out: The file to write, which may be the same.
+        extra: As for :func:`write_table`, but in the order of the table's rows.
+        units: Unit of each extra.
+        provenance: Where they come from.
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: An array has the wrong shape or impossible values, or the table has an extra of that name.
+        PrejudgeError: The table cannot be read, or the file cannot be written.
+    """
+    import h5py
+
+    from prejudge.cache.files import write_atomically
+
+    index = read_index(path)
+    for name in extra:
+        if name in index.extras:
+            raise InputError(f"table {index.name} has an extra {name!r} already")
+    arrays = {f"extras/{k}": _checked(v, k, (index.size,)) for k, v in extra.items()}
+    wider = replace(
+        index,
+        extras=(*index.extras, *extra),
+        units=index.units | dict(units),
+        provenance=index.provenance | dict(provenance),
+    )
+    wider = replace(wider, digest=_digest(wider, arrays))
+    memory = io.BytesIO(path.read_bytes())
+    with h5py.File(memory, "r+") as file:
+        file.attrs["version"] = VERSION
+        file.attrs["digest"] = wider.digest
+        del file["index"]
+        file["index"] = wider.to_json()
+        _store_all(file, arrays)
+    write_atomically(out, memory.getvalue())
+    return out
 
 
 @dataclass(frozen=True)
@@ -219,63 +207,6 @@ def _answers(where: Space, columns: Mapping[Metric, np.ndarray]) -> np.ndarray:
     return answers
 
 
-def read_index(path: Path) -> TableIndex:
-    """Read what opening a table needs.
-
-    Raises:
-        MissingDataError: There is no such file.
-        FileFormatError: It is truncated, no benchmark table, or written by a newer prejudge.
-    """
-    with _reading(path) as file:
-        if file.attrs.get("format") != FORMAT:
-            raise FileFormatError(f"{path} is an HDF5 file but no prejudge benchmark table")
-        version = int(file.attrs.get("version", 0))
-        if version not in _READABLE:
-            raise FileFormatError(
-                f"{path} has table format {version}, this prejudge reads up to format {VERSION}; upgrade prejudge"
-            )
-        try:
-            return TableIndex.from_json(file["index"][()])
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise FileFormatError(f"{path} is damaged: its index cannot be read ({error})") from error
-
-
-def read_array(path: Path, index: TableIndex, key: str) -> np.ndarray:
-    """One array of the table, with a row for each architecture.
-
-    Raises:
-        FileFormatError: The array is damaged, or the file is no longer the one that ``index`` was read from.
-    """
-    with _reading(path) as file:
-        try:
-            if file.attrs["digest"] != index.digest:
-                raise FileFormatError(f"{path} was replaced since it was opened; open it again")
-            node = file[key]
-            array = np.asarray(node["values"][()][node["codes"][()]] if "codes" in node else node["values"][()])
-        except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
-            raise FileFormatError(f"{path} is damaged: {key} cannot be read ({str(error).splitlines()[0]})") from error
-    if key != _TEXTS and array.shape[:1] != (index.size,):
-        raise FileFormatError(f"{path} is damaged: {key} has {array.shape[:1]} rows, not {index.size}")
-    return array
-
-
-def read_rows(path: Path, index: TableIndex) -> Rows:
-    """The architectures of the rows; raises as :func:`read_array` does."""
-    where = find_space(index.space)
-    if not index.listed:
-        if isinstance(where, EnumerableSpace) and len(where) == index.size:
-            return where  # type: ignore[return-value]
-        raise FileFormatError(f"{path} is damaged: it lists no architectures and has {index.size} rows")
-
-    def texts() -> list[str]:
-        lines = read_array(path, index, _TEXTS).tobytes().decode("utf-8", errors="replace").split("\n")
-        if len(lines) != index.size:
-            raise FileFormatError(f"{path} is damaged: it names {len(lines)} architectures, not {index.size}")
-        return lines
-
-    return ListedRows(where, read_array(path, index, _KEYS), texts)
-
-
 def _checked(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarray:
     array = np.asarray(values)
     if array.dtype.kind not in "iufb":
@@ -312,37 +243,35 @@ def _image(index: TableIndex, arrays: Mapping[str, np.ndarray]) -> bytes:
         file.attrs["version"] = VERSION
         file.attrs["digest"] = index.digest
         file["index"] = index.to_json()
-        stored: dict[int, str] = {}
-        for key, array in arrays.items():
-            if id(array) in stored:
-                file[key] = file[stored[id(array)]]  # a hard link
-                continue
-            stored[id(array)] = key
-            values, codes = np.unique(array, return_inverse=True)
-            if len(values) <= _MAX_CODES and len(values) < array.size // 2:
-                small = codes.reshape(array.shape).astype(np.uint8 if len(values) <= 256 else np.uint16)
-                _store(file, f"{key}/codes", small)
-                _store(file, f"{key}/values", values)
-            else:
-                _store(file, f"{key}/values", array)
+        _store_all(file, arrays)
     return memory.getvalue()
+
+
+def _digest(index: TableIndex, arrays: Mapping[str, np.ndarray]) -> str:
+    """Of the index (with the digest that it had, if any) and of the arrays."""
+    digest = hashlib.sha256(index.to_json().encode())
+    for key, array in arrays.items():
+        digest.update(key.encode() + np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _store_all(file: Any, arrays: Mapping[str, np.ndarray]) -> None:
+    stored: dict[int, str] = {}
+    for key, array in arrays.items():
+        if id(array) in stored:
+            file[key] = file[stored[id(array)]]  # a hard link
+            continue
+        stored[id(array)] = key
+        values, codes = np.unique(array, return_inverse=True)
+        if len(values) <= _MAX_CODES and len(values) < array.size // 2:
+            small = codes.reshape(array.shape).astype(np.uint8 if len(values) <= 256 else np.uint16)
+            _store(file, f"{key}/codes", small)
+            _store(file, f"{key}/values", values)
+        else:
+            _store(file, f"{key}/values", array)
 
 
 def _store(file: Any, key: str, array: np.ndarray) -> None:
     # One chunk: arrays are always read whole. The checksum turns a flipped bit into an error instead of an accuracy.
     file.create_dataset(key, data=array, chunks=array.shape, compression="gzip", compression_opts=9, shuffle=True,
                         fletcher32=True)  # fmt: skip
-
-
-def _reading(path: Path) -> Any:
-    import h5py
-
-    if not path.is_file():
-        raise MissingDataError(f"no benchmark table {path}")
-    try:
-        # Table files are only ever replaced whole: a reader needs no lock, and some network disks have none.
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
-        if isinstance(error, PermissionError):
-            raise PrejudgeError(f"cannot read {path}: permission denied") from error
-        raise FileFormatError(f"{path} is no HDF5 file, or it is truncated") from error
