@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from prejudge.benchmarks.csv_file import ARCHITECTURE_COLUMNS, CsvFile
+from prejudge.benchmarks.library import shipped_folder
 from prejudge.benchmarks.rows import NotListed
 from prejudge.benchmarks.table import Table
 from prejudge.benchmarks.table_file import extend_table
@@ -46,6 +47,9 @@ def join_hardware(
         MissingDataError: There is no such file.
         FileFormatError: It is no text, or damaged.
     """
+    target = Path(out) if out is not None else table.path
+    if target.absolute().parent == shipped_folder():
+        raise InputError(f"table {table.name} comes with prejudge; say with out (--out) where the joined one goes")
     file = CsvFile(Path(path))
     named = dict(units or {})
     for column in named:
@@ -77,7 +81,7 @@ def join_hardware(
         raise InputError(f"none of the {elsewhere} architectures of {path} is in table {table.name}")
     return extend_table(
         table.path,
-        Path(out) if out is not None else table.path,
+        target,
         values,
         units={c: named.get(c, _unit(c)) for c in taken.values()},
         provenance={

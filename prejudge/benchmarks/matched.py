@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prejudge.benchmarks.metric import ACCURACY, Metric
+from prejudge.benchmarks.metric import ACCURACY, Metric, brief
 from prejudge.benchmarks.rows import NotListed
 from prejudge.benchmarks.table import Table
 from prejudge.errors import InputError, unknown
@@ -69,7 +69,7 @@ def default_metrics(table: Table) -> list[Metric]:
     """
     test = [m for m in table.metrics() if m.split == "test" and m.quantity == ACCURACY]
     if not test:
-        known = ", ".join(map(str, table.metrics()))
+        known = brief(table.metrics())
         raise InputError(f"table {table.name} has no test column; choose a metric (it has {known})")
     longest = {m.dataset: max(o.epochs for o in test if o.dataset == m.dataset) for m in test}
     chosen = [m for m in test if m.epochs == longest[m.dataset]]
@@ -94,7 +94,7 @@ def match(
     asked = default_metrics(table) if metrics is None else [metrics] if single else list(metrics)  # type: ignore[arg-type,list-item]
     wanted = tuple(dict.fromkeys(table.metric(m) for m in asked))  # type: ignore[arg-type]
     if not wanted:
-        raise InputError(f"no metric asked for (table {table.name} has {', '.join(map(str, table.metrics()))})")
+        raise InputError(f"no metric asked for (table {table.name} has {brief(table.metrics())})")
     found = _read(source, table, protocol, directions)
     index = _indices(found.scores, table)
     notes = list(found.notes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
@@ -82,3 +83,10 @@ class Metric:
         seed = "" if self.seed == "mean" else f"_seed{self.seed}"
         quantity = "" if self.quantity == ACCURACY else f"_{self.quantity}"
         return f"{self.dataset}_{self.split}_{self.epochs}ep{seed}{quantity}"
+
+
+def brief(metrics: Sequence[Metric], limit: int = 12) -> str:
+    """The metrics for an error message: mean accuracies first, and how many more there are."""
+    ordered = sorted(metrics, key=lambda m: (m.quantity != ACCURACY, m.seed != "mean"))
+    more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
+    return ", ".join(map(str, ordered[:limit])) + more

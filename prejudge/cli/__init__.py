@@ -20,6 +20,7 @@ COMMANDS = {
     "score": "Score untrained architectures with proxies, into a cache.",
     "cache": "Look into score caches; export, merge, check and import scores.",
     "bench": "Import, query and train tables of trained accuracies.",
+    "draw": "Draw the cells of an architecture.",
     "report": "Rank correlation of cached scores with trained accuracies.",
 }
 """The commands, in the order in which ``prejudge --help`` shows them; each is a module of this package."""

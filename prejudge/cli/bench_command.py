@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from cyclopts import App
 
 from prejudge.cli import COMMANDS, output
+
+if TYPE_CHECKING:
+    from prejudge.benchmarks import Metric
 
 app = App(
     name="bench",
@@ -59,14 +63,23 @@ def info(table: str, /, *, as_json: output.Json = False) -> None:
     """
     from prejudge.benchmarks import benchmark
 
-    content = benchmark(table).info()
+    opened = benchmark(table)
+    content = opened.info()
     if as_json:
         output.print_json(content)
         return
-    metrics, provenance = content.pop("metrics"), content.pop("provenance")
+    known, provenance = content.pop("metrics"), content.pop("provenance")
     units, aliases = content.pop("units"), content.pop("aliases")
     output.print_facts("", {label: value for label, value in content.items() if value not in ([], "")})
-    output.print_table("", ["metric", "architectures"], metrics.items(), numeric=["architectures"])
+    groups: dict[tuple[str, str, str, int], list[Metric]] = {}
+    for metric in opened.metrics():
+        groups.setdefault((metric.dataset, metric.split, metric.quantity, metric.epochs), []).append(metric)
+    output.print_table(
+        "written {dataset}_{split}_{epochs}ep[_seed{seed}][_{quantity}]; the mean and the accuracy need no name",
+        ["dataset", "split", "quantity", "epochs", "seeds", "architectures"],
+        [[*key, [m.seed for m in found], max(known[str(m)] for m in found)] for key, found in groups.items()],
+        numeric=["epochs", "architectures"],
+    )
     output.print_facts("provenance", provenance)
     output.print_facts("units", units)
     if aliases:
@@ -86,18 +99,20 @@ def query(
     split: str | None = None,
     epochs: int | None = None,
     seed: str | None = None,
+    quantity: str = "accuracy",
     as_json: output.Json = False,
 ) -> None:
     """Look up trained accuracies of one architecture: of one metric, or of every metric that fits.
 
     Args:
         table: Name of an imported or embedded table, or its file.
-        arch: Architecture: its text or its index.
+        arch: Architecture in any notation of its space: its text, index, hash, genotype …
         metric: Metric as `bench info` writes it, e.g. cifar10_test_200ep.
         dataset: Only metrics of this dataset.
         split: Only metrics of this split: valid, test.
         epochs: Only metrics of this schedule.
         seed: Only this training run; mean over the runs if left out.
+        quantity: accuracy, loss, seconds … (see: prejudge bench info).
         as_json: Print JSON instead of text.
     """
     from prejudge.benchmarks import benchmark
@@ -113,9 +128,12 @@ def query(
         split=split,
         epochs=epochs,
         seed=seed,
+        quantity=None if metric else quantity,
     )
-    values = {str(m): opened.query(arch, m) for m in found}
-    unit = opened.index.units["accuracy"]
+    values = {str(m): opened.query_many([arch], m)[0].item() for m in found}
+    if all(math.isnan(v) for v in values.values()):
+        opened.query(arch, found[0])  # says what the table has instead
+    unit = opened.index.units.get(found[0].quantity, "value")
     if as_json:
         answers = opened.answers_for(arch)
         asked = answers if opened.index.listed else find_space(opened.space).parse(arch)
@@ -126,6 +144,41 @@ def query(
         print(values[str(found[0])])
     else:
         output.print_table("", ["metric", unit], values.items(), numeric=[unit])
+
+
+@app.command(help_epilogue="Example: prejudge bench join nasbench201 latencies.csv --unit watch_latency=seconds")
+def join(
+    table: str,
+    file: Path,
+    /,
+    *,
+    out: Path | None = None,
+    unit: list[str] | None = None,
+    as_json: output.Json = False,
+) -> None:
+    """Add latency, energy or other columns of a CSV file to a table, as extras.
+
+    The file needs a column arch_str; columns named after latency or energy are taken, and those given with --unit.
+
+    Args:
+        table: Name of an imported table, or its file.
+        file: CSV file (.csv or .csv.gz), like HW-NAS-Bench's: arch_str, edgegpu_latency, edgegpu_energy …
+        out: Table file to write; the table itself is replaced if left out.
+        unit: COLUMN=UNIT; latency is in milliseconds and energy in millijoules if left out.
+        as_json: Print JSON instead of text.
+    """
+    from prejudge.benchmarks import benchmark, open_table
+    from prejudge.benchmarks.hardware import join_hardware
+    from prejudge.cli.arguments import pairs
+
+    opened = benchmark(table)
+    units = {column: str(value) for column, value in pairs(unit or []).items()}
+    written = join_hardware(opened, file, out, units=units)
+    added = [e for e in open_table(written).extras if e not in opened.extras]
+    if as_json:
+        output.print_json({"written": written, "added": added})
+    else:
+        print(f"wrote {written} with {', '.join(added)}")
 
 
 app.command(

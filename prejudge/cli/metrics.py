@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from prejudge.benchmarks.metric import brief
 from prejudge.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ def choose(
     split: str | None = None,
     epochs: int | None = None,
     seed: str | None = None,
+    quantity: str | None = None,
 ) -> list[Metric]:
     """The metrics that were named, or else the candidates that fit.
 
@@ -31,6 +33,7 @@ def choose(
         split: Name of the split.
         epochs: Length of the schedule.
         seed: ``mean``, or a training run's seed; None takes the candidates' own.
+        quantity: ``accuracy``, ``loss``, ``seconds`` …
 
     Raises:
         InputError: Nothing fits; the message names what there is. Or both ways of choosing are used at once.
@@ -41,15 +44,16 @@ def choose(
         "split": split,
         "epochs": epochs,
         "seed": run,
+        "quantity": quantity,
     }
     if metric:
         if any(v is not None for v in wanted.values()):
-            raise InputError("give --metric, or --dataset, --split, --epochs and --seed, not both")
+            raise InputError("give --metric, or --dataset, --split, --epochs, --seed and --quantity, not both")
         return [table.metric(m) for m in metric]
     found = [m for m in candidates if all(v is None or v == getattr(m, k) for k, v in wanted.items())]
     if not found:
         asked = ", ".join(f"{k} {v}" for k, v in wanted.items() if v is not None)
-        raise InputError(f"table {table.name} has nothing for {asked} (it has {', '.join(map(str, table.metrics()))})")
+        raise InputError(f"table {table.name} has nothing for {asked} (it has {brief(table.metrics())})")
     return found
 
 

@@ -63,7 +63,11 @@ def report(
     with ScoreCache(cache, "r") as scores:
         table = open_benchmark(benchmark)
         default = split is None and epochs is None
-        candidates = default_metrics(table) if default else [m for m in table.metrics() if m.seed == "mean"]
+        candidates = (
+            default_metrics(table)
+            if default
+            else [m for m in table.metrics() if m.seed == "mean" and m.quantity == "accuracy"]
+        )
         metrics = choose(table, candidates, metric=metric, dataset=dataset, split=split, epochs=epochs)
         data = report_data(scores, table, metrics=metrics, protocol=protocol, title=title)
     shown = data.rows(stratum=stratum)

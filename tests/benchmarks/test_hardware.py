@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prejudge.benchmarks import Metric, open_table, write_table
+from prejudge.benchmarks import Metric, benchmark, open_table, write_table
 from prejudge.benchmarks.hardware import join_hardware
 from prejudge.errors import InputError, MissingDataError
 from prejudge.spaces import space
@@ -79,8 +79,16 @@ def test_bad_files_change_nothing(tmp_path: Path, table: Path, text: str, messag
     assert table.read_bytes() == before
 
 
+def test_a_table_that_comes_along_is_not_changed(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="comes with prejudge"):
+        join_hardware(benchmark("digits"), _csv(tmp_path, GOOD))
+    joined = open_table(join_hardware(benchmark("digits"), _csv(tmp_path, GOOD), tmp_path / "mine.h5"))
+    assert joined.extra("edgegpu_latency")[0] == 4.25
+    assert joined.per_class
+
+
 def test_a_unit_of_no_column_and_no_file(tmp_path: Path, table: Path) -> None:
-    with pytest.raises(InputError, match="unknown column .*did you mean 'edgegpu_energy'"):
+    with pytest.raises(InputError, match=r"unknown column .*did you mean 'edgegpu_energy'"):
         join_hardware(open_table(table), _csv(tmp_path, GOOD), units={"edgegpu_energi": "J"})
     with pytest.raises(MissingDataError, match="no CSV file"):
         join_hardware(open_table(table), tmp_path / "none.csv")

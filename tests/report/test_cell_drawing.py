@@ -18,10 +18,8 @@ class Graph:
     edges: tuple[tuple[int, int, str], ...]
 
 
-CELL = Graph(
-    ("c_{k-2}", "c_{k-1}", "0", "1", "c_{k}"),
-    ((0, 2, "sep_conv_3x3"), (1, 2, "skip_connect"), (0, 3, "max_pool_3x3"), (0, 3, "skip_connect"), (2, 4, ""), (3, 4, "")),
-)  # fmt: skip
+OPERATIONS = ((0, 2, "sep_conv_3x3"), (1, 2, "skip_connect"), (0, 3, "max_pool_3x3"), (0, 3, "skip_connect"))
+CELL = Graph(("c_{k-2}", "c_{k-1}", "0", "1", "c_{k}"), (*OPERATIONS, (2, 4, ""), (3, 4, "")))
 PLAIN = Graph(("input", "conv3x3", "output"), ((0, 1, ""), (1, 2, ""), (0, 2, "")))
 
 
