@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import App, Group, Parameter, validators
+from cyclopts import App, Group, Parameter
 
 from prejudge.cli import output
-from prejudge.cli.arguments import architectures, pairs
+from prejudge.cli.arguments import architectures
+from prejudge.cli.options import MACHINE, PUBLISHED, DataOptions, NetworkOptions, Positive, use_threads
 from prejudge.cli.progress import ProgressBar
 from prejudge.cli.recipe import Recipe
 
@@ -20,28 +21,19 @@ app = App(
     ),
 )
 
-_NETWORK = Group("Network (the published macro-skeleton if left out)", sort_key=1)
 _TRAINING = Group("Training", sort_key=2)
-_MACHINE = Group("Machine", sort_key=3)
-_Positive = validators.Number(gte=1)
 
 
 @app.default
 def train(
     space: str,
     *,
-    data: str,
+    images: DataOptions,
     out: Path,
     archs: str = "unique",
-    seeds: Annotated[int, Parameter(validator=_Positive)] = 3,
-    data_dir: Path | None = None,
-    download: bool = False,
-    normalisation: str | None = None,
+    seeds: Annotated[int, Parameter(validator=Positive)] = 3,
     recipe: Recipe = None,
-    form: Annotated[str | None, Parameter(group=_NETWORK)] = None,
-    channels: Annotated[int | None, Parameter(group=_NETWORK)] = None,
-    cells: Annotated[int | None, Parameter(group=_NETWORK)] = None,
-    skeleton: Annotated[list[str] | None, Parameter(group=_NETWORK)] = None,
+    network: NetworkOptions = PUBLISHED,
     epochs: Annotated[int | None, Parameter(group=_TRAINING)] = None,
     batch_size: Annotated[int | None, Parameter(group=_TRAINING)] = None,
     learning_rate: Annotated[float | None, Parameter(group=_TRAINING)] = None,
@@ -51,27 +43,21 @@ def train(
     train_images: Annotated[int | None, Parameter(group=_TRAINING)] = None,
     valid_copies: Annotated[int, Parameter(group=_TRAINING)] = 1,
     test_copies: Annotated[int, Parameter(group=_TRAINING)] = 1,
-    device: Annotated[str, Parameter(group=_MACHINE)] = "cpu",
-    workers: Annotated[int, Parameter(group=_MACHINE, validator=_Positive)] = 1,
-    threads: Annotated[int | None, Parameter(group=_MACHINE, validator=_Positive)] = None,
+    device: Annotated[str, Parameter(group=MACHINE)] = "cpu",
+    workers: Annotated[int, Parameter(group=MACHINE, validator=Positive)] = 1,
+    threads: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
     as_json: output.Json = False,
 ) -> None:
     """Train architectures of a space and make a table of their accuracies; an interrupted run goes on where it was.
 
     Args:
         space: Search space, e.g. nasbench201.
-        data: Images to train on, as for `prejudge score`.
+        images: Images to train on.
         out: Table file to write; finished trainings are kept beside it.
         archs: Which architectures: unique (one of each class of equivalents), all, random:N, or a file with one a line.
         seeds: Trainings of each architecture.
-        data_dir: Folder with the files of a named data set.
-        download: Fetch a named data set that is not there yet.
-        normalisation: Published mean and deviation to use, e.g. cifar10; the data's own, or those published for it.
         recipe: YAML file that fills in what is left out here.
-        form: Network form of the space, e.g. official or zero-cost-nas.
-        channels: Width of the first stage.
-        cells: Cells per stage.
-        skeleton: Any other macro number: NAME=VALUE.
+        network: Macro numbers of the networks.
         epochs: Passes over the training images; 200 if left out.
         batch_size: Images per step; 256 if left out.
         learning_rate: At the first step; 0.1 if left out.
@@ -105,22 +91,19 @@ def train(
     numbers = TableRecipe.from_dict(
         {
             "training": training,
-            "skeleton": _given(form=form, channels=channels, cells=cells) | pairs(skeleton or []),
+            "skeleton": network.overrides(where),
             "train_images": train_images,
             "valid_copies": valid_copies,
             "test_copies": test_copies,
         }
     )
-    images = load_splits(data, data_dir=data_dir, download=download, normalisation=normalisation)
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    loaded = load_splits(images.data, **images.places())
+    use_threads(threads)
     with ProgressBar("training", quiet=as_json) as bar:
         written = train_table(
             where,
             chosen,
-            images,
+            loaded,
             out=out,
             seeds=range(seeds),
             recipe=numbers,

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Group, Parameter, validators
 
 from prejudge.cli import output
-from prejudge.cli.arguments import architectures, pairs, split_list
+from prejudge.cli.arguments import architectures, split_list
+from prejudge.cli.options import MACHINE, PUBLISHED, DataOptions, NetworkOptions, Positive, use_threads
 from prejudge.cli.progress import ProgressBar
 from prejudge.cli.recipe import Recipe
 
@@ -19,57 +20,42 @@ app = App(
     ),
 )
 
-_NETWORK = Group("Network (the published macro-skeleton if left out)", sort_key=1)
 _BATCH = Group("Batch and repeats", sort_key=2)
-_MACHINE = Group("Machine", sort_key=3)
-_Positive = validators.Number(gte=1)
 
 
 @app.default
 def score(
     space: str,
     *,
-    data: str,
+    images: DataOptions,
     out: Path,
     archs: str = "all",
     proxies: str | None = None,
-    data_dir: Path | None = None,
-    download: bool = False,
     recipe: Recipe = None,
-    form: Annotated[str | None, Parameter(group=_NETWORK)] = None,
-    channels: Annotated[int | None, Parameter(group=_NETWORK)] = None,
-    cells: Annotated[int | None, Parameter(group=_NETWORK)] = None,
-    skeleton: Annotated[list[str] | None, Parameter(group=_NETWORK)] = None,
+    network: NetworkOptions = PUBLISHED,
     split: Annotated[str, Parameter(group=_BATCH)] = "train",
-    normalisation: Annotated[str | None, Parameter(group=_BATCH)] = None,
-    batch_size: Annotated[int, Parameter(group=_BATCH, validator=_Positive)] = 64,
+    batch_size: Annotated[int, Parameter(group=_BATCH, validator=Positive)] = 64,
     batch: Annotated[Literal["fixed", "per-architecture"], Parameter(group=_BATCH)] = "fixed",
     augment: Annotated[bool, Parameter(group=_BATCH)] = False,
-    repeats: Annotated[int, Parameter(group=_BATCH, validator=_Positive)] = 1,
+    repeats: Annotated[int, Parameter(group=_BATCH, validator=Positive)] = 1,
     seed: Annotated[int, Parameter(group=_BATCH, validator=validators.Number(gte=0))] = 0,
-    mode: Annotated[Literal["exact", "fast"], Parameter(group=_MACHINE)] = "exact",
-    device: Annotated[str | None, Parameter(group=_MACHINE)] = None,
-    workers: Annotated[int, Parameter(group=_MACHINE, validator=_Positive)] = 1,
-    threads: Annotated[int | None, Parameter(group=_MACHINE, validator=_Positive)] = None,
+    mode: Annotated[Literal["exact", "fast"], Parameter(group=MACHINE)] = "exact",
+    device: Annotated[str | None, Parameter(group=MACHINE)] = None,
+    workers: Annotated[int, Parameter(group=MACHINE, validator=Positive)] = 1,
+    threads: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
     as_json: output.Json = False,
 ) -> None:
     """Score untrained architectures of a space; only what the cache lacks is computed.
 
     Args:
         space: Search space, e.g. nasbench201 (see: prejudge list spaces).
-        data: Images of the batch: digits, cifar10, cifar100, svhn, imagenet16-120, imagenet, npz:FILE or folder:DIR.
+        images: Images of the batch.
         out: Score cache (HDF5); an existing one is continued.
         archs: Which architectures: all, unique (one of each class of equivalents), random:N, or a file with one a line.
         proxies: Comma-separated names, NAME(option=value) or FILE.py:NAME; all cheap ones if left out.
-        data_dir: Folder with the files of a named data set.
-        download: Fetch a named data set that is not there yet.
         recipe: YAML file that fills in what is left out here.
-        form: Network form of the space, e.g. official or zero-cost-nas.
-        channels: Width of the first stage.
-        cells: Cells per stage.
-        skeleton: Any other macro number: NAME=VALUE.
+        network: Macro numbers of the networks.
         split: Split of the data that batches are drawn from.
-        normalisation: Published mean and deviation to use, e.g. cifar10; the data's own, or those published for it.
         batch_size: Images in the batch.
         batch: One fixed batch for all architectures, or a fresh one for each.
         augment: Crop and flip the images at random, as in training.
@@ -91,23 +77,18 @@ def score(
     chosen = architectures(where, "all" if shared else archs, seed=seed)
     names = split_list(proxies) if proxies is not None else default_names()
     columns = [str(request) for request in resolve(names)]
-    numbers = {"form": form, "channels": channels, "cells": cells}
-    overrides = {k: v for k, v in numbers.items() if v is not None} | pairs(skeleton or [])
-    where.skeleton(**overrides)  # a wrong macro number is said before anything is loaded
+    overrides = network.overrides(where)
 
     from prejudge.train.data import load
 
-    images = load(data, split=split, data_dir=data_dir, download=download, normalisation=normalisation)
-    if threads is not None:
-        import torch
-
-        torch.set_num_threads(threads)
+    loaded = load(images.data, split=split, **images.places())
+    use_threads(threads)
     with ScoreCache(out) as cache, ProgressBar("scoring", quiet=as_json) as bar:
         protocol = fill(
             cache,
             where,
             chosen,
-            images,
+            loaded,
             names,
             workers=workers,
             batch_size=batch_size,

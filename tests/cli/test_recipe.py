@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cyclopts import App
@@ -22,7 +23,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def parse(words: list[str]) -> dict[str, object]:
+def parse(words: list[str]) -> dict[str, Any]:
     app: App = cli.build_app()
     _, bound, _ = app.parse_args(words, print_error=False, exit_on_error=False)
     return bound.arguments
@@ -33,14 +34,14 @@ def test_a_recipe_fills_in_what_is_left_out(file: Path) -> None:
     assert found["space"] == "nasbench201"
     assert found["batch_size"] == 32
     assert found["augment"] is True
-    assert found["skeleton"] == ["stages=2", "stem=true"]
+    assert found["network"].skeleton == ["stages=2", "stem=true"]
     assert found["out"] == Path("scores.h5")
 
 
 def test_the_command_line_wins(file: Path) -> None:
     found = parse(["score", "--recipe", str(file), "--batch-size", "16", "--data", "npz:mine.npz"])
     assert found["batch_size"] == 16
-    assert found["data"] == "npz:mine.npz"
+    assert found["images"].data == "npz:mine.npz"
     assert found["out"] == Path("scores.h5")
 
 
