@@ -14,12 +14,12 @@ app = App(
     help_epilogue="Example: prejudge list proxies",
 )
 
-Kind = Literal["spaces", "proxies", "searches", "datasets", "benchmarks", "recipes"]
+Kind = Literal["spaces", "genotypes", "proxies", "searches", "datasets", "benchmarks", "recipes"]
 
 
 @app.default
 def show(kind: Kind, /, *, as_json: output.Json = False) -> None:
-    """List the spaces, proxies, searches, datasets, benchmarks or recipes that can be named elsewhere.
+    """List what can be named elsewhere: spaces, published genotypes, proxies, searches, datasets, benchmarks, recipes.
 
     Args:
         kind: What to list.
@@ -37,7 +37,7 @@ def show(kind: Kind, /, *, as_json: output.Json = False) -> None:
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:
     """What fits on a terminal: no files, and long remarks below what they are about."""
-    brief = {key: value for key, value in row.items() if key not in ("file", "reference", "options")}
+    brief = {key: value for key, value in row.items() if key not in ("file", "reference", "options", "note", "text")}
     if row.get("options"):
         brief["what it is"] += f"\nOptions: {row['options']}"
     if "reference" in row:
@@ -56,6 +56,25 @@ def _spaces() -> list[dict[str, Any]]:
         }
         for name in space_names()
         for found in [space(name)]
+    ]
+
+
+def _genotypes() -> list[dict[str, Any]]:
+    from prejudge.spaces import genotype_names, published_genotype
+
+    return [
+        {
+            "genotype": name,
+            "space": found.space,
+            "found on": found.dataset,
+            "params (M)": round(found.params / 1e6, 2),
+            "published (M)": found.published_millions,
+            "paper": found.paper,
+            "note": found.note,
+            "text": str(found.genotype),
+        }
+        for name in genotype_names()
+        for found in [published_genotype(name)]
     ]
 
 
@@ -114,6 +133,7 @@ def _recipes() -> list[dict[str, Any]]:
 
 _ROWS: dict[Kind, Callable[[], list[dict[str, Any]]]] = {
     "spaces": _spaces,
+    "genotypes": _genotypes,
     "proxies": _proxies,
     "searches": _searches,
     "datasets": _datasets,

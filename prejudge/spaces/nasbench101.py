@@ -1,0 +1,324 @@
+"""NAS-Bench-101: 423,624 cells of at most seven vertices and nine edges (Ying et al., ICML 2019, arXiv:1902.09635).
+
+A cell is a directed acyclic graph from its input to its output whose interior vertices carry an operation. What does
+not lie on a path from input to output is pruned away; two cells that differ by the numbering of their vertices are the
+same, which the official hash tells. The index order is the ascending order of the hashes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from prejudge.errors import InputError, unknown
+from prejudge.spaces.base import EnumerableSpace, register_space, require_positive
+from prejudge.spaces.cell_graph import CellGraph
+from prejudge.spaces.nasbench101_cell import (
+    CONV1,
+    CONV3,
+    MAX_VERTICES,
+    OPERATIONS,
+    Cell101,
+    Matrix,
+    cell_of,
+    kept_vertices,
+    read_cell,
+    record_text,
+)
+from prejudge.spaces.nasbench101_enumeration import SIZE, Enumeration, load_enumeration
+from prejudge.spaces.nasbench101_hash import INPUT, OUTPUT, hash_graph, hash_graphs
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["FORMS", "OPERATIONS", "Cell101", "NASBench101", "Skeleton101", "record_text", "vertex_channels"]
+
+FORMS = ("official", "zero-cost-nas")
+_KERNEL = {CONV3: 3, CONV1: 1}
+_HASH = re.compile(r"[0-9a-fA-F]{32}")
+
+
+@dataclass(frozen=True)
+class Skeleton101:
+    """The macro-skeleton around the cell, with the published defaults.
+
+    Attributes:
+        num_classes: Outputs of the classifier.
+        channels: Of the stem and of the cells of the first stack; each later stack doubles them.
+        stacks: Stacks of cells, max pooling between two of them.
+        cells: Cells per stack.
+        in_channels: Channels of the images.
+        form: Which original the weights and batch norm follow; modules and parameters are the same. ``"official"``:
+            batch-norm momentum 0.003 (TensorFlow's 0.997), convolutions truncated normal of variance 1/fan-in,
+            classifier Glorot-uniform. ``"zero-cost-nas"``: batch-norm momentum 0.1, convolutions normal of variance
+            2/fan-out, classifier normal of deviation 0.01, as zero-cost-nas and HNAS score it.
+    """
+
+    num_classes: int = 10
+    channels: int = 128
+    stacks: int = 3
+    cells: int = 3
+    in_channels: int = 3
+    form: str = "official"
+
+    def __post_init__(self) -> None:
+        require_positive("nasbench101", self, ("num_classes", "channels", "stacks", "cells", "in_channels"))
+        if self.form not in FORMS:
+            raise unknown("nasbench101 form", self.form, FORMS)
+
+
+def vertex_channels(matrix: Matrix, c_in: int, c_out: int) -> tuple[int, ...]:
+    """Channels of each vertex of a cell (the official ``compute_vertex_channels``).
+
+    The vertices that feed the output share its channels, the first ones taking the remainder; any other interior
+    vertex has as many as the widest vertex that it feeds.
+
+    Raises:
+        InputError: ``c_out`` is less than the number of vertices that feed the output.
+    """
+    last = len(matrix) - 1
+    channels = [c_in] + [0] * (last - 1) + [c_out]
+    feeding = [v for v in range(1, last) if matrix[v][last]]
+    if len(feeding) > c_out:
+        raise InputError(f"nasbench101: {len(feeding)} vertices feed the output; channels must be at least as many")
+    for place, v in enumerate(feeding):
+        channels[v] = c_out // len(feeding) + (place < c_out % len(feeding))
+    for v in reversed(range(1, last)):
+        if not matrix[v][last]:
+            channels[v] = max(channels[target] for target in range(v + 1, last) if matrix[v][target])
+    return tuple(channels)
+
+
+@lru_cache(maxsize=65536)
+def _hash_of(cell: Cell101) -> str:
+    return hash_graph(cell.matrix, (INPUT, *cell.operations, OUTPUT))
+
+
+def _in_order(rows: list[list[int]], interior: list[int]) -> tuple[list[list[int]], list[int]] | None:
+    """Number the vertices so that edges lead upwards, the last vertex remaining last; None if there is a cycle."""
+    remaining, order = list(range(len(rows))), []
+    while remaining:
+        free = next((v for v in remaining if not any(rows[u][v] for u in remaining)), None)
+        if free is None:
+            return None
+        remaining.remove(free)
+        order.append(free)
+    return [[rows[x][y] for y in order] for x in order], [interior[v - 1] for v in order[1:-1]]
+
+
+def _edits(cell: Cell101) -> Iterator[tuple[list[list[int]], list[int]]]:
+    """Matrix and operations of everything one edit away, not yet pruned (see :meth:`NASBench101.neighbours`)."""
+    rows, last = [list(row) for row in cell.matrix], len(cell.matrix) - 1
+    for v, op in enumerate(cell.operations):
+        for other in range(len(OPERATIONS)):
+            if other != op:
+                yield rows, [*cell.operations[:v], other, *cell.operations[v + 1 :]]
+    ends = [(s, t) for s in range(last) for t in range(1, last + 1) if s != t]
+    for s, t in ends:
+        flipped = [list(row) for row in rows]
+        flipped[s][t] = 1 - flipped[s][t]
+        if (ordered := _in_order(flipped, list(cell.operations))) is not None:
+            yield ordered
+    for s, t in ends if len(rows) < MAX_VERTICES else ():
+        larger = [[*row[:-1], int(x == s), row[-1]] for x, row in enumerate(rows)]
+        larger.insert(last, [int(y == t) for y in range(last)] + [0, int(t == last)])
+        for op in range(len(OPERATIONS)):
+            if (ordered := _in_order(larger, [*cell.operations, op])) is not None:
+                yield ordered
+
+
+class NASBench101(EnumerableSpace):
+    """The space of all 423,624 cells, in ascending order of their hash.
+
+    Only what needs the whole space computes it, once for each user's cache folder: indices, hashes to be read, and
+    :meth:`representative`.
+    """
+
+    name: ClassVar[str] = "nasbench101"
+    skeleton_type: ClassVar[type] = Skeleton101
+    slow_index: ClassVar[bool] = True
+    operations = OPERATIONS
+
+    def parse(self, text: Any) -> Cell101:
+        """Read a cell.
+
+        Args:
+            text: The hash, the index, a :class:`Cell101`, or any notation that
+                :func:`~prejudge.spaces.nasbench101_cell.read_cell` reads: the canonical text, a mapping, a pair of
+                matrix and operations, a ``ModelSpec``, the strings of a record.
+
+        Raises:
+            InputError: It is none of these, or not a cell of the space.
+        """
+        if isinstance(text, Cell101):
+            return text
+        if isinstance(text, str):
+            text = text.strip()
+            if _HASH.fullmatch(text):
+                return self[self._position(text.lower())]
+            if text.isdecimal():
+                return self[int(text)]
+        if isinstance(text, int | np.integer) and not isinstance(text, bool):
+            return self[int(text)]
+        return read_cell(text)
+
+    def sample(self, rng: np.random.Generator) -> Cell101:
+        """A cell as the official example draws it: random edges and operations of seven vertices until they are valid.
+
+        Cells are not equally likely; for those, take random indices.
+        """
+        while True:
+            cell = cell_of(np.triu(rng.integers(2, size=(7, 7)), 1).tolist(), rng.integers(3, size=5).tolist())
+            if cell is not None:
+                return cell
+
+    def mutate(self, arch: Cell101, rng: np.random.Generator) -> Cell101:  # type: ignore[override]
+        """The official example's mutation, until the cell is valid and its hash another one.
+
+        Of seven vertices, each of the 21 edges is flipped with probability 1/7 and each of the five operations changed
+        with probability 1/5. The example carries along what was pruned away; here a cell of fewer vertices is filled
+        up with unconnected ones of random operations at random places, so that it can grow again.
+        """
+        interior = MAX_VERTICES - 2
+        while True:
+            places = np.sort(rng.choice(interior, len(arch.operations), replace=False))
+            kept = np.concatenate([[0], places + 1, [MAX_VERTICES - 1]]).astype(int)
+            rows, operations = np.zeros((MAX_VERTICES, MAX_VERTICES), int), rng.integers(3, size=interior)
+            rows[np.ix_(kept, kept)], operations[places] = arch.matrix, arch.operations
+            rows ^= np.triu(rng.random(rows.shape) < 1 / MAX_VERTICES, 1)
+            operations += (rng.random(interior) < 1 / interior) * rng.integers(1, 3, size=interior)
+            cell = cell_of(rows.tolist(), (operations % 3).tolist())
+            if cell is not None and self.canonical(cell) != self.canonical(arch):
+                return cell
+
+    def neighbours(self, arch: Cell101) -> list[Cell101]:  # type: ignore[override]
+        """All cells one edit away, one for each hash, without ``arch`` itself.
+
+        An edit changes an operation, removes an edge (and what is then pruned), adds an edge in any direction that
+        leaves the graph acyclic, or adds a vertex with one edge in and one out. Without the last a cell could only ever
+        lose vertices; it is one edge flip on a matrix whose second edge was dangling, thus pruned away. The result
+        depends on the hash of ``arch`` only, up to the numbering of vertices.
+        """
+        found: dict[str, Cell101] = {}
+        for rows, interior in _edits(arch):
+            cell = cell_of(rows, interior)
+            if cell is not None:
+                found.setdefault(self.canonical(cell), cell)
+        found.pop(self.canonical(arch), None)
+        return list(found.values())
+
+    def canonical(self, arch: Cell101) -> str:  # type: ignore[override]
+        """The official hash, 32 hexadecimal digits."""
+        return _hash_of(arch)
+
+    def canonical_many(self, archs: Iterable[Cell101]) -> list[str]:
+        """:meth:`canonical` of each; hashes many cells together, about 30 microseconds each."""
+        cells = list(archs)
+        digests = np.empty((len(cells), 16), np.uint8)
+        sizes = np.array([len(cell.matrix) for cell in cells])
+        for size in np.unique(sizes):
+            rows = np.flatnonzero(sizes == size)
+            labels = [(INPUT, *cells[row].operations, OUTPUT) for row in rows]
+            digests[rows] = hash_graphs(np.array([cells[row].matrix for row in rows]), np.array(labels))
+        text = digests.tobytes().hex()
+        return [text[32 * row : 32 * row + 32] for row in range(len(cells))]
+
+    def representative(self, arch: Cell101) -> Cell101:  # type: ignore[override]
+        """The cell with the same hash whose vertices are numbered as the official generator numbers them."""
+        return self[self.index(arch)]
+
+    def connected(self, arch: Cell101) -> bool:  # type: ignore[override]
+        """Always true: a cell whose input does not reach its output is not in the space."""
+        return bool(kept_vertices(arch.matrix))
+
+    def network(self, arch: Cell101, **skeleton: Any) -> torch.nn.Module:  # type: ignore[override]
+        """The torch network; keyword arguments are the fields of :class:`Skeleton101`.
+
+        Returns:
+            A module from images ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``.
+
+        Raises:
+            InputError: A macro number is unknown or out of range.
+        """
+        from prejudge.spaces.nasbench101_network import Network101
+
+        return Network101(self.parse(arch), self.skeleton(**skeleton))
+
+    def graphs(self, arch: Cell101) -> dict[str, CellGraph]:  # type: ignore[override]
+        """The cell: operations at the vertices, edges without label."""
+        labels = ("input", *(OPERATIONS[op] for op in arch.operations), "output")
+        edges = [(s, t, "") for s, row in enumerate(arch.matrix) for t, entry in enumerate(row) if entry]
+        return {"cell": CellGraph(labels, tuple(edges))}
+
+    def params(self, arch: Cell101, **skeleton: Any) -> int:  # type: ignore[override]
+        """Exact number of parameters of :meth:`network`, by formula; the benchmark's ``trainable_parameters``.
+
+        It belongs to the numbering of the vertices: which of them takes the remainder of a division depends on it.
+        """
+        s = self.skeleton(**skeleton)
+        total, c_in, c = (9 * s.in_channels + 2) * s.channels, s.channels, s.channels
+        for stack in range(s.stacks):
+            c = s.channels * 2**stack
+            for cell_in in (c_in, *(c,) * (s.cells - 1)):
+                total += sum(k * k * a * b + 2 * b for k, a, b in _convolutions(arch, cell_in, c))
+            c_in = c
+        return total + (c + 1) * s.num_classes
+
+    def flops(self, arch: Cell101, image_size: int = 32, **skeleton: Any) -> int:  # type: ignore[override]
+        """Multiply-adds of one square image: convolutions, and the classifier with its bias."""
+        s = self.skeleton(**skeleton)
+        side, c_in, c = image_size, s.channels, s.channels
+        total = 9 * s.in_channels * c * side * side
+        for stack in range(s.stacks):
+            c = s.channels * 2**stack
+            side = (side + 1) // 2 if stack else side
+            for cell_in in (c_in, *(c,) * (s.cells - 1)):
+                total += sum(k * k * a * b for k, a, b in _convolutions(arch, cell_in, c)) * side * side
+            c_in = c
+        return total + (c + 1) * s.num_classes
+
+    def __len__(self) -> int:
+        return SIZE
+
+    def __iter__(self) -> Iterator[Cell101]:
+        return map(self._all.cell, range(SIZE))
+
+    def __getitem__(self, index: int) -> Cell101:
+        if not 0 <= index < SIZE:
+            raise InputError(f"nasbench101: index {index} is outside 0..{SIZE - 1}")
+        return self._all.cell(index)
+
+    def index(self, arch: Cell101) -> int:  # type: ignore[override]
+        """Position of the hash of ``arch`` among all hashes, ascending."""
+        return self._position(self.canonical(arch))
+
+    def unique(self) -> list[Cell101]:  # type: ignore[override]
+        """All cells: no two have the same hash."""
+        return list(self)
+
+    @cached_property
+    def _all(self) -> Enumeration:
+        return load_enumeration()
+
+    def _position(self, digest: str) -> int:
+        index = self._all.find(digest)
+        if index is None:
+            raise InputError(f"nasbench101: no cell has the hash {digest}")
+        return index
+
+
+def _convolutions(cell: Cell101, c_in: int, c_out: int) -> Iterator[tuple[int, int, int]]:
+    """Kernel side, input and output channels of every convolution of one cell."""
+    channels, last = vertex_channels(cell.matrix, c_in, c_out), len(cell.matrix) - 1
+    for v, op in enumerate(cell.operations, start=1):
+        if op in _KERNEL:
+            yield _KERNEL[op], channels[v], channels[v]
+    yield from ((1, c_in, channels[v]) for v in range(1, last + 1) if cell.matrix[0][v])
+
+
+register_space("nasbench101")(NASBench101)
