@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
-import inspect
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
-from prejudge.errors import InputError, MissingDataError, unknown
-
-ENTRY_POINT_GROUP = "prejudge.proxies"
+from prejudge.errors import InputError
+from prejudge.plugins import Register, options_of, summary_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +44,7 @@ class Proxy:
     @property
     def summary(self) -> str:
         """First line of the function's docstring."""
-        return (inspect.getdoc(self.function) or "").partition("\n")[0]
+        return summary_of(self.function)
 
 
 @dataclass(frozen=True)
@@ -65,8 +59,7 @@ class ProxyRequest:
         return f"{self.proxy.name}({', '.join(changed)})" if changed else self.proxy.name
 
 
-_proxies: dict[str, Proxy] = {}
-_loaded_entry_points = False
+register: Register[Proxy] = Register("proxy", "prejudge.proxies")
 
 
 def proxy(
@@ -88,11 +81,8 @@ def proxy(
     """
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        parameters = list(inspect.signature(function).parameters.values())[1:]
-        options = {p.name: p.default for p in parameters}
-        if any(p.default is p.empty for p in parameters):
-            raise InputError(f"proxy {name!r}: every option of {function.__name__} needs a default")
-        _proxies[name] = Proxy(name, function, reference, tuple(reads), options=options, **declared)
+        options = options_of("proxy", name, function)
+        register.add(Proxy(name, function, reference, tuple(reads), options=options, **declared))
         return function
 
     return add
@@ -100,8 +90,7 @@ def proxy(
 
 def names() -> list[str]:
     """Names of all proxies, third-party ones included."""
-    _load_entry_points()
-    return sorted(_proxies)
+    return register.names()
 
 
 def default_names(*, labels: bool = True) -> list[str]:
@@ -112,7 +101,7 @@ def default_names(*, labels: bool = True) -> list[str]:
     """
     return [
         name
-        for name, p in _proxies.items()
+        for name, p in register.items.items()
         if p.function.__module__.startswith("prejudge.")
         and "jacobian_kernel" not in p.reads
         and (labels or not p.needs_labels)
@@ -121,10 +110,7 @@ def default_names(*, labels: bool = True) -> list[str]:
 
 def get(name: str) -> Proxy:
     """The proxy called ``name``; raises :class:`InputError` where there is none."""
-    _load_entry_points()
-    if name not in _proxies:
-        raise unknown("proxy", name, _proxies)
-    return _proxies[name]
+    return register.get(name)
 
 
 def resolve(requests: Iterable[str | ProxyRequest]) -> list[ProxyRequest]:
@@ -146,49 +132,5 @@ def resolve(requests: Iterable[str | ProxyRequest]) -> list[ProxyRequest]:
 
 
 def _read(text: str) -> ProxyRequest:
-    path, colon, rest = text.strip().rpartition(":")
-    if colon and path.endswith(".py"):
-        load_file(Path(path))
-        text = rest
-    try:
-        call = ast.parse(text.strip(), mode="eval").body
-        if isinstance(call, ast.Name):
-            name, options = call.id, dict[Any, Any]()
-        elif isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
-            name, options = call.func.id, {k.arg: ast.literal_eval(k.value) for k in call.keywords}
-        else:
-            raise ValueError
-    except (ValueError, SyntaxError):
-        raise InputError(f"cannot read proxy {text!r}; write NAME or NAME(option=value)") from None
-    chosen = get(name)
-    for option in options:
-        if option not in chosen.options:
-            raise unknown(f"option of {name}", option, chosen.options)
-    return ProxyRequest(chosen, tuple(sorted({**chosen.options, **options}.items())))
-
-
-def load_file(path: Path) -> None:
-    """Run a Python file of the user's own that registers proxies.
-
-    Raises:
-        MissingDataError: There is no such file.
-        InputError: The file cannot be imported.
-    """
-    if not path.is_file():
-        raise MissingDataError(f"no proxy file {path}")
-    spec = importlib.util.spec_from_file_location(f"prejudge_user_{path.stem}", path)
-    if spec is None or spec.loader is None:
-        raise InputError(f"cannot import proxy file {path}")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise InputError(f"proxy file {path} failed: {type(error).__name__}: {error}") from error
-
-
-def _load_entry_points() -> None:
-    global _loaded_entry_points
-    if not _loaded_entry_points:
-        _loaded_entry_points = True
-        for point in entry_points(group=ENTRY_POINT_GROUP):
-            point.load()
+    chosen, options = register.read(text)
+    return ProxyRequest(chosen, tuple(sorted(options.items())))

@@ -202,7 +202,7 @@ def test_a_changed_proxy_is_computed_anew(
         info = cache.column_info("snip")
         assert info["needs_labels"] and info["reference"] and info["version"] == get("snip").version
         changed = Proxy(**{**vars(get("snip")), "version": 77})
-        monkeypatch.setitem(registry._proxies, "snip", changed)
+        monkeypatch.setitem(registry.register.items, "snip", changed)
         with pytest.warns(UserWarning, match="2 scores of snip version"):
             fill(cache, NB201, ARCHS[:2], data, ["snip", "zen"], **SMALL)
         assert [c["columns"] for c in calls[2:]] == [["snip"], ["snip"]]
@@ -266,7 +266,8 @@ def test_workers_give_the_same_scores(tmp_path: Path, data: ImageSet) -> None:
 def test_proxies_from_a_file_reach_the_workers(
     path: Path, data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "_proxies", dict(registry._proxies))  # what the file registers is forgotten again
+    # What the file registers is forgotten again.
+    monkeypatch.setattr(registry.register, "items", dict(registry.register.items))
     (tmp_path / "mine.py").write_text(
         textwrap.dedent(
             """

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from prejudge import plugins
 from prejudge.errors import InputError
 from prejudge.proxies import names, registry
 from prejudge.proxies.contract import ProxyContract
@@ -45,17 +46,17 @@ def test_a_proxy_from_a_file(tmp_path: Path) -> None:
     scores = score(network, x, y, [f"{file}:my_score", "my_score(power=2.0)"])
     assert list(scores) == ["my_score", "my_score(power=2.0)"]
     assert float(scores["my_score"]) > 0
-    del registry._proxies["my_score"]
+    del registry.register.items["my_score"]
 
 
 def test_a_proxy_from_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
     def load() -> Any:
         registry.proxy("from_a_package", reference="elsewhere")(lambda probe: 1.0)
 
-    monkeypatch.setattr(registry, "_loaded_entry_points", False)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [SimpleNamespace(load=load, name=group)])
+    monkeypatch.setattr(registry.register, "_announced", False)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [SimpleNamespace(load=load, name=group)])
     assert "from_a_package" in names()
-    del registry._proxies["from_a_package"]
+    del registry.register.items["from_a_package"]
 
 
 def test_a_file_that_does_not_run_is_one_clear_line(tmp_path: Path) -> None:
@@ -77,4 +78,4 @@ def test_the_contract_catches_an_undeclared_read(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(AssertionError, match="input_gradient"):
             suite.test_it_declares_what_it_reads()
     finally:
-        del registry._proxies["greedy_for_the_test"]
+        del registry.register.items["greedy_for_the_test"]

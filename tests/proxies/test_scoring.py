@@ -100,7 +100,7 @@ def test_one_proxys_exception_is_its_own_failed_score() -> None:
     try:
         scores = score(network, x, y, ["broken_for_the_test", "vector_for_the_test", "snip"])
     finally:
-        del registry._proxies["broken_for_the_test"], registry._proxies["vector_for_the_test"]
+        del registry.register.items["broken_for_the_test"], registry.register.items["vector_for_the_test"]
     assert scores["broken_for_the_test"].reason == "ZeroDivisionError: on purpose"
     assert "not a number" in scores["vector_for_the_test"].reason
     assert scores["snip"].ok

@@ -1,0 +1,124 @@
+"""Registers of what third parties may add: by a decorator, by a package's entry point, or from a file of the user's."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import inspect
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+from prejudge.errors import InputError, MissingDataError, unknown
+
+
+class Plugin(Protocol):
+    """What can be registered: something with keyword options that have defaults."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def options(self) -> Mapping[str, Any]: ...
+
+
+P = TypeVar("P", bound=Plugin)
+
+
+class Register(Generic[P]):
+    """Plugins of one kind, by name.
+
+    Args:
+        kind: What one is called in messages, e.g. ``"proxy"``.
+        group: The entry-point group that other packages announce theirs in; loaded when a name is first asked for.
+    """
+
+    def __init__(self, kind: str, group: str) -> None:
+        self.kind = kind
+        self.group = group
+        self.items: dict[str, P] = {}
+        self._announced = False
+
+    def add(self, plugin: P) -> None:
+        """Register; a later one of the same name replaces an earlier one."""
+        self.items[plugin.name] = plugin
+
+    def names(self) -> list[str]:
+        """All names, third-party ones included."""
+        self._load_announced()
+        return sorted(self.items)
+
+    def get(self, name: str) -> P:
+        """The plugin of this name; raises :class:`InputError` where there is none."""
+        self._load_announced()
+        if name not in self.items:
+            raise unknown(self.kind, name, self.items)
+        return self.items[name]
+
+    def read(self, text: str) -> tuple[P, dict[str, Any]]:
+        """Read ``NAME``, ``NAME(option=value, …)`` or ``FILE.py:NAME``.
+
+        Returns:
+            The plugin and all of its options, defaults included.
+
+        Raises:
+            InputError: An unknown name or option, or another form.
+            MissingDataError: There is no such file.
+        """
+        path, colon, rest = text.strip().rpartition(":")
+        if colon and path.endswith(".py"):
+            self.load_file(Path(path))
+            text = rest
+        try:
+            call = ast.parse(text.strip(), mode="eval").body
+            if isinstance(call, ast.Name):
+                name, options = call.id, dict[Any, Any]()
+            elif isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
+                name, options = call.func.id, {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+            else:
+                raise ValueError
+        except (ValueError, SyntaxError):
+            raise InputError(f"cannot read {self.kind} {text!r}; write NAME or NAME(option=value)") from None
+        chosen = self.get(name)
+        for option in options:
+            if option not in chosen.options:
+                raise unknown(f"option of {name}", option, chosen.options)
+        return chosen, {**chosen.options, **options}
+
+    def load_file(self, path: Path) -> None:
+        """Run a Python file of the user's own that registers plugins.
+
+        Raises:
+            MissingDataError: There is no such file.
+            InputError: The file cannot be imported.
+        """
+        if not path.is_file():
+            raise MissingDataError(f"no {self.kind} file {path}")
+        spec = importlib.util.spec_from_file_location(f"prejudge_user_{path.stem}", path)
+        if spec is None or spec.loader is None:
+            raise InputError(f"cannot import {self.kind} file {path}")
+        module = importlib.util.module_from_spec(spec)
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise InputError(f"{self.kind} file {path} failed: {type(error).__name__}: {error}") from error
+
+    def _load_announced(self) -> None:
+        if not self._announced:
+            self._announced = True
+            for point in entry_points(group=self.group):
+                point.load()
+
+
+def options_of(kind: str, name: str, function: Callable[..., Any]) -> dict[str, Any]:
+    """The options of a plugin's function: its parameters but the first, which all need defaults."""
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    if any(p.default is p.empty for p in parameters):
+        raise InputError(f"{kind} {name!r}: every option of {function.__name__} needs a default")
+    return {p.name: p.default for p in parameters}
+
+
+def summary_of(function: Callable[..., Any]) -> str:
+    """First line of a function's docstring."""
+    return (inspect.getdoc(function) or "").partition("\n")[0]
