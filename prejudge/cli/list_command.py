@@ -51,7 +51,7 @@ def _spaces() -> list[dict[str, Any]]:
     return [
         {
             "space": name,
-            "architectures": len(found) if isinstance(found, EnumerableSpace) else f"{found.size:.1e}",
+            "architectures": found.size if isinstance(found, EnumerableSpace) else f"{found.size:.1e}",
             "macro-skeleton": ", ".join(f"{k}={v}" for k, v in found.default_skeleton.items()),
         }
         for name in space_names()

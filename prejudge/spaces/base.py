@@ -70,6 +70,11 @@ class Space(ABC):
     def graphs(self, arch: Architecture) -> dict[str, CellGraph]:
         """The cells of ``arch`` as plain graphs, by name, to be drawn."""
 
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """Number of architectures that :meth:`sample` can give."""
+
     def representative(self, arch: Architecture) -> Architecture:
         """The architecture that stands for the class that :meth:`canonical` names: in this space, each for itself."""
         return arch
@@ -96,6 +101,10 @@ class EnumerableSpace(Space):
 
     slow_index: ClassVar[bool] = False
     """Whether the first use of the order costs a long computation; tables of such a space bring their own list."""
+
+    @property
+    def size(self) -> int:
+        return len(self)
 
     @abstractmethod
     def __len__(self) -> int:

@@ -1,8 +1,8 @@
 """The DARTS spaces: ``darts`` and RobustDARTS's ``darts-s1`` to ``darts-s4``; an architecture is a genotype.
 
 ``darts`` (Liu et al., ICLR 2019, arXiv:1806.09055) reads any genotype, the cells of NASNet and AmoebaNet included, and
-samples as NAS-Bench-301 does: four nodes, two distinct predecessors each, the seven operations other than ``none``. S1 to
-S4 (Zela et al., ICLR 2020, arXiv:1909.09656) restrict the operations of each edge and read only their own genotypes.
+samples as NAS-Bench-301 does: four nodes, two distinct predecessors each, the seven operations other than ``none``.
+S1 to S4 (Zela et al., ICLR 2020, arXiv:1909.09656) restrict the operations of each edge and read only such genotypes.
 """
 
 from __future__ import annotations
@@ -43,8 +43,9 @@ class DARTS(Space):
 
     Args:
         name: What the space is called.
-        candidates: The operations that each edge may choose from. ``none`` may be read where it is among them, but is
-            never sampled: a supernet weighs it against the others, but no genotype is derived with it.
+        candidates: The operations that each edge may choose from; for ``darts`` seven, to which DARTS' own supernet
+            adds ``none`` (:data:`~prejudge.spaces.darts_candidates.DARTS8`). ``none`` may be read where it is among
+            them, but is never sampled: a supernet weighs it against the others, and no genotype is derived with it.
         members_only: Whether :meth:`parse` refuses genotypes with other operations, nodes or outputs.
     """
 
@@ -211,8 +212,8 @@ class DARTS(Space):
         for cell, edges, concat in genotype.cells():
             if len(edges) != 2 * NODES or sorted(concat) != list(_CONCAT):
                 raise InputError(
-                    f"{self.name}: cells have {NODES} nodes and concatenate states {list(_CONCAT)}, but the {cell} cell "
-                    f"has {len(edges) // 2} and concatenates {list(concat)}"
+                    f"{self.name}: a cell has {NODES} nodes and concatenates {list(_CONCAT)}; the {cell} cell has "
+                    f"{len(edges) // 2} and concatenates {list(concat)}"
                 )
             for position, (operation, source) in enumerate(edges):
                 allowed = self.candidates[cell][edge_index(position // 2, source)]

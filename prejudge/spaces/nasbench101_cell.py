@@ -85,6 +85,8 @@ def cell_of(rows: Sequence[Sequence[int]], interior: Sequence[int]) -> Cell101 |
 
 
 def _read_matrix(matrix: Any) -> list[list[int]]:
+    if isinstance(matrix, np.ndarray):
+        matrix = matrix.tolist()
     try:
         rows = [list(row) for row in matrix]
     except TypeError:
@@ -113,9 +115,15 @@ def _read_pair(matrix: Any, names: Any) -> Cell101:
     if isinstance(matrix, str):
         matrix = _record_rows(matrix)
     rows = _read_matrix(matrix)
-    names = names.split(",") if isinstance(names, str) else list(names)
+    if isinstance(names, str):
+        names = names.split(",")
+    elif not isinstance(names, Sequence | np.ndarray):
+        raise InputError(f"nasbench101: operations are a list of names, not {names!r}")
     if len(names) != len(rows):
-        raise InputError(f"nasbench101: the matrix has {len(rows)} vertices but there are {len(names)} operations")
+        raise InputError(
+            f"nasbench101: the matrix has {len(rows)} vertices but there are {len(names)} operations (with input and"
+            " output)"
+        )
     for place, end in ((0, "input"), (-1, "output")):
         if names[place] != end:
             raise InputError(
@@ -202,7 +210,8 @@ def read_cell(value: Any) -> Cell101:
             return _read_pair(getattr(value, matrix), getattr(value, ops))
     if isinstance(value, Sequence) and len(value) == 2:
         return _read_pair(value[0], value[1])
-    raise InputError(f"nasbench101: cannot read a cell from {type(value).__name__} {value!r}")
+    shown = " ".join(repr(value).split())
+    raise InputError(f"nasbench101: cannot read a cell from {type(value).__name__} {shown:.80}")
 
 
 @lru_cache(maxsize=8192)

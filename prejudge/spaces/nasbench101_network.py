@@ -6,7 +6,7 @@ first the operations of the vertices, then the projections of the input.
 
 from __future__ import annotations
 
-from math import sqrt
+from math import erf, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -97,14 +97,17 @@ class Network101(nn.Module):
             x = block(x)
         return self.classifier(self.pool(x).flatten(1))
 
+    @torch.no_grad()
     def _draw_weights(self, form: str) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 area = module.kernel_size[0] * module.kernel_size[1]
                 if form == "official":
-                    # Cut at two deviations; 0.8796 is the deviation of the standard normal so cut.
+                    # A normal cut at two deviations, by its inverse distribution function (torch's own routine is
+                    # several times slower); 0.8796 is the deviation of the standard normal so cut.
                     deviation = sqrt(1 / (area * module.in_channels)) / 0.87962566103423978
-                    nn.init.trunc_normal_(module.weight, std=deviation, a=-2 * deviation, b=2 * deviation)
+                    bound = erf(sqrt(2))
+                    module.weight.uniform_(-bound, bound).erfinv_().mul_(sqrt(2) * deviation)
                 else:
                     nn.init.normal_(module.weight, std=sqrt(2 / (area * module.out_channels)))
         if form == "official":

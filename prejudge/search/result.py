@@ -1,0 +1,187 @@
+"""What searches found: the answers, and every step that led there, in one self-describing file."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prejudge.errors import FileFormatError, InputError, MissingDataError
+
+FORMAT = "prejudge-search"
+VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """One run of a search method, from one seed.
+
+    Attributes:
+        seed: The seed.
+        answer: Text of the architecture that the method chose.
+        architectures: Text of each evaluated architecture, in order.
+        epochs: Schedule of each evaluation, 0 where there is none to choose, shape ``(steps,)``.
+        values: What the objective answered, higher is better, NaN where it failed, shape ``(steps,)``.
+        seconds: What each evaluation cost (simulated for a table), shape ``(steps,)``.
+        overhead: Wall-clock seconds of the method itself, without the evaluations.
+        facts: What else the method says about this run, as plain values.
+    """
+
+    seed: int
+    answer: str
+    architectures: list[str]
+    epochs: np.ndarray
+    values: np.ndarray
+    seconds: np.ndarray
+    overhead: float
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def incumbents(self) -> np.ndarray:
+        """Step of the best architecture after each step: longest schedule first, then highest value; -1 before any.
+
+        Returns:
+            Shape ``(steps,)``.
+        """
+        found = np.empty(len(self.values), dtype=np.intp)
+        best = -1
+        for i, (epochs, value) in enumerate(zip(self.epochs.tolist(), self.values.tolist(), strict=True)):
+            if value == value and (best < 0 or (epochs, value) > (self.epochs[best], self.values[best])):
+                best = i
+            found[i] = best
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """Runs of one method with the same options on the same objective.
+
+    Attributes:
+        method: Name of the method.
+        options: Its options.
+        space: Name of the search space.
+        objective: What was maximised, as :meth:`Objective.describe` says.
+        budget: How much each run might ask.
+        trajectories: The runs.
+        provenance: Versions, machine and date.
+    """
+
+    method: str
+    options: dict[str, Any]
+    space: str
+    objective: dict[str, Any]
+    budget: dict[str, Any]
+    trajectories: list[Trajectory]
+    provenance: dict[str, str] = field(default_factory=dict)
+
+    def best(self) -> Trajectory:
+        """The run whose answer has the highest value; of equals the first."""
+
+        def value(run: Trajectory) -> float:
+            last = int(run.incumbents()[-1]) if len(run.values) else -1
+            return float(run.values[last]) if last >= 0 else -np.inf
+
+        return max(self.trajectories, key=value)
+
+
+def write_result(result: SearchResult, path: str | os.PathLike[str]) -> Path:
+    """Write the file: all of it or nothing.
+
+    Raises:
+        InputError: There is no run.
+        PrejudgeError: The file cannot be written.
+    """
+    import io
+
+    import h5py
+
+    from prejudge.cache.files import write_atomically
+
+    path = Path(path)
+    runs = result.trajectories
+    if not runs:
+        raise InputError(f"no run of {result.method} to write to {path}")
+    texts = list(dict.fromkeys(a for run in runs for a in run.architectures))
+    number = {text: i for i, text in enumerate(texts)}
+    index: dict[str, Any] = {
+        "method": result.method,
+        "options": result.options,
+        "space": result.space,
+        "objective": result.objective,
+        "budget": result.budget,
+        "provenance": result.provenance,
+        "runs": [
+            {"seed": r.seed, "answer": r.answer, "steps": len(r.values), "overhead": r.overhead, "facts": r.facts}
+            for r in runs
+        ],
+    }
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["version"] = VERSION
+        file["index"] = json.dumps(index)
+        columns: dict[str, np.ndarray] = {
+            "architectures": np.frombuffer("\n".join(texts).encode(), dtype=np.uint8),
+            "steps/architecture": np.array([number[a] for r in runs for a in r.architectures], dtype=np.uint32),
+            "steps/epochs": np.concatenate([r.epochs for r in runs]).astype(np.int32),
+            "steps/value": np.concatenate([r.values for r in runs]).astype(np.float64),
+            "steps/seconds": np.concatenate([r.seconds for r in runs]).astype(np.float64),
+        }
+        for name, column in columns.items():
+            file.create_dataset(name, data=column, compression="gzip" if len(column) else None)
+    write_atomically(path, memory.getvalue())
+    return path
+
+
+def read_result(path: str | os.PathLike[str]) -> SearchResult:
+    """Read what :func:`write_result` wrote.
+
+    Raises:
+        MissingDataError: There is no such file.
+        FileFormatError: It is truncated, foreign, damaged, or of a newer format.
+    """
+    import h5py
+
+    path = Path(path)
+    if not path.is_file():
+        raise MissingDataError(f"no search result {path}")
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            if file.attrs.get("format") != FORMAT:
+                raise FileFormatError(f"{path} is an HDF5 file but no search result")
+            if int(file.attrs["version"]) > VERSION:
+                raise FileFormatError(f"{path} was written by a newer prejudge; upgrade prejudge")
+            index = json.loads(file["index"][()])
+            texts = file["architectures"][()].tobytes().decode().split("\n")
+            steps = {name: file[f"steps/{name}"][()] for name in ("architecture", "epochs", "value", "seconds")}
+            return _assemble(index, texts, steps)
+    except FileFormatError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
+        raise FileFormatError(f"{path} is no search result, or it is damaged ({error})") from error
+
+
+def _assemble(index: dict[str, Any], texts: Sequence[str], steps: dict[str, np.ndarray]) -> SearchResult:
+    ends = np.cumsum([run["steps"] for run in index["runs"]])
+    if any(len(column) != ends[-1] for column in steps.values()):
+        raise ValueError("its columns have different lengths")
+    trajectories = []
+    for run, end in zip(index.pop("runs"), ends, strict=True):
+        part = slice(int(end) - run["steps"], int(end))
+        trajectories.append(
+            Trajectory(
+                seed=run["seed"],
+                answer=run["answer"],
+                architectures=[texts[i] for i in steps["architecture"][part]],
+                epochs=steps["epochs"][part],
+                values=steps["value"][part],
+                seconds=steps["seconds"][part],
+                overhead=run["overhead"],
+                facts=run["facts"],
+            )
+        )
+    return SearchResult(trajectories=trajectories, **index)
