@@ -1,0 +1,1 @@
+"""Readers of the published benchmark files, each of which becomes one compact table."""
