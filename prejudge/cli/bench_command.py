@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from cyclopts import App
 
@@ -20,37 +20,11 @@ app = App(
 )
 
 
-@app.command(name="import", help_epilogue="Example: prejudge bench import csv nas_bench_201.csv.gz --name nasbench201")
-def import_table(
-    kind: Literal["csv"],
-    file: Path,
-    /,
-    *,
-    out: Path | None = None,
-    name: str | None = None,
-    space: str = "nasbench201",
-    as_json: output.Json = False,
-) -> None:
-    """Make a compact table of a published file of trained accuracies.
-
-    A CSV file (.csv or .csv.gz) needs a column arch_str and columns {dataset}_{split}_{epochs}ep, in per cent.
-
-    Args:
-        kind: Format of the file.
-        file: The published file.
-        out: Table file to write; among your own benchmarks, where its name is enough to use it, if left out.
-        name: Name of the table; that of --out, or of the space, if left out.
-        space: Search space.
-        as_json: Print JSON instead of text.
-    """
-    from prejudge.benchmarks import import_csv, open_table
-
-    written = import_csv(file, out, space, name=name)
-    if as_json:
-        output.print_json({"written": str(written), "metrics": open_table(written).metrics()})
-    else:
-        print(f"wrote {written}")
-        output.say(f"next: prejudge bench info {written if out else open_table(written).name}")
+app.command(
+    "prejudge.cli.bench_import:app",
+    name="import",
+    help="Make a compact table of a published file of trained accuracies.",
+)
 
 
 @app.command(help_epilogue="Example: prejudge bench info digits")
@@ -71,13 +45,21 @@ def info(table: str, /, *, as_json: output.Json = False) -> None:
     known, provenance = content.pop("metrics"), content.pop("provenance")
     units, aliases = content.pop("units"), content.pop("aliases")
     output.print_facts("", {label: value for label, value in content.items() if value not in ([], "")})
-    groups: dict[tuple[str, str, str, int], list[Metric]] = {}
+    groups: dict[tuple[str, str, int], list[Metric]] = {}
     for metric in opened.metrics():
-        groups.setdefault((metric.dataset, metric.split, metric.quantity, metric.epochs), []).append(metric)
+        groups.setdefault((metric.dataset, metric.split, metric.epochs), []).append(metric)
     output.print_table(
         "written {dataset}_{split}_{epochs}ep[_seed{seed}][_{quantity}]; the mean and the accuracy need no name",
-        ["dataset", "split", "quantity", "epochs", "seeds", "architectures"],
-        [[*key, [m.seed for m in found], max(known[str(m)] for m in found)] for key, found in groups.items()],
+        ["dataset", "split", "epochs", "seeds", "quantities", "architectures"],
+        [
+            [
+                *key,
+                list(dict.fromkeys(m.seed for m in found)),
+                list(dict.fromkeys(m.quantity for m in found)),
+                max(known[str(m)] for m in found),
+            ]
+            for key, found in groups.items()
+        ],
         numeric=["epochs", "architectures"],
     )
     output.print_facts("provenance", provenance)

@@ -1,0 +1,118 @@
+"""``prejudge bench import``: a compact table of a published file of trained accuracies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from prejudge.cli import output
+from prejudge.cli.progress import ProgressBar
+
+if TYPE_CHECKING:
+    from prejudge.benchmarks.importers.result import ImportResult
+    from prejudge.benchmarks.importers.sources import Progress
+
+Kind = Literal["csv", "npz", "nasbench201", "nasbench101", "nasbench301"]
+
+app = App(
+    name="import",
+    help_epilogue=(
+        "Example: prejudge bench import nasbench201 NAS-Bench-201-v1_1-096897.pth\n"
+        "Example: prejudge bench import nasbench101 nasbench_only108.tfrecord\n"
+        "Example: prejudge bench import csv nas_bench_201.csv.gz --name nasbench201"
+    ),
+)
+
+
+@app.default
+def import_table(
+    kind: Kind,
+    file: Path,
+    /,
+    *,
+    out: Path | None = None,
+    name: str | None = None,
+    space: str = "nasbench201",
+    curves: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
+    unpublished: bool = False,
+    as_json: output.Json = False,
+) -> None:
+    """Make a compact table of a published file of trained accuracies.
+
+    Args:
+        kind: What the file is. nasbench201: NAS-Bench-201-v1_0/v1_1-*.pth, NATS-tss-v1_0-*.pickle.pbz2 or the folder
+            NATS-tss-v1_0-*-simple. nasbench101: nasbench_only108.tfrecord or nasbench_full.tfrecord. nasbench301: a
+            folder of result JSON files. csv, npz: a column or array arch_str, others {dataset}_{split}_{epochs}ep.
+        file: The published file or folder; nothing in it is ever executed.
+        out: Table file to write; among your own benchmarks, where its name is enough to use it, if left out.
+        name: Name of the table; that of --out, or of the benchmark, if left out.
+        space: Search space of a csv or npz file.
+        curves: Of nasbench201: schedules whose learning curves are kept too, e.g. --curves 12; those of 200 epochs need
+            gigabytes of memory.
+        unpublished: Take the file although its digest is not the published one.
+        as_json: Print JSON instead of text.
+    """
+    from prejudge.benchmarks import open_table
+
+    run = _importers(out, name, space, tuple(curves or ()), not unpublished)[kind]
+    if kind == "nasbench201" and not as_json:
+        from prejudge.benchmarks.importers.nasbench201 import plan
+
+        planned = plan(file, curves=tuple(curves or ()))
+        output.say(f"reading {planned.bytes / 1e6:,.0f} MB; this takes up to {planned.memory / 1e6:,.0f} MB of memory")
+    with ProgressBar("importing", quiet=as_json) as bar:
+        found = run(file, bar)
+    if as_json:
+        content = {"written": found.path, "already_there": found.already_there}
+        output.print_json(content | {"metrics": open_table(found.path).metrics()})
+        return
+    if found.already_there:
+        print(f"you already have it: {found.path} was made of this file")
+    else:
+        print(f"wrote {found.path}")
+    output.say(f"next: prejudge bench info {found.path if out else open_table(found.path).name}")
+
+
+def _importers(
+    out: Path | None, name: str | None, space: str, curves: tuple[int, ...], check_published: bool
+) -> dict[Kind, Callable[[Path, Progress], ImportResult]]:
+    """How each kind is imported; its module is loaded when it is called."""
+
+    def csv(file: Path, progress: Progress) -> ImportResult:
+        from prejudge.benchmarks import import_csv
+        from prejudge.benchmarks.importers.result import ImportResult
+
+        return ImportResult(import_csv(file, out, space, name=name), already_there=False)
+
+    def npz(file: Path, progress: Progress) -> ImportResult:
+        from prejudge.benchmarks.importers.arrays import import_npz
+
+        return import_npz(file, out, space, name=name)
+
+    def nasbench201(file: Path, progress: Progress) -> ImportResult:
+        from prejudge.benchmarks.importers.nasbench201 import import_nasbench201
+
+        return import_nasbench201(
+            file, out, name=name, curves=curves, check_published=check_published, progress=progress
+        )
+
+    def nasbench101(file: Path, progress: Progress) -> ImportResult:
+        from prejudge.benchmarks.importers.nasbench101 import import_nasbench101
+
+        return import_nasbench101(file, out, name=name, check_published=check_published, progress=progress)
+
+    def nasbench301(file: Path, progress: Progress) -> ImportResult:
+        from prejudge.benchmarks.importers.nasbench301 import import_nasbench301
+
+        return import_nasbench301(file, out, name=name, progress=progress)
+
+    return {
+        "csv": csv,
+        "npz": npz,
+        "nasbench201": nasbench201,
+        "nasbench101": nasbench101,
+        "nasbench301": nasbench301,
+    }
