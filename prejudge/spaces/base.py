@@ -29,6 +29,8 @@ class Space(ABC):
     name: ClassVar[str]
     skeleton_type: ClassVar[type]
     """The frozen dataclass of every macro number of :meth:`network`, with the published defaults."""
+    initialisation: ClassVar[str] = "torch default"
+    """How :meth:`network` draws its weights; part of a score's protocol."""
 
     @abstractmethod
     def parse(self, text: Any) -> Architecture:

@@ -141,6 +141,7 @@ class NASBench101(EnumerableSpace):
 
     name: ClassVar[str] = "nasbench101"
     skeleton_type: ClassVar[type] = Skeleton101
+    initialisation: ClassVar[str] = "as the form's original draws them"
     slow_index: ClassVar[bool] = True
     operations = OPERATIONS
 

@@ -6,6 +6,7 @@ deleted, and what remains has at most seven vertices and nine edges.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -192,13 +193,14 @@ def read_cell(value: Any) -> Cell101:
     Args:
         value: The canonical text (``110.01.1:conv3x3,maxpool3x3``: rows of the upper triangle, operations); a mapping
             with ``matrix`` and ``ops``, or ``module_adjacency`` and ``module_operations``; a ``ModelSpec``; or a pair
-            of matrix and operations, of which either may be the string of a record.
+            of matrix and operations, of which either may be the string of a record. A mapping or pair may be written
+            as a JSON or Python text.
 
     Raises:
         InputError: It is none of these, or not a cell of the space; the message names the offending part.
     """
     if isinstance(value, str):
-        return _read_text(value)
+        return read_cell(_literal(value)) if value.lstrip()[:1] in ("{", "[", "(") else _read_text(value)
     if isinstance(value, Mapping):
         for matrix, ops in _KEYS:
             if matrix in value and ops in value:
@@ -212,6 +214,13 @@ def read_cell(value: Any) -> Cell101:
         return _read_pair(value[0], value[1])
     shown = " ".join(repr(value).split())
     raise InputError(f"nasbench101: cannot read a cell from {type(value).__name__} {shown:.80}")
+
+
+def _literal(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        raise InputError(f"nasbench101: {text:.80} is no cell: neither JSON nor a Python literal") from None
 
 
 @lru_cache(maxsize=8192)

@@ -96,10 +96,18 @@ def test_every_notation_gives_the_same_cell() -> None:
         SimpleNamespace(matrix=np.array(matrix), ops=ops),
         SimpleNamespace(original_matrix=np.array(matrix), original_ops=ops),
         (record, ",".join(ops)),
+        json.dumps({"matrix": matrix, "ops": ops}),
+        repr((matrix, ops)),
         cell,
     ):
         assert S.parse(notation) == cell
     assert S.parse(record_text(record, ",".join(ops))) == cell
+
+
+@pytest.mark.parametrize("text", ["{x", "['a']", "(__import__('os'), 1)", "[" * 5000])
+def test_a_literal_that_is_no_cell(text: str) -> None:
+    with pytest.raises(InputError, match="nasbench101: .*(no cell|cannot read)"):
+        S.parse(text)
 
 
 def test_hash_and_index_are_read() -> None:
