@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from dataclasses import dataclass, replace
@@ -28,9 +29,9 @@ class SimulatedResult:
     """One training that was looked up.
 
     Attributes:
-        accuracy: Validation accuracy, in the table's unit (per cent).
+        accuracy: Accuracy on the split, in the table's unit (per cent).
         latency: Seconds of the network for one batch, where the table knows it.
-        seconds: Training, and one evaluation on the validation images where the table knows its seconds.
+        seconds: Training, and one evaluation on the split where the table knows its seconds.
     """
 
     accuracy: float
@@ -53,13 +54,15 @@ class SimulatedTraining:
         seed: A training run's seed; ``"mean"`` over all; or ``"random"``: each call draws one of the architecture's
             runs, as the official packages do.
         rng: Draws the runs; by default one seeded by the system.
+        split: The images that the accuracy is measured on.
 
     Attributes:
         total_seconds: What all calls since the last :meth:`reset` cost.
         note: What the cost leaves out or estimates; empty if nothing.
+        stops: The epochs of the schedule after which a training can be stopped; empty without learning curves.
 
     Raises:
-        InputError: The table has no such validation accuracy, no such seed, or nothing about seconds; the message names
+        InputError: The table has no such accuracy, no such seed, or nothing about seconds; the message names
             what it has.
 
     Example:
@@ -74,6 +77,8 @@ class SimulatedTraining:
         epochs: int = 12,
         seed: Seed | Literal["random"] = "mean",
         rng: np.random.Generator | None = None,
+        *,
+        split: str = "valid",
     ) -> None:
         self.table = table
         self.dataset = dataset
@@ -82,10 +87,11 @@ class SimulatedTraining:
         self.total_seconds = 0.0
         self._random = (rng if rng is not None else np.random.default_rng()).random
         self._results: dict[Any, tuple[SimulatedResult, ...]] = {}
-        self._metrics = _runs(table, dataset, epochs, seed)
+        self._metrics = _runs(table, dataset, split, epochs, seed)
         costs, self.note = _costs(table, self._metrics)
         self._arrays = [(table.column(m), *c) for m, c in zip(self._metrics, costs, strict=True)]
         self._latency = _latency(table, self._metrics[0])
+        self.stops = tuple(range(1, epochs + 1)) if all(map(self._has_curves, self._metrics)) else ()
         if self.note:
             warnings.warn(f"table {table.name}: {self.note}", CostWarning, stacklevel=2)
 
@@ -103,21 +109,36 @@ class SimulatedTraining:
         Raises:
             InputError: The architecture is malformed, was not trained, or its cost is unknown.
         """
-        try:
-            results = self._results[arch, after]
-        except (KeyError, TypeError):
-            results = self._look_up(arch, after)
+        results = self.results(arch, after)
         result = results[0] if len(results) == 1 else results[int(self._random() * len(results))]
         if account:
             self.total_seconds += result.seconds
         return result
 
+    def results(self, arch: Architecture, after: int | None = None) -> tuple[SimulatedResult, ...]:
+        """What a call may answer: one result, or with seed ``"random"`` that of each run; none is counted.
+
+        Args:
+            arch: As for a call.
+            after: As for a call.
+
+        Raises:
+            InputError: As for a call.
+        """
+        try:
+            return self._results[arch, after]
+        except (KeyError, TypeError):
+            return self._look_up(arch, after)
+
     def reset(self) -> None:
         """Start to count anew."""
         self.total_seconds = 0.0
 
+    def _has_curves(self, metric: Metric) -> bool:
+        known = self.table.index.curves
+        return _training(self.table, metric) in known and any(m in known for m in _while_training(metric))
+
     def _look_up(self, arch: Any, after: int | None) -> tuple[SimulatedResult, ...]:
-        """The results of an architecture, one for each of its runs."""
         row = self._row(arch)
         known = [i for i, arrays in enumerate(self._arrays) if not np.isnan(arrays[0][row])]
         if not known:
@@ -141,15 +162,13 @@ class SimulatedTraining:
         if not 1 <= after < self.epochs:
             raise InputError(f"a schedule of {self.epochs} epochs cannot stop after {after!r}")
         metric, table = self._metrics[run], self.table
-        trained = replace(metric, dataset=_trained_on(table, metric), split="train", quantity="seconds")
         architecture = table.architectures[row]
-        spent = table.curve(architecture, trained)
-        accuracies = table.curve(architecture, metric) if metric in table.index.curves else None
-        if accuracies is None or np.isnan(accuracies[after - 1]):
-            accuracies = table.curve(architecture, replace(metric, split="valtest"))
-        if np.isnan(accuracies[after - 1]):
+        spent = table.curve(architecture, _training(table, metric))
+        curves = (table.curve(architecture, m) for m in _while_training(metric) if m in table.index.curves)
+        accuracy = next((c.item(after - 1) for c in curves if not np.isnan(c[after - 1])), math.nan)
+        if math.isnan(accuracy):
             raise InputError(f"table {table.name} has no accuracy of {architecture} after {after} epochs")
-        return accuracies.item(after - 1), spent.item(after - 1) + evaluation
+        return accuracy, spent.item(after - 1) + evaluation
 
     def _row(self, arch: Any) -> int:
         table = self.table
@@ -160,13 +179,13 @@ class SimulatedTraining:
         return int(table.answering[row])
 
 
-def _runs(table: Table, dataset: str, epochs: int, seed: Seed | Literal["random"]) -> list[Metric]:
-    """The validation accuracy: of the one run that was asked for, or of all that may be drawn."""
-    asked = {"dataset": dataset, "split": "valid", "epochs": epochs}
+def _runs(table: Table, dataset: str, split: str, epochs: int, seed: Seed | Literal["random"]) -> list[Metric]:
+    """The accuracy: of the one run that was asked for, or of all that may be drawn."""
+    asked = {"dataset": dataset, "split": split, "epochs": epochs}
     if seed != "random":
         return [table.metric(tuple((asked | {"seed": seed}).items()))]
     name = table.index.aliases.get(dataset, dataset)
-    runs = [m for m in table.metrics() if m == Metric(name, "valid", epochs, m.seed) and m.seed != "mean"]
+    runs = [m for m in table.metrics() if m == Metric(name, split, epochs, m.seed) and m.seed != "mean"]
     if not runs:
         metric = table.metric(tuple(asked.items()))
         raise InputError(f"table {table.name} has {metric} but no single runs of it to draw from; use seed='mean'")
@@ -174,29 +193,40 @@ def _runs(table: Table, dataset: str, epochs: int, seed: Seed | Literal["random"
 
 
 def _trained_on(table: Table, metric: Metric) -> str:
-    """The name under which the table has the training that the validation accuracy is of."""
+    """The name under which the table has the training that the accuracy is of."""
     validated = f"{metric.dataset}-valid"
-    return validated if any(m.dataset == validated for m in table.index.metrics) else metric.dataset
+    known = metric.split == "valid" and any(m.dataset == validated for m in table.index.metrics)
+    return validated if known else metric.dataset
+
+
+def _training(table: Table, metric: Metric) -> Metric:
+    """The seconds of the training that the accuracy is of."""
+    return replace(metric, dataset=_trained_on(table, metric), split="train", quantity="seconds")
+
+
+def _while_training(metric: Metric) -> tuple[Metric, ...]:
+    """The accuracies, the best first, that stand for this one before the training has ended."""
+    return (metric, replace(metric, split="valtest")) if metric.split == "valid" else (metric,)
 
 
 def _costs(table: Table, runs: list[Metric]) -> tuple[list[tuple[np.ndarray, np.ndarray]], str]:
     """Seconds of training and of an evaluation of each run by row, and what is to be said about them."""
-    dataset = _trained_on(table, runs[0])
-    train, valid = (
-        [replace(m, dataset=dataset, split=s, quantity="seconds") for m in runs] for s in ("train", "valid")
-    )
-    if not set(train) <= set(table.index.metrics):
-        seconds, note = _extra_seconds(table, runs[0].dataset, runs[0].epochs)
+    training = [_training(table, m) for m in runs]
+    evaluation = [replace(t, split=m.split) for t, m in zip(training, runs, strict=True)]
+    if not set(training) <= set(table.index.metrics):
+        seconds, note = _extra_seconds(table, runs[0])
         return [(seconds, np.zeros_like(seconds))] * len(runs), note
-    if not set(valid) <= set(table.index.metrics):
-        return [(s, np.zeros_like(s)) for s in map(table.column, train)], _NO_EVALUATION
-    return [(table.column(t), table.column(v)) for t, v in zip(train, valid, strict=True)], ""
+    if not set(evaluation) <= set(table.index.metrics):
+        return [(s, np.zeros_like(s)) for s in map(table.column, training)], _NO_EVALUATION
+    return [(table.column(t), table.column(e)) for t, e in zip(training, evaluation, strict=True)], ""
 
 
-def _extra_seconds(table: Table, dataset: str, epochs: int) -> tuple[np.ndarray, str]:
+def _extra_seconds(table: Table, metric: Metric) -> tuple[np.ndarray, str]:
     """Training seconds of a table that has them as an extra: of this schedule, or of the longest in proportion."""
+    dataset, epochs = metric.dataset, metric.epochs
     schedules = {m.epochs for m in table.metrics()}
-    names = (f"{dataset}-valid", f"{dataset}valid", dataset, None)
+    halves: tuple[str | None, ...] = (f"{dataset}-valid", f"{dataset}valid")  # trained on half of the images
+    names = (*halves, dataset, None) if metric.split == "valid" else (dataset, None, *halves)
     found: list[tuple[bool, int, int, str]] = []
     for name in table.extras:
         match = _TRAIN_SECONDS.match(name)
@@ -209,11 +239,14 @@ def _extra_seconds(table: Table, dataset: str, epochs: int) -> tuple[np.ndarray,
             f"table {table.name} has no seconds of training {epochs} epochs on {dataset}, so no cost can be simulated "
             f"(it has {', '.join(has) or 'no seconds of anything'})"
         )
-    _, longest, _, name = min(found)
-    if -longest == epochs:
-        return table.extra(name), _NO_EVALUATION
-    share = f", and {epochs} epochs are taken to cost {epochs}/{-longest} of {-longest} epochs"
-    return table.extra(name) * epochs / -longest, _NO_EVALUATION + share
+    _, longest, place, name = min(found)
+    note, seconds = _NO_EVALUATION, table.extra(name)
+    if -longest != epochs:
+        note += f", and {epochs} epochs are taken to cost {epochs}/{-longest} of {-longest} epochs"
+        seconds = seconds * epochs / -longest
+    if metric.split != "valid" and names[place] in halves:
+        note += f", as on {names[place]}, which has fewer images"
+    return seconds, note
 
 
 def _latency(table: Table, metric: Metric) -> np.ndarray | None:

@@ -214,7 +214,7 @@ def _checked(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarra
     if len(array.shape) != len(shape) or any(s is not None and s != a for s, a in zip(shape, array.shape, strict=True)):
         wanted = ", ".join("epochs" if s is None else str(s) for s in shape)
         raise InputError(f"{what}: shape {array.shape}, but ({wanted}) is needed, in the space's index order")
-    array = array.astype(np.float64)
+    array = array.astype(np.float64, copy=False)
     if np.isinf(array).any():
         raise InputError(
             f"{what}: infinite at index {int(np.argmax(np.isinf(array).reshape(len(array), -1).any(axis=1)))}"

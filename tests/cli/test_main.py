@@ -27,6 +27,7 @@ COMMANDS = [
     ["bench", "query"],
     ["bench", "join"],
     ["draw"],
+    ["search"],
     ["bench", "train"],
     ["report"],
 ]
@@ -133,7 +134,7 @@ def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
         cli.run([])
 
 
-@pytest.mark.parametrize("kind", ["spaces", "proxies", "searches", "datasets", "benchmarks", "recipes"])
+@pytest.mark.parametrize("kind", ["spaces", "genotypes", "proxies", "searches", "datasets", "benchmarks", "recipes"])
 def test_lists_are_readable_by_people_and_machines(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["list", kind]) == 0
     capsys.readouterr()
