@@ -20,6 +20,7 @@ COMMANDS = {
     "score": "Score untrained architectures with proxies, into a cache.",
     "cache": "Look into score caches; export, merge, check and import scores.",
     "bench": "Import, query and train tables of trained accuracies.",
+    "search": "Let a method look for an architecture.",
     "draw": "Draw the cells of an architecture.",
     "report": "Rank correlation of cached scores with trained accuracies.",
 }

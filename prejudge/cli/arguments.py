@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prejudge.errors import InputError, MissingDataError
 
 if TYPE_CHECKING:
-    from prejudge.spaces import Architecture, Space
+    from prejudge.spaces import Architecture, EnumerableSpace, Space
 
 
 _ARCHITECTURE = re.compile(r"[|(\[{:]")
@@ -59,9 +59,9 @@ def architectures(space: Space, text: str, *, seed: int) -> list[Architecture]:
 
     Args:
         space: The space to select from.
-        text: ``all``, ``unique`` (one of each class), ``random:N`` (N distinct ones), a file with one architecture a
-            line (text or index; ``#`` starts a comment), or one architecture.
-        seed: Of ``random:N``; another seed draws others.
+        text: ``all``, ``unique`` (one of each class), ``random:N`` (N distinct ones), ``unique:N`` (of N classes), a
+            file with one architecture a line (text or index; ``#`` starts a comment), or one architecture.
+        seed: Of ``random:N`` and ``unique:N``; another seed draws others.
 
     Returns:
         The architectures, without repetition.
@@ -79,6 +79,8 @@ def architectures(space: Space, text: str, *, seed: int) -> list[Architecture]:
     kind, colon, number = text.partition(":")
     if kind == "random" and colon:
         return _random(space, number, seed)
+    if kind == "unique" and colon:
+        return _some(require_enumerable(space).unique(), text, seed, f"{space.name} has that many classes")
     if Path(text).is_file():
         return _from_file(space, Path(text))
     try:
@@ -89,8 +91,8 @@ def architectures(space: Space, text: str, *, seed: int) -> list[Architecture]:
         if Path(text).suffix or len(Path(text).parts) > 1:
             raise MissingDataError(f"no file {text} with architectures, one a line") from None
         raise InputError(
-            f"cannot read --archs {text!r}; give all, unique, random:N, a file with one architecture a line, or one "
-            f"({error})"
+            f"cannot read --archs {text!r}; give all, unique, random:N, unique:N, a file with one architecture a line, "
+            f"or one ({error})"
         ) from None
 
 
@@ -99,21 +101,26 @@ def _random(space: Space, number: str, seed: int) -> list[Architecture]:
 
     from prejudge.spaces import EnumerableSpace
 
-    # A prefix of one sequence, so that a larger sample continues a smaller one and what was scored is used again.
-    rng = np.random.default_rng(seed)
     if isinstance(space, EnumerableSpace):
-        if not number.isdigit() or not 1 <= int(number) <= len(space):
-            raise InputError(
-                f"--archs random:{number} needs a number from 1 to {len(space)} ({space.name} has that many)"
-            )
-        return [space[int(i)] for i in rng.permutation(len(space))[: int(number)]]
+        return _some(space, f"random:{number}", seed, f"{space.name} has that many")
     if not number.isdigit() or not 1 <= int(number) <= _MOST_DRAWN:
         raise InputError(f"--archs random:{number} needs a number from 1 to {_MOST_DRAWN:,}")
+    rng = np.random.default_rng(seed)
     found: dict[str, Architecture] = {}
     while len(found) < int(number):
         arch = space.sample(rng)
         found.setdefault(space.canonical(arch), arch)
     return list(found.values())
+
+
+def _some(among: Sequence[Architecture] | EnumerableSpace, text: str, seed: int, why: str) -> list[Architecture]:
+    import numpy as np
+
+    number = text.partition(":")[2]
+    if not number.isdigit() or not 1 <= int(number) <= len(among):
+        raise InputError(f"--archs {text} needs a number from 1 to {len(among)} ({why})")
+    # A prefix of one permutation, so that a larger sample continues a smaller one and what was scored is used again.
+    return [among[int(i)] for i in np.random.default_rng(seed).permutation(len(among))[: int(number)]]
 
 
 def _from_file(space: Space, path: Path) -> list[Architecture]:

@@ -96,7 +96,19 @@ def _proxies() -> list[dict[str, Any]]:
 
 
 def _searches() -> list[dict[str, Any]]:
-    return []
+    import prejudge.search.methods  # noqa: F401 - registers the built-in ones
+    from prejudge.search.registry import register
+
+    return [
+        {
+            "search": name,
+            "what it is": found.summary,
+            "options": ", ".join(f"{k}={v!r}" for k, v in found.options.items()),
+            "reference": found.reference,
+        }
+        for name in register.names()
+        for found in [register.get(name)]
+    ]
 
 
 def _datasets() -> list[dict[str, Any]]:

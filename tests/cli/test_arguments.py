@@ -66,6 +66,32 @@ def test_one_architecture_can_be_given_directly() -> None:
     assert architectures(SPACE, "7", seed=0) == [SPACE[7]]
 
 
+def test_some_classes() -> None:
+    chosen = architectures(SPACE, "unique:100", seed=0)
+    assert len({SPACE.canonical(a) for a in chosen}) == 100
+    assert all(SPACE.representative(a) == a for a in chosen)
+    assert chosen[:10] == architectures(SPACE, "unique:10", seed=0)
+    with pytest.raises(
+        InputError, match=r"unique:6467 needs a number from 1 to 6466 \(nasbench201 has that many classes"
+    ):
+        architectures(SPACE, "unique:6467", seed=0)
+
+
+def test_a_space_that_cannot_be_listed() -> None:
+    from prejudge.spaces import space
+
+    darts = space("darts")
+    chosen = architectures(darts, "random:20", seed=0)
+    assert len({darts.canonical(a) for a in chosen}) == 20
+    assert chosen[:5] == architectures(darts, "random:5", seed=0)
+    assert architectures(darts, "DARTS_V2", seed=0) == [darts.parse("DARTS_V2")]
+    for text in ("all", "unique", "unique:3"):
+        with pytest.raises(InputError, match="darts cannot all be listed"):
+            architectures(darts, text, seed=0)
+    with pytest.raises(InputError, match="needs a number from 1 to"):
+        architectures(darts, "random:0", seed=0)
+
+
 @pytest.mark.parametrize("text", ["random:0", "random:15626", "random:x", "random:-1", "everything"])
 def test_a_wrong_selection_says_what_is_right(text: str) -> None:
     with pytest.raises(InputError, match="random:"):
