@@ -18,6 +18,7 @@ from prejudge.spaces.base import Architecture
 
 _TRAIN_SECONDS = re.compile(r"^(?:(?P<dataset>.+)_)?train_seconds(?:_(?P<epochs>\d+)ep)?$")
 _NO_EVALUATION = "no seconds of an evaluation are known; simulated costs are training only"
+_STOPPED = "a training that stops early is taken to cost its share of the epochs"
 
 
 class CostWarning(UserWarning):
@@ -92,6 +93,8 @@ class SimulatedTraining:
         self._arrays = [(table.column(m), *c) for m, c in zip(self._metrics, costs, strict=True)]
         self._latency = _latency(table, self._metrics[0])
         self.stops = tuple(range(1, epochs + 1)) if all(map(self._has_curves, self._metrics)) else ()
+        if self.stops and not all(_training(table, m) in table.index.curves for m in self._metrics):
+            self.note += f"{'; ' if self.note else ''}{_STOPPED}"
         if self.note:
             warnings.warn(f"table {table.name}: {self.note}", CostWarning, stacklevel=2)
 
@@ -135,8 +138,7 @@ class SimulatedTraining:
         self.total_seconds = 0.0
 
     def _has_curves(self, metric: Metric) -> bool:
-        known = self.table.index.curves
-        return _training(self.table, metric) in known and any(m in known for m in _while_training(metric))
+        return any(m in self.table.index.curves for m in _while_training(metric))
 
     def _look_up(self, arch: Any, after: int | None) -> tuple[SimulatedResult, ...]:
         row = self._row(arch)
@@ -163,12 +165,17 @@ class SimulatedTraining:
             raise InputError(f"a schedule of {self.epochs} epochs cannot stop after {after!r}")
         metric, table = self._metrics[run], self.table
         architecture = table.architectures[row]
-        spent = table.curve(architecture, _training(table, metric))
+        seconds = _training(table, metric)
+        if seconds in table.index.curves:
+            spent = table.curve(architecture, seconds).item(after - 1)
+        else:
+            spent = training * after / self.epochs
         curves = (table.curve(architecture, m) for m in _while_training(metric) if m in table.index.curves)
         accuracy = next((c.item(after - 1) for c in curves if not np.isnan(c[after - 1])), math.nan)
         if math.isnan(accuracy):
+            table.metric(metric, table.index.curves)  # says that there is no learning curve
             raise InputError(f"table {table.name} has no accuracy of {architecture} after {after} epochs")
-        return accuracy, spent.item(after - 1) + evaluation
+        return accuracy, spent + evaluation
 
     def _row(self, arch: Any) -> int:
         table = self.table

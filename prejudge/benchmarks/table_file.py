@@ -158,7 +158,7 @@ def extend_table(
         del file["index"]
         file["index"] = wider.to_json()
         _store_all(file, arrays)
-    write_atomically(out, memory.getvalue())
+    write_atomically(out, memory.getbuffer())
     return out
 
 
@@ -234,7 +234,7 @@ def _check_per_cent(arrays: list[np.ndarray]) -> None:
         raise InputError(f"accuracies must be per cent; the highest of these is {high:g}: multiply fractions by 100")
 
 
-def _image(index: TableIndex, arrays: Mapping[str, np.ndarray]) -> bytes:
+def _image(index: TableIndex, arrays: Mapping[str, np.ndarray]) -> memoryview:
     import h5py
 
     memory = io.BytesIO()
@@ -244,7 +244,7 @@ def _image(index: TableIndex, arrays: Mapping[str, np.ndarray]) -> bytes:
         file.attrs["digest"] = index.digest
         file["index"] = index.to_json()
         _store_all(file, arrays)
-    return memory.getvalue()
+    return memory.getbuffer()
 
 
 def _digest(index: TableIndex, arrays: Mapping[str, np.ndarray]) -> str:

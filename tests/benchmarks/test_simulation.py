@@ -296,3 +296,13 @@ def test_a_test_accuracy_costs_the_training_on_all_images(tmp_path: Path) -> Non
     )
     with pytest.warns(CostWarning, match="as on cifar10valid, which has fewer images"):
         SimulatedTraining(half, "cifar10", 200, split="test")
+
+
+def test_without_a_curve_of_the_seconds_a_stopped_training_costs_its_share() -> None:
+    with pytest.warns(CostWarning, match="its share of the epochs"):
+        train = SimulatedTraining(prejudge.benchmark("digits"), "digits", epochs=7)
+    assert train.stops == (1, 2, 3, 4, 5, 6, 7)
+    arch = train.table.architectures[int(train.table.answering[5])]
+    whole, part = train(arch), train(arch, after=3)
+    assert part.seconds == pytest.approx(whole.seconds * 3 / 7)
+    assert part.accuracy == train.table.curve(arch, "digits_valid_7ep")[2]

@@ -107,12 +107,12 @@ def _layout(message: bytes) -> _Layout:
     params = total = None
     for field, kind, start, end in _fields(message, 0, len(message)):
         if (field, kind) == (_EVALUATION, _BYTES):
-            places = {}
+            doubles: dict[int, int] = {}
             for inner, inner_kind, inner_start, inner_end in _fields(message, start, end):
                 mask[inner_start:inner_end] = 128 if inner_kind == _VARINT else 0
                 if inner_kind == _FIXED64:
-                    places[inner] = inner_start  # the last one counts, as everywhere in protobuf
-            evaluations.append(places)
+                    doubles[inner] = inner_start  # the last one counts, as everywhere in protobuf
+            evaluations.append(doubles)
             continue
         mask[start:end] = 128 if kind == _VARINT else 0
         if (field, kind) == (_PARAMS, _VARINT):

@@ -135,7 +135,7 @@ class _Gathered:
             wrong: Makes the error for a record.
         """
         found = list(map(self.rows.get, hashes))
-        firsts = []
+        firsts: list[int] = []
         for i in [i for i, row in enumerate(found) if row is None]:
             found[i] = self.rows.setdefault(hashes[i], len(self.rows))
             if found[i] == len(self.texts) + len(firsts):
@@ -213,14 +213,15 @@ def _of_api(benchmark: Any) -> _Gathered:
     records = _api_records(fixed, computed)
     while part := list(islice(records, _API_RECORDS)):
         hashes, epochs, values, params, cells = zip(*part, strict=True)
-        gathered.add(
-            hashes,
-            np.array(epochs),
-            np.array(values, dtype=np.float64),
-            np.array(params),
-            cells=lambda chosen, cells=cells: [cells[i] for i in chosen],
-            wrong=lambda i, reason, hashes=hashes: InputError(f"NASBench object, cell {hashes[i].decode()}: {reason}"),
-        )
+
+        def of(chosen: list[int], cells: Sequence[Cell] = cells) -> list[Cell]:
+            return [cells[i] for i in chosen]
+
+        def wrong(i: int, reason: object, hashes: Sequence[bytes] = hashes) -> InputError:
+            return InputError(f"NASBench object, cell {hashes[i].decode()}: {reason}")
+
+        numbers = np.array(values, dtype=np.float64)
+        gathered.add(hashes, np.array(epochs), numbers, np.array(params), cells=of, wrong=wrong)
     return gathered
 
 

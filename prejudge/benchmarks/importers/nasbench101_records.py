@@ -201,7 +201,7 @@ def _decoded(text: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     text[:, marks + 1] = ord("\\")
     text[:, letters[len(letters) - pad :]] = ord("A")
     try:
-        decoded = np.frombuffer(binascii.a2b_base64(text), dtype=np.uint8)
+        decoded = np.frombuffer(binascii.a2b_base64(text.data), dtype=np.uint8)
     except binascii.Error:
         return alike, None
     return alike, decoded.reshape(-1, size)[:, : size - pad] if decoded.size == len(text) * size else None

@@ -28,9 +28,8 @@ from prejudge.benchmarks.metric import Metric
 from prejudge.benchmarks.rows import RowNumbers
 from prejudge.benchmarks.table import write_table
 from prejudge.errors import FileFormatError, InputError, MissingDataError, unknown
-from prejudge.spaces import Space
+from prejudge.spaces import Architecture, Space
 from prejudge.spaces import space as find_space
-from prejudge.spaces.genotype import Genotype
 
 DATASET = "cifar10"
 SEEDS = 10
@@ -71,7 +70,7 @@ _CURVES = {"train": "Train/train_accuracy", "valid": "Train/val_accuracy", "test
 class _Result:
     """One training: its metrics (with seed ``"mean"``, since the file names none) and its curves by split."""
 
-    genotype: Genotype
+    genotype: Architecture
     epochs: int
     protocol: tuple[Any, ...]
     values: Mapping[Metric, float]

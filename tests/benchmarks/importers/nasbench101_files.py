@@ -26,9 +26,8 @@ Cell = tuple[str, str, str]
 def frame(payload: bytes) -> bytes:
     """One record of a TFRecord file."""
     length = struct.pack("<Q", len(payload))
-    return b"".join(
-        [length, struct.pack("<I", masked_crc32c(length)), payload, struct.pack("<I", masked_crc32c(payload))]
-    )
+    checksums = [struct.pack("<I", masked_crc32c(part)) for part in (length, payload)]
+    return b"".join([length, checksums[0], payload, checksums[1]])
 
 
 def write_tfrecord(path: Path, payloads: Iterable[bytes]) -> Path:

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from prejudge.benchmarks.importers.tfrecord import masked_crc32c, read_blocks
 from prejudge.errors import FileFormatError, MissingDataError
-
 from tests.benchmarks.importers.nasbench101_files import frame, write_tfrecord
 
 PAYLOADS = [b"first", b"", b"x" * 5000, bytes(range(256)), b"last"]
