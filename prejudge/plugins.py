@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,6 +25,7 @@ class Plugin(Protocol):
 
 
 P = TypeVar("P", bound=Plugin)
+_NAME = re.compile(r"[A-Za-z_][\w-]*")
 
 
 class Register(Generic[P]):
@@ -70,14 +72,15 @@ class Register(Generic[P]):
         if colon and path.endswith(".py"):
             self.load_file(Path(path))
             text = rest
+        name, bracket, arguments = text.strip().partition("(")
+        name = name.strip()
         try:
-            call = ast.parse(text.strip(), mode="eval").body
-            if isinstance(call, ast.Name):
-                name, options = call.id, dict[Any, Any]()
-            elif isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args:
-                name, options = call.func.id, {k.arg: ast.literal_eval(k.value) for k in call.keywords}
-            else:
+            call = ast.parse(f"f({arguments}" if bracket else "f()", mode="eval").body
+            if not _NAME.fullmatch(name) or not isinstance(call, ast.Call) or call.args:
                 raise ValueError
+            if not isinstance(call.func, ast.Name):  # NAME(…)(…)
+                raise ValueError
+            options: dict[Any, Any] = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
         except (ValueError, SyntaxError):
             raise InputError(f"cannot read {self.kind} {text!r}; write NAME or NAME(option=value)") from None
         chosen = self.get(name)

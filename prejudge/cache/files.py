@@ -20,7 +20,7 @@ def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Replace ``path`` by ``content``: at any moment, and after a power failure, it is the old file or the new one.
 
     Raises:

@@ -17,7 +17,7 @@ import numpy as np
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.sharing import representatives
 from prejudge.engine import run_jobs
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError
 from prejudge.proxies.registry import ProxyRequest, resolve
 from prejudge.proxies.score import Score
 from prejudge.spaces.base import Architecture, Space
@@ -107,7 +107,7 @@ def fill(
     chosen = [space.parse(arch) for arch in archs]
     protocol = Protocol(
         space=space.name,
-        skeleton=tuple(_resolved_skeleton(space, skeleton or {}, data, chosen).items()),
+        skeleton=tuple(_resolved_skeleton(space, skeleton or {}, data).items()),
         data=data.name,
         data_digest=data.digest,
         mean=tuple(data.mean),
@@ -116,6 +116,7 @@ def fill(
         batch_size=batch_size,
         batch=batch,
         augment=augment,
+        init=space.initialisation,
         mode=mode,
         seed=seed,
     )
@@ -214,12 +215,8 @@ class Scorer:
         return self._batches[job.repeat]
 
 
-def _resolved_skeleton(
-    space: Space, given: dict[str, Any], data: ImageSet, archs: Sequence[Architecture]
-) -> dict[str, Any]:
-    for name in given:
-        if name not in space.default_skeleton:
-            raise unknown(f"{space.name} macro number", name, space.default_skeleton)
+def _resolved_skeleton(space: Space, given: dict[str, Any], data: ImageSet) -> dict[str, Any]:
+    space.skeleton(**given)  # an unknown number is said before those that are wrong
     fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels}
     resolved = space.default_skeleton | {k: v for k, v in fitting.items() if k in space.default_skeleton} | given
     channels, classes = resolved.get("in_channels", data.in_channels), resolved.get("num_classes", data.num_classes)
@@ -227,8 +224,7 @@ def _resolved_skeleton(
         raise InputError(f"{data.name} has {data.in_channels} channels; in_channels={channels} does not fit")
     if classes < data.num_classes:
         raise InputError(f"{data.name} has {data.num_classes} classes; num_classes={classes} is too few")
-    for arch in archs[:1]:
-        space.params(arch, **resolved)  # a wrong macro number is the caller's error, not each network's failure
+    space.skeleton(**resolved)  # a wrong macro number is the caller's error, not each network's failure
     return resolved
 
 

@@ -1,6 +1,6 @@
 """Searches: which architecture should one take?"""
 
-from prejudge.search import methods
+from prejudge.search import hybrid, methods
 from prejudge.search.objective import Evaluation, MappingObjective, Objective
 from prejudge.search.registry import search_method
 from prejudge.search.result import SearchResult, Trajectory, read_result, write_result
@@ -16,6 +16,7 @@ __all__ = [
     "Run",
     "SearchResult",
     "Trajectory",
+    "hybrid",
     "methods",
     "read_result",
     "run_search",

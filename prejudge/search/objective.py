@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from prejudge.errors import InputError
@@ -53,6 +53,15 @@ class Objective(ABC):
     def describe(self) -> dict[str, Any]:
         """Plain values that say what is maximised, in which unit, and where it comes from; kept with the results."""
 
+    def known(self, archs: Sequence[Architecture]) -> np.ndarray | None:
+        """Values of these (or of their texts) on the objective's own schedule, where that takes no more than a look.
+
+        Returns:
+            Shape ``(len(archs),)``, a mean where answers are drawn from several runs, NaN where there is no value; None
+            where values have to be computed.
+        """
+        return None
+
     def check_epochs(self, epochs: int | None) -> None:
         """Raise :class:`InputError` unless ``epochs`` is one of :attr:`schedules`."""
         if epochs is not None and epochs not in self.schedules:
@@ -92,6 +101,11 @@ class MappingObjective(Objective):
         if value is None:
             raise InputError(f"there is no value of {arch} among {len(self.values):,}; {self._remedy}")
         return Evaluation(value, self.seconds)
+
+    def known(self, archs: Sequence[Architecture]) -> np.ndarray | None:
+        import numpy as np
+
+        return np.array([self.values.get(str(arch), np.nan) for arch in archs], dtype=float)
 
     def describe(self) -> dict[str, Any]:
         return self._what

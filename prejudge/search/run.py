@@ -14,6 +14,9 @@ from prejudge.search.journal import Journal
 from prejudge.search.objective import Evaluation, Objective
 from prejudge.spaces.base import Architecture
 
+_FREE = 1000
+"""Evaluations after which a budget of seconds must have been touched."""
+
 
 class BudgetSpent(Exception):
     """Raised by :meth:`Run.evaluate` when nothing more can be asked; a method lets it pass."""
@@ -78,8 +81,10 @@ class Run:
         self.seed = seed
         method, luck = np.random.SeedSequence(seed).spawn(2)
         self.rng = np.random.default_rng(method)
-        # The objective's own draws do not disturb the method's.
-        self._luck = np.random.default_rng(luck)
+        # The objective's own draws do not disturb the method's; see _ask for how they are made.
+        self._dice = np.random.PCG64(luck)
+        self._at_first = self._dice.state
+        self._luck = np.random.Generator(self._dice)
         self._journal = journal
         self.steps: list[Step] = []
         self.seconds = 0.0
@@ -94,7 +99,8 @@ class Run:
 
         Raises:
             BudgetSpent: There is no budget left for it.
-            InputError: The objective cannot evaluate it, or the budget does not even suffice for one evaluation.
+            InputError: The objective cannot evaluate it, the budget does not even suffice for one evaluation, or it is
+                one of seconds and nothing costs any.
         """
         budget = self.budget
         if budget.queries is not None and len(self.steps) >= budget.queries:
@@ -103,6 +109,8 @@ class Run:
             raise BudgetSpent
         found = self._answer(arch, epochs)
         total = self.seconds + found.seconds
+        if not total > 0:
+            self._check_cost(found)
         if budget.seconds is not None and not budget.overshoot and total > budget.seconds:
             if not self.steps:
                 raise InputError(
@@ -125,11 +133,25 @@ class Run:
     def _answer(self, arch: Architecture, epochs: int | None) -> Evaluation:
         start = time.perf_counter()
         if self._journal is not None:
-            found = self._journal.answer(arch, epochs, lambda: self.objective.evaluate(arch, epochs, self._luck))
+            found = self._journal.answer(arch, epochs, lambda: self._ask(arch, epochs))
         else:
-            found = self.objective.evaluate(arch, epochs, self._luck)
+            found = self._ask(arch, epochs)
         self.evaluating += time.perf_counter() - start
         return found
+
+    def _ask(self, arch: Architecture, epochs: int | None) -> Evaluation:
+        # Each evaluation has a stretch of random numbers of its own: the ones before it may have come from a journal.
+        self._dice.state = self._at_first
+        self._dice.advance(len(self.steps) << 64)
+        return self.objective.evaluate(arch, epochs, self._luck)
+
+    def _check_cost(self, found: Evaluation) -> None:
+        if not found.seconds >= 0:
+            raise InputError(f"an evaluation cannot cost {found.seconds} s; the objective must know its seconds")
+        if self.budget.queries is None and len(self.steps) >= _FREE:
+            raise InputError(
+                f"{_FREE:,} evaluations have cost nothing, so a budget of seconds is never spent; give one of queries"
+            )
 
 
 def rank(step: Step) -> tuple[float, float]:

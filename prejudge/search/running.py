@@ -125,11 +125,13 @@ def trajectory(run: Run, overhead: float) -> Trajectory:
     best = run.best
     if best is None:
         raise InputError(f"the search evaluated {len(run.steps)} architectures, and none has a value")
+    schedules = run.objective.schedules
+    own = schedules[-1] if schedules else 0  # what the objective takes where nothing is asked for
     return Trajectory(
         seed=run.seed,
         answer=str(best.arch if run.answer is None else run.answer),
         architectures=[str(s.arch) for s in run.steps],
-        epochs=np.array([s.epochs or 0 for s in run.steps], dtype=np.int32),
+        epochs=np.array([own if s.epochs is None else s.epochs for s in run.steps], dtype=np.int32),
         values=np.array([s.value for s in run.steps]),
         seconds=np.array([s.seconds for s in run.steps]),
         overhead=overhead,

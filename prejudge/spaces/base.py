@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from prejudge.spaces.cell_graph import CellGraph
+    from prejudge.spaces.supernet import Supernet
 
 Architecture = Hashable
 """A small frozen value; ``str(architecture)`` is its canonical text. It never holds a torch object."""
@@ -60,6 +61,14 @@ class Space(ABC):
     def network(self, arch: Architecture, **skeleton: Any) -> torch.nn.Module:
         """The torch network of ``arch``: images ``(N, C, H, W)`` to logits ``(N, num_classes)``."""
 
+    def supernet(self, **options: Any) -> Supernet:
+        """The weight-sharing network of the whole space: images ``(N, C, H, W)`` and a mixture to logits.
+
+        Raises:
+            InputError: The space has none.
+        """
+        raise InputError(f"space {self.name} has no supernet; query-based searches work on it")
+
     @abstractmethod
     def params(self, arch: Architecture, **skeleton: Any) -> int:
         """Number of trainable parameters of :meth:`network`, by formula."""
@@ -71,6 +80,23 @@ class Space(ABC):
     @abstractmethod
     def graphs(self, arch: Architecture) -> dict[str, CellGraph]:
         """The cells of ``arch`` as plain graphs, by name, to be drawn."""
+
+    @property
+    @abstractmethod
+    def choices(self) -> tuple[int, ...]:
+        """An architecture as a sequence of decisions: how many options each has. For policies and densities."""
+
+    @abstractmethod
+    def encode(self, arch: Architecture) -> tuple[int, ...]:
+        """The decisions that make ``arch``, each ``0 .. choices[i] - 1``; :meth:`decode` makes an equal one of them.
+
+        Raises:
+            InputError: No decisions make it.
+        """
+
+    @abstractmethod
+    def decode(self, decisions: Sequence[int]) -> Architecture | None:
+        """The architecture that decisions within :attr:`choices` make; None where they make none of this space."""
 
     @property
     @abstractmethod

@@ -8,11 +8,12 @@ S1 to S4 (Zela et al., ICLR 2020, arXiv:1909.09656) restrict the operations of e
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from itertools import combinations, permutations
 from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from prejudge.errors import InputError
+from prejudge.errors import InputError, unknown
 from prejudge.spaces.base import Space, register_space
 from prejudge.spaces.cell_graph import CellGraph
 from prejudge.spaces.darts_candidates import DARTS7, HNAS6, S1, S2, S3, S4, Candidates, edge_index, same_everywhere
@@ -24,6 +25,8 @@ from prejudge.spaces.genotype_notations import parse_genotype
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+    from prejudge.spaces.supernet import Supernet
 
 NODES = 4
 """Intermediate nodes of a cell of these spaces."""
@@ -162,6 +165,35 @@ class DARTS(Space):
 
         return NetworkDARTS(self.parse(arch), self.skeleton(**skeleton))
 
+    def supernet(  # type: ignore[override]
+        self, *, candidates: Sequence[str] | Candidates | None = None, **skeleton: Any
+    ) -> Supernet:
+        """The weight-sharing network: all candidates on each of the 14 edges of both cells.
+
+        Args:
+            candidates: Operations of every edge, or of each edge by cell type, in the order of their positions; by
+                default the space's own (in ``darts`` without ``none``).
+            skeleton: Fields of :class:`~prejudge.spaces.darts_supernet.SupernetSkeletonDARTS`.
+
+        Returns:
+            A module from images ``(N, in_channels, H, W)`` and a mixture to logits ``(N, num_classes)``; its kinds of
+            cells are ``"normal"`` and ``"reduce"``.
+
+        Raises:
+            InputError: A macro number or a candidate is unknown or out of range.
+        """
+        from prejudge.spaces.darts_supernet import SupernetDARTS, SupernetSkeletonDARTS
+
+        if candidates is None:
+            candidates = self.candidates
+        elif not isinstance(candidates, Mapping):
+            candidates = same_everywhere(candidates)
+        known = {field.name for field in fields(SupernetSkeletonDARTS)}
+        for name in skeleton:
+            if name not in known:
+                raise unknown(f"{self.name} macro number of a supernet", name, known)
+        return SupernetDARTS(candidates, SupernetSkeletonDARTS(**skeleton))
+
     def params(self, arch: Genotype, **skeleton: Any) -> int:  # type: ignore[override]
         """Exact number of parameters by formula; the auxiliary head counts only if the skeleton has it."""
         from prejudge.spaces.darts_counts import count_params
@@ -184,6 +216,58 @@ class DARTS(Space):
                 (*map(state_name, range(output)), "c_{k}"), (*drawn, *((state, output, "") for state in concat))
             )
         return graphs
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """Three decisions for each node of the normal, then of the reduction cell.
+
+        Which two predecessors (pairs in lexicographic order), the operation on the lower one's edge, and on the
+        other's: a position among what may be sampled there, so that in S1 its meaning depends on the predecessor.
+        """
+        found: list[int] = []
+        for cell in CELLS:
+            for node, pairs in enumerate(_PAIRS):
+                operations = max(len(self._operations(cell, node, p)) for p in range(node + 2))
+                found += (len(pairs), operations, operations)
+        return tuple(found)
+
+    def encode(self, arch: Genotype) -> tuple[int, ...]:  # type: ignore[override]
+        """The decisions of a genotype that :meth:`sample` can give; the order of a node's edges is not kept.
+
+        Raises:
+            InputError: It has other nodes or outputs, an operation that is never sampled, or a node with one
+                predecessor.
+        """
+        self._require_member(arch)
+        found: list[int] = []
+        for cell, edges, _ in arch.cells():
+            for node, pairs in enumerate(_PAIRS):
+                ordered = sorted(edges[2 * node : 2 * node + 2], key=lambda edge: edge[1])
+                pair = (ordered[0][1], ordered[1][1])
+                allowed = [self._operations(cell, node, p) for p in pair]
+                if pair not in pairs or any(op not in known for (op, _), known in zip(ordered, allowed, strict=True)):
+                    raise InputError(
+                        f"{self.name}: node {node} of the {cell} cell, {edges[2 * node : 2 * node + 2]}, cannot be "
+                        "encoded: it needs two predecessors and operations other than none"
+                    )
+                found.append(pairs.index(pair))
+                found += [known.index(op) for (op, _), known in zip(ordered, allowed, strict=True)]
+        return tuple(found)
+
+    def decode(self, decisions: Sequence[int]) -> Genotype | None:
+        """The genotype; None where an edge has fewer operations than the decision's number."""
+        left = iter(decisions)
+        cells = []
+        for cell in CELLS:
+            edges: list[Edge] = []
+            for node, pairs in enumerate(_PAIRS):
+                for predecessor, choice in zip(pairs[next(left)], (next(left), next(left)), strict=True):
+                    operations = self._operations(cell, node, predecessor)
+                    if choice >= len(operations):
+                        return None
+                    edges.append((operations[choice], int(predecessor)))
+            cells.append(tuple(edges))
+        return Genotype(cells[0], _CONCAT, cells[1], _CONCAT)
 
     def _operations(self, cell: str, node: int, predecessor: int) -> tuple[str, ...]:
         """What may be sampled on an edge; cells of more nodes are in ``darts`` alone, where edges do not differ."""

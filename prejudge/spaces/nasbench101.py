@@ -8,9 +8,10 @@ same, which the official hash tells. The index order is the ascending order of t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import combinations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -40,6 +41,7 @@ __all__ = ["FORMS", "OPERATIONS", "Cell101", "NASBench101", "Skeleton101", "reco
 
 FORMS = ("official", "zero-cost-nas")
 _KERNEL = {CONV3: 3, CONV1: 1}
+_PLACES = tuple(combinations(range(MAX_VERTICES), 2))
 _HASH = re.compile(r"[0-9a-fA-F]{32}")
 
 
@@ -282,6 +284,28 @@ class NASBench101(EnumerableSpace):
                 total += sum(k * k * a * b for k, a, b in _convolutions(arch, cell_in, c)) * side * side
             c_in = c
         return total + (c + 1) * s.num_classes
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """Whether there is each of the 21 edges of seven vertices, row by row; the operations of the five interior."""
+        return (2,) * len(_PLACES) + (len(OPERATIONS),) * (MAX_VERTICES - 2)
+
+    def encode(self, arch: Cell101) -> tuple[int, ...]:  # type: ignore[override]
+        """The decisions that make this very cell: vertices that it does not have are the last ones before the output.
+
+        They have no edges, and operation 0. Other decisions, which leave out other vertices, make the same cell.
+        """
+        vertices = (*range(len(arch.matrix) - 1), MAX_VERTICES - 1)
+        edges = {(vertices[s], vertices[t]) for s, row in enumerate(arch.matrix) for t, bit in enumerate(row) if bit}
+        absent = MAX_VERTICES - len(arch.matrix)
+        return (*(int(place in edges) for place in _PLACES), *arch.operations, *(0,) * absent)
+
+    def decode(self, decisions: Sequence[int]) -> Cell101 | None:
+        """The pruned cell; None where the output is not reached, or more than nine edges remain."""
+        rows = [[0] * MAX_VERTICES for _ in range(MAX_VERTICES)]
+        for (source, target), bit in zip(_PLACES, decisions, strict=False):
+            rows[source][target] = bit
+        return cell_of(rows, [int(op) for op in decisions[len(_PLACES) :]])
 
     def __len__(self) -> int:
         return SIZE

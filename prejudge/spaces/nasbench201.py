@@ -23,6 +23,8 @@ from prejudge.spaces.cell_graph import CellGraph
 if TYPE_CHECKING:
     import torch
 
+    from prejudge.spaces.supernet import Supernet
+
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 """The five operations in the official order; an edge of :class:`Cell201` is an index into it."""
 
@@ -205,6 +207,28 @@ class NASBench201(EnumerableSpace):
 
         return Network201(self.parse(arch), self.skeleton(**skeleton))
 
+    def supernet(  # type: ignore[override]
+        self, *, candidates: Sequence[str] | None = None, affine: bool = False, **skeleton: Any
+    ) -> Supernet:
+        """The weight-sharing network: all candidates on each of the six edges of the cell.
+
+        Args:
+            candidates: Operations of every edge, in the order of their positions; by default all five.
+            affine: Whether the batch norms inside the cells have parameters.
+            skeleton: Fields of :class:`Skeleton201`.
+
+        Returns:
+            A module from images ``(N, in_channels, H, W)`` and a mixture to logits ``(N, num_classes)``; its only kind
+            of cell is called ``"cell"``.
+
+        Raises:
+            InputError: A macro number or a candidate is unknown or out of range.
+        """
+        from prejudge.spaces.nasbench201_supernet import CELL, Supernet201
+
+        chosen = None if candidates is None else {CELL: (tuple(candidates),) * len(EDGES)}
+        return Supernet201(self.skeleton(**skeleton), chosen, affine=affine)
+
     def graphs(self, arch: Cell201) -> dict[str, CellGraph]:  # type: ignore[override]
         """The cell: sums at the vertices, operations on the edges; ``none`` edges are left out."""
         edges = zip(EDGES, arch.edges, strict=True)
@@ -240,6 +264,19 @@ class NASBench201(EnumerableSpace):
             kernels = [_KERNEL[e] for e in arch.edges if e in _KERNEL]
             total += s.cells * sum(k * k * c * c for k in kernels) * side * side
         return total + (c + 1) * s.num_classes
+
+    @property
+    def choices(self) -> tuple[int, ...]:
+        """Five operations on each of the six edges."""
+        return (len(OPERATIONS),) * len(EDGES)
+
+    def encode(self, arch: Cell201) -> tuple[int, ...]:  # type: ignore[override]
+        """The operation of each edge."""
+        return arch.edges
+
+    def decode(self, decisions: Sequence[int]) -> Cell201:
+        """The cell with these operations; never None."""
+        return Cell201(tuple(decisions))  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(OPERATIONS) ** len(EDGES)

@@ -71,9 +71,7 @@ def test_some_classes() -> None:
     assert len({SPACE.canonical(a) for a in chosen}) == 100
     assert all(SPACE.representative(a) == a for a in chosen)
     assert chosen[:10] == architectures(SPACE, "unique:10", seed=0)
-    with pytest.raises(
-        InputError, match=r"unique:6467 needs a number from 1 to 6466 \(nasbench201 has that many classes"
-    ):
+    with pytest.raises(InputError, match=r"unique:6467 needs a number from 1 to 6466 \(.* that many classes"):
         architectures(SPACE, "unique:6467", seed=0)
 
 

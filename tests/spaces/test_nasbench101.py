@@ -106,7 +106,7 @@ def test_every_notation_gives_the_same_cell() -> None:
 
 @pytest.mark.parametrize("text", ["{x", "['a']", "(__import__('os'), 1)", "[" * 5000])
 def test_a_literal_that_is_no_cell(text: str) -> None:
-    with pytest.raises(InputError, match="nasbench101: .*(no cell|cannot read)"):
+    with pytest.raises(InputError, match=r"nasbench101: .*(no cell|cannot read)"):
         S.parse(text)
 
 

@@ -1,0 +1,160 @@
+"""Running methods over seeds and workers."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from prejudge.errors import InputError, MissingDataError
+from prejudge.search import Budget, MappingObjective, Run, SearchResult, run_search, search_method
+from prejudge.search.registry import register
+from prejudge.spaces import space
+from tests.search.objectives import Anywhere, Convolutions
+
+S = space("nasbench201")
+
+
+def texts(result: SearchResult) -> list[list[str]]:
+    return [run.architectures for run in result.trajectories]
+
+
+@pytest.fixture
+def mine() -> Any:
+    """A name for a method of a test, forgotten afterwards."""
+    before = dict(register.items)
+    yield "mine"
+    register.items.clear()
+    register.items.update(before)
+
+
+def test_runs_are_in_the_order_of_the_seeds_and_do_not_depend_on_their_company() -> None:
+    together = run_search("evolution", Convolutions(luck=1.0), Budget(queries=30), seeds=[4, 2, 4, 9])
+    assert [run.seed for run in together.trajectories] == [4, 2, 9]
+    alone = run_search("evolution", Convolutions(luck=1.0), Budget(queries=30), seeds=[9])
+    assert texts(alone)[0] == texts(together)[2]
+    np.testing.assert_array_equal(alone.trajectories[0].values, together.trajectories[2].values)
+    assert len({tuple(t) for t in texts(together)}) == 3
+
+
+def test_workers_change_nothing() -> None:
+    one = run_search("evolution", Convolutions(luck=1.0), Budget(queries=20), seeds=range(6))
+    two = run_search("evolution", Convolutions(luck=1.0), Budget(queries=20), seeds=range(6), workers=2)
+    assert texts(one) == texts(two)
+    assert [run.answer for run in one.trajectories] == [run.answer for run in two.trajectories]
+    for a, b in zip(one.trajectories, two.trajectories, strict=True):
+        np.testing.assert_array_equal(a.values, b.values)
+
+
+def test_the_result_says_what_was_done() -> None:
+    result = run_search("evolution(sample=2)", Convolutions(), Budget(seconds=20), seeds=[1], options={"population": 5})
+    assert result.method == "evolution"
+    assert result.options == {"population": 5, "sample": 2, "proxy": "", "warmup": 0, "proposal": 0.0}
+    assert (result.space, result.objective["what"]) == ("nasbench201", "3x3 convolutions")
+    assert result.budget == {"queries": None, "seconds": 20, "overshoot": False}
+    run = result.trajectories[0]
+    assert len(run.architectures) == len(run.values) == len(run.seconds) == len(run.epochs) == 20
+    assert run.answer == run.architectures[int(np.argmax(run.values))]
+    assert 0 < run.overhead < 10
+
+
+def test_own_schedules_are_written_as_the_longest() -> None:
+    scheduled = run_search("random", Convolutions(schedules=(4, 12)), Budget(queries=3))
+    assert scheduled.trajectories[0].epochs.tolist() == [12, 12, 12]
+    assert run_search("random", Convolutions(), Budget(queries=3)).trajectories[0].epochs.tolist() == [0, 0, 0]
+
+
+def test_progress_counts_the_runs() -> None:
+    seen: list[tuple[int, int]] = []
+    run_search(
+        "random",
+        Convolutions(),
+        Budget(queries=3),
+        seeds=range(3),
+        progress=lambda done, of, _: seen.append((done, of)),
+    )
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_method_of_ones_own(mine: str) -> None:
+    @search_method(mine, reference="mine, 2026")
+    def first_come(run: Run, tries: int = 3) -> None:
+        "Takes what comes."
+        for index in range(tries):
+            run.evaluate(S.parse(index))
+        run.facts["tries"] = tries
+        run.answer = S.parse(0)
+
+    result = run_search("mine(tries=2)", Convolutions(), Budget(queries=99))
+    assert texts(result) == [[str(S.parse(0)), str(S.parse(1))]]  # it may end before the budget does
+    assert result.trajectories[0].answer == str(S.parse(0))
+    assert result.trajectories[0].facts == {"tries": 2}
+    assert register.get(mine).summary == "Takes what comes."
+
+
+def test_a_method_from_a_file_in_workers(mine: str, tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text(
+        "from prejudge.search import search_method\n"
+        "@search_method('own-method', reference='own')\n"
+        "def own(run, first=0):\n"
+        "    while True:\n"
+        "        run.evaluate(run.space[first])\n"
+    )
+    result = run_search(f"{file}:own-method(first=3)", Convolutions(), Budget(queries=2), seeds=[0, 1], workers=2)
+    assert texts(result) == [[str(S.parse(3))] * 2] * 2
+    with pytest.raises(MissingDataError, match=r"no search file .*other\.py"):
+        run_search(f"{tmp_path / 'other.py'}:own", Convolutions(), Budget(queries=2))
+
+
+@pytest.mark.parametrize(
+    ("method", "given", "message"),
+    [
+        ("evolutoin", {}, r"unknown search 'evolutoin'; did you mean 'evolution'\?"),
+        ("evolution(size=3)", {}, r"unknown option of evolution 'size'"),
+        ("evolution", {"options": {"populaton": 3}}, r"unknown option of evolution 'populaton'; did you mean 'popul"),
+        ("evolution(3)", {}, r"cannot read search 'evolution\(3\)'; write NAME or NAME\(option=value\)"),
+        ("local-search)", {}, r"cannot read search"),
+        ("random()()", {}, r"cannot read search"),
+        ("random", {"seeds": []}, "at least one seed"),
+        ("random", {"seeds": [1, -1]}, "seeds are not negative"),
+    ],
+)
+def test_what_cannot_be_run(method: str, given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        run_search(method, Convolutions(), Budget(queries=3), **given)
+
+
+def test_a_budget_smaller_than_one_evaluation() -> None:
+    with pytest.raises(InputError, match=r"a budget of 5 s is smaller than one evaluation \(100 s of"):
+        run_search("evolution", Convolutions(seconds=100), Budget(seconds=5))
+
+
+def test_a_search_in_which_all_fail() -> None:
+    with pytest.raises(InputError, match="the search evaluated 12 architectures, and none has a value"):
+        run_search("random", Anywhere("nasbench201", fail=2.0), Budget(queries=12))
+
+
+def test_an_architecture_without_a_value_ends_the_search() -> None:
+    objective = MappingObjective(S, {}, remedy="compute them: prejudge score")
+    with pytest.raises(InputError, match=r"there is no value of .* among 0; compute them: prejudge score"):
+        run_search("evolution", objective, Budget(queries=12))
+
+
+def test_nan_is_no_answer() -> None:
+    objective = Anywhere("nasbench201", fail=0.9)
+    for run in run_search("random", objective, Budget(queries=40), seeds=range(5)).trajectories:
+        answered = run.values[run.architectures.index(run.answer)]
+        assert not math.isnan(answered)
+        assert answered == np.nanmax(run.values)
+
+
+def test_searching_a_table_never_imports_torch() -> None:
+    code = "import sys, prejudge.search; assert prejudge.search.run_search; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
