@@ -132,7 +132,7 @@ def test_an_untrained_or_malformed_architecture_is_an_error(path: Path) -> None:
         table.query("|none~0|", TEST)
     with pytest.raises(InputError, match="params, params_cifar10"):
         table.extra("latency")
-    with pytest.raises(InputError, match="no learning curve with split 'valid' .*it has test"):
+    with pytest.raises(InputError, match=r"no learning curve with split 'valid' .*it has test"):
         table.curve(0, "cifar10_valid_12ep")
 
 
