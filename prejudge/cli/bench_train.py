@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Group, Parameter
 
 from prejudge.cli import output
 from prejudge.cli.arguments import architectures
-from prejudge.cli.options import MACHINE, PUBLISHED, DataOptions, NetworkOptions, Positive, use_threads
+from prejudge.cli.options import (
+    MACHINE,
+    OWN_TRAINING,
+    PUBLISHED,
+    DataOptions,
+    NetworkOptions,
+    Positive,
+    TrainingOptions,
+    use_threads,
+)
 from prejudge.cli.progress import ProgressBar
 from prejudge.cli.recipe import Recipe
 
@@ -21,7 +30,7 @@ app = App(
     ),
 )
 
-_TRAINING = Group("Training", sort_key=2)
+_TABLE = Group("Table", sort_key=1)
 
 
 @app.default
@@ -34,15 +43,10 @@ def train(
     seeds: Annotated[int, Parameter(validator=Positive)] = 3,
     recipe: Recipe = None,
     network: NetworkOptions = PUBLISHED,
-    epochs: Annotated[int | None, Parameter(group=_TRAINING)] = None,
-    batch_size: Annotated[int | None, Parameter(group=_TRAINING)] = None,
-    learning_rate: Annotated[float | None, Parameter(group=_TRAINING)] = None,
-    weight_decay: Annotated[float | None, Parameter(group=_TRAINING)] = None,
-    augment: Annotated[bool | None, Parameter(group=_TRAINING)] = None,
-    noise: Annotated[float | None, Parameter(group=_TRAINING)] = None,
-    train_images: Annotated[int | None, Parameter(group=_TRAINING)] = None,
-    valid_copies: Annotated[int, Parameter(group=_TRAINING)] = 1,
-    test_copies: Annotated[int, Parameter(group=_TRAINING)] = 1,
+    training: TrainingOptions = OWN_TRAINING,
+    train_images: Annotated[int | None, Parameter(group=_TABLE)] = None,
+    valid_copies: Annotated[int, Parameter(group=_TABLE)] = 1,
+    test_copies: Annotated[int, Parameter(group=_TABLE)] = 1,
     device: Annotated[str, Parameter(group=MACHINE)] = "cpu",
     workers: Annotated[int, Parameter(group=MACHINE, validator=Positive)] = 1,
     threads: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
@@ -58,12 +62,7 @@ def train(
         seeds: Trainings of each architecture.
         recipe: YAML file that fills in what is left out here.
         network: Macro numbers of the networks.
-        epochs: Passes over the training images; 200 if left out.
-        batch_size: Images per step; 256 if left out.
-        learning_rate: At the first step; 0.1 if left out.
-        weight_decay: 0.0005 if left out.
-        augment: Crop and flip the training images at random.
-        noise: Standard deviation of noise added to the images, in 0..1 units; none if left out.
+        training: Numbers of the training; by default those of NAS-Bench-201, with 200 epochs.
         train_images: Learn only the first so many training images.
         valid_copies: Noisy copies of the validation images.
         test_copies: Noisy copies of the test images.
@@ -80,17 +79,9 @@ def train(
 
     where = find_space(space)
     chosen = architectures(where, archs, seed=0)
-    training = _given(
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        augment=augment,
-        noise=noise,
-    )
     numbers = TableRecipe.from_dict(
         {
-            "training": training,
+            "training": training.given(),
             "skeleton": network.overrides(where),
             "train_images": train_images,
             "valid_copies": valid_copies,
@@ -118,8 +109,3 @@ def train(
     print(f"wrote {written}")
     output.say(f"{bar.done} trainings done now" if bar.done else "nothing to train: every training was there")
     output.say(f"next: prejudge bench info {written}")
-
-
-def _given(**options: Any) -> dict[str, Any]:
-    """The options that were given."""
-    return {name: value for name, value in options.items() if value is not None}

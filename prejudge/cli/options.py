@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MACHINE = Group("Machine", sort_key=9)
 Positive = validators.Number(gte=1)
 
+_TRAINING = Group("Training", sort_key=2)
 _NETWORK = Group("Network (the published macro-skeleton if left out)", sort_key=1)
 
 
@@ -68,6 +69,44 @@ class DataOptions:
     def places(self) -> dict[str, Any]:
         """How to find and read them, as keyword arguments of the loaders."""
         return {"data_dir": self.data_dir, "download": self.download, "normalisation": self.normalisation}
+
+
+@Parameter(name="*", group=_TRAINING)
+@dataclass(frozen=True)
+class TrainingOptions:
+    """Numbers of a training; those that are left out are the command's own.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch_size: Images per step.
+        learning_rate: At the first step.
+        min_learning_rate: What the learning rate falls to.
+        weight_decay: Added to the gradient of every parameter.
+        label_smoothing: Of the cross-entropy.
+        augment: Crop and flip the training images at random.
+        noise: Standard deviation of noise added to the training images, in 0..1 units.
+        drop_path: Probability of dropping a path that the last epoch reaches; only for networks that can.
+        clip: Largest norm of the gradient.
+    """
+
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float | None = None
+    min_learning_rate: float | None = None
+    weight_decay: float | None = None
+    label_smoothing: float | None = None
+    augment: bool | None = None
+    noise: float | None = None
+    drop_path: float | None = None
+    clip: float | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The numbers that were given, by the names of :class:`~prejudge.train.recipe.Recipe`."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+OWN_TRAINING = TrainingOptions()
+"""No number given: the command's own."""
 
 
 def use_threads(threads: int | None) -> None:

@@ -16,6 +16,28 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+def outcomes(result: SearchResult) -> pd.DataFrame:
+    """What each run of a search answered, and what that took.
+
+    Returns:
+        One row per run: ``seed``, ``answer``, ``value`` (the best that the objective said), ``queries``, ``seconds``
+        (what its evaluations cost) and ``overhead`` (of the method itself, wall-clock).
+    """
+    import pandas as pd
+
+    runs = result.trajectories
+    return pd.DataFrame(
+        {
+            "seed": [r.seed for r in runs],
+            "answer": [r.answer for r in runs],
+            "value": [float(r.values[r.incumbents()[-1]]) for r in runs],
+            "queries": [len(r.values) for r in runs],
+            "seconds": [float(np.sum(r.seconds)) for r in runs],
+            "overhead": [r.overhead for r in runs],
+        }
+    )
+
+
 def answers(result: SearchResult, table: Table, metrics: list[Metric] | None = None) -> pd.DataFrame:
     """Trained accuracies of what each run of a search answered.
 
@@ -25,27 +47,14 @@ def answers(result: SearchResult, table: Table, metrics: list[Metric] | None = N
         metrics: By default every test column at its longest schedule.
 
     Returns:
-        One row per run: ``seed``, ``answer``, ``queries``, ``seconds`` (what its evaluations cost), ``overhead`` (of
-        the method itself, wall-clock) and a column per metric, NaN where the table has no value.
+        The columns of :func:`outcomes`, and one per metric, NaN where the table has no value.
 
     Raises:
         InputError: The table is of another space.
     """
-    import pandas as pd
-
     if table.space != result.space:
         raise InputError(f"the search was in {result.space}, table {table.name} is of {table.space}")
-    chosen = default_metrics(table) if metrics is None else metrics
-    runs = result.trajectories
-    frame = pd.DataFrame(
-        {
-            "seed": [r.seed for r in runs],
-            "answer": [r.answer for r in runs],
-            "queries": [len(r.values) for r in runs],
-            "seconds": [float(np.sum(r.seconds)) for r in runs],
-            "overhead": [r.overhead for r in runs],
-        }
-    )
-    for metric in chosen:
-        frame[str(metric)] = table.query_many([r.answer for r in runs], metric)
+    frame = outcomes(result)
+    for metric in default_metrics(table) if metrics is None else metrics:
+        frame[str(metric)] = table.query_many(frame["answer"].tolist(), metric)
     return frame

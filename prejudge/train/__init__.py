@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from prejudge.train.data import Batch, ImageSet, batch, load
     from prejudge.train.loop import Epoch, TrainingFailure, accuracy, fit
     from prejudge.train.recipe import Recipe
-    from prejudge.train.splits import Splits, load_splits
+    from prejudge.train.splits import Splits, load_splits, split_in_two
 
 _HOME = {
     "Batch": "data",
@@ -25,6 +25,7 @@ _HOME = {
     "fit": "loop",
     "load": "data",
     "load_splits": "splits",
+    "split_in_two": "splits",
 }
 """Where each public name lives; the loop and the batches import torch, data and recipes do not."""
 
@@ -41,6 +42,7 @@ __all__ = [
     "fit",
     "load",
     "load_splits",
+    "split_in_two",
 ]
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prejudge.errors import PrejudgeError
+from prejudge.errors import InputError, PrejudgeError
 from prejudge.train.recipe import Recipe
 
 
@@ -59,7 +59,8 @@ def fit(
     """Train a network, in place.
 
     Args:
-        network: From inputs ``(N, C, H, W)`` to logits ``(N, classes)``.
+        network: From inputs ``(N, C, H, W)`` to logits ``(N, classes)``; with a ``drop_path_prob`` to set if the recipe
+            drops paths.
         batches: The training images.
         recipe: The numbers.
         evaluate: Called after every epoch; returns accuracies in per cent by name.
@@ -70,8 +71,11 @@ def fit(
         One :class:`Epoch` for each epoch.
 
     Raises:
+        InputError: The recipe drops paths, and the network has no ``drop_path_prob``.
         TrainingFailure: The loss of an epoch was not finite.
     """
+    if recipe.drop_path and not hasattr(network, "drop_path_prob"):
+        raise InputError(f"recipe: drop_path is {recipe.drop_path}, but a {type(network).__name__} has no drop-path")
     network.to(device)
     parameters = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.SGD(
@@ -86,6 +90,8 @@ def fit(
     history: list[Epoch] = []
     for number in range(recipe.epochs):
         network.train()
+        if recipe.drop_path:
+            network.drop_path_prob = recipe.drop_path_at(number)  # type: ignore[assignment]  # a plain number of it
         # Sums stay on the device: reading them at every step would make the host wait for it.
         loss_sum, correct = torch.zeros((), device=device), torch.zeros((), device=device)
         images = 0
@@ -98,6 +104,8 @@ def fit(
             loss = F.cross_entropy(logits, targets, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
+            if recipe.clip:
+                nn.utils.clip_grad_norm_(parameters, recipe.clip)
             optimizer.step()
             step += 1
             images += len(targets)

@@ -54,6 +54,24 @@ class Splits:
         return replace(self, train=train.part(slice(count)))
 
 
+def split_in_two(data: ImageSet, share: float = 0.5, *, seed: int = 0) -> tuple[ImageSet, ImageSet]:
+    """Part training images at random: some to learn, the others to validate on, as DARTS and its kin search.
+
+    Args:
+        data: The images.
+        share: How many of them the first part gets; rounded down.
+        seed: Of the draw.
+
+    Raises:
+        InputError: A part would be empty.
+    """
+    first = int(share * len(data)) if 0 < share < 1 else 0
+    if not 1 <= first < len(data):
+        raise InputError(f"{data.name}: {len(data)} images cannot be parted with a share of {share}")
+    order = np.random.default_rng(seed).permutation(len(data))
+    return data.part(np.sort(order[:first])), data.part(np.sort(order[first:]))
+
+
 def load_splits(
     kind: str,
     *,

@@ -108,7 +108,7 @@ def test_hnas_on_darts_with_live_scores_and_training(halves: tuple[ImageSet, Ima
     space, skeleton = prejudge.space("darts"), {"channels": 4, "cells": 2}
     with ScoreCache(tmp_path / "pool.h5") as cache:
         score_pool(cache, space, load("digits"), 8, skeleton=skeleton, batch_size=8)
-    recipe = replace(HNAS_TRAINING, epochs=1, batch_size=100, augment=False)
+    recipe = replace(HNAS_TRAINING, epochs=1, batch_size=100)
     objective = TrainingObjective(space, *halves, recipe, skeleton=skeleton)
     options = {"cache": str(tmp_path / "pool.h5"), "iterations": 3, "probe_points": 2}
     result = run_search("hnas", objective, Budget(queries=20), options=options, journal=tmp_path / "journal")

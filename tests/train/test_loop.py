@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 import prejudge
-from prejudge.errors import PrejudgeError
+from prejudge.errors import InputError, PrejudgeError
 from prejudge.train import Epoch, MemoryBatches, Recipe, TrainingFailure, accuracy, batch, fit, load
 
 
@@ -88,6 +88,40 @@ def test_against_sgd_by_hand() -> None:
     assert torch.allclose(network.weight, weight, atol=1e-12) and torch.allclose(network.bias, bias, atol=1e-12)
     # The mean over images, not over batches.
     assert epochs[2].train_loss == pytest.approx((6 * losses[4] + 4 * losses[5]) / 10, rel=1e-6)
+
+
+def test_a_long_gradient_is_scaled_down() -> None:
+    torch.manual_seed(0)
+    network = nn.Linear(5, 3).double()
+    weight, bias = network.weight.detach().clone(), network.bias.detach().clone()
+    recipe = Recipe(
+        epochs=1, batch_size=6, learning_rate=0.3, momentum=0, nesterov=False, weight_decay=0, clip=0.1
+    )  # fmt: skip
+    fit(network, TwoBatches(), recipe)
+    for step, (x, y) in enumerate(TwoBatches().batches):
+        error = (torch.softmax(x @ weight.T + bias, dim=1) - torch.eye(3, dtype=torch.float64)[y]) / len(y)
+        gradients = error.T @ x, error.sum(0)
+        norm = float(sum((g**2).sum() for g in gradients)) ** 0.5
+        assert norm > 0.1
+        for p, gradient in zip((weight, bias), gradients, strict=True):
+            p -= recipe.learning_rate_at(step, 2) * gradient * 0.1 / norm
+    # The length is divided by norm + 1e-6.
+    assert torch.allclose(network.weight, weight, atol=1e-6) and torch.allclose(network.bias, bias, atol=1e-6)
+
+
+def test_drop_path_is_set_before_every_epoch() -> None:
+    class Dropping(nn.Linear):
+        drop_path_prob = 0.7
+
+    torch.manual_seed(0)
+    network, seen = Dropping(5, 3).double(), []
+    recipe = Recipe(epochs=4, drop_path=0.2)
+    fit(network, TwoBatches(), recipe, on_epoch=lambda *_: seen.append(network.drop_path_prob))
+    assert seen == pytest.approx([0, 0.05, 0.1, 0.15])
+    fit(network, TwoBatches(), Recipe(epochs=1))
+    assert network.drop_path_prob == pytest.approx(0.15)  # as it was: this recipe says nothing about it
+    with pytest.raises(InputError, match=r"drop_path is 0\.2, but a Linear has no drop-path"):
+        fit(nn.Linear(5, 3).double(), TwoBatches(), recipe)
 
 
 def test_a_loss_that_is_no_number_is_a_failure() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from prejudge.errors import InputError
 from prejudge.train.data import load
-from prejudge.train.splits import Splits, load_splits
+from prejudge.train.splits import Splits, load_splits, split_in_two
 
 X = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), dtype=np.uint8)
 Y = np.arange(40) % 4
@@ -75,3 +75,18 @@ def test_splits_must_fit_together() -> None:
     object.__setattr__(other, "num_classes", 11)
     with pytest.raises(InputError, match="test images"):
         Splits(digits.train, digits.valid, other)
+
+
+def test_in_two_without_overlap() -> None:
+    data = load("digits")
+    first, second = split_in_two(data, 0.25, seed=1)
+    assert (len(first), len(second)) == (250, 750)
+    assert images_of(first, second) == images_of(data)
+    assert first.digest == split_in_two(data, 0.25, seed=1)[0].digest != split_in_two(data, 0.25, seed=2)[0].digest
+    assert (first.mean, first.num_classes) == (data.mean, data.num_classes)
+
+
+@pytest.mark.parametrize("share", [0, 1, -0.5, 1e-4, float("nan")])
+def test_a_part_cannot_be_empty(share: float) -> None:
+    with pytest.raises(InputError, match="1000 images cannot be parted with a share of"):
+        split_in_two(load("digits"), share)

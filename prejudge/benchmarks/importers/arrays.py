@@ -132,17 +132,20 @@ def import_npz(
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
+    pickled = f"{path} holds pickled objects, which may run code and are not read; save texts as numpy.array(texts)"
     try:
+        if not zipfile.is_zipfile(path):
+            with path.open("rb") as file:
+                start = file.read(6)
+            if start == b"\x93NUMPY":
+                raise FileFormatError(f"{path} is a single array, no .npz file; use numpy.savez, which names arrays")
+            raise FileFormatError(pickled if start[:1] == b"\x80" else f"{path} is no .npz file, or it is truncated")
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise FileFormatError(f"{path} is a single array, no .npz file; save it with numpy.savez, with a name")
             return {name: archive[name] for name in archive.files}
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         if "allow_pickle" in str(error):
-            raise FileFormatError(
-                f"{path} holds pickled objects, which may run code and are not read; save texts as numpy.array(texts)"
-            ) from error
-        raise FileFormatError(f"{path} is no .npz file, or it is damaged ({str(error).splitlines()[0]})") from error
+            raise FileFormatError(pickled) from error
+        raise FileFormatError(f"{path} is damaged ({(str(error).splitlines() or ['it ends too early'])[0]})") from error
 
 
 def _listed(path: Path, arrays: Mapping[str, np.ndarray], where: str) -> _Rows:

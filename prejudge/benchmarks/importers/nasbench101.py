@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ UNITS = {
 _API_NAMES = [f"{m}_{q}" for m in ("halfway", "final") for q in ("training_time", "train_accuracy",
                                                                  "validation_accuracy", "test_accuracy")]  # fmt: skip
 _API_RECORDS = 20_000
-_HASHES_CHECKED = 100
+_HASHES_CHECKED = 20
 
 Cell = tuple[str, str]
 """Adjacency digits and operations, as a record has them."""
@@ -96,8 +97,10 @@ def import_nasbench101(
     facts = {"source": path.name, "bytes": str(path.stat().st_size)}
     if is_there(target, name, facts, partial(file_sha256, path)):
         return ImportResult(target, already_there=True)
-    runs, sha256 = _of_file(path, progress)
-    published = next((known for known, digest in PUBLISHED.items() if digest == sha256), None)
+    digest = hashlib.sha256()
+    runs = read_file(path, digest=digest, progress=progress)
+    sha256 = digest.hexdigest()
+    published = next((known for known, value in PUBLISHED.items() if value == sha256), None)
     if check_published and published is None and path.name in PUBLISHED:
         raise FileFormatError(
             f"{path} is not the published file: its SHA-256 is {sha256}, not {PUBLISHED[path.name]}; download it "
@@ -106,11 +109,18 @@ def import_nasbench101(
     return _write(target, name, runs, facts | {"sha256": sha256, "published as": published or "unknown to prejudge"})
 
 
-class _Gathered:
-    """Cells and their runs, as they arrive."""
+class Gathered:
+    """Cells and their runs, as they arrive.
+
+    Attributes:
+        rows: Row of each cell, by its hash; a new hash gets the next one.
+        texts: Text of each cell.
+        params: Its trainable parameters, in pieces; -1 where they are not known.
+        schedules: The runs of each schedule, by its epochs.
+    """
 
     def __init__(self) -> None:
-        self.rows: dict[bytes, int] = {}
+        self.rows: dict[bytes, int] = defaultdict(count().__next__)
         self.texts: list[str] = []
         self.params: list[np.ndarray] = []
         self.schedules: dict[int, Runs] = {}
@@ -134,13 +144,10 @@ class _Gathered:
             cells: Gives the cells of some records; asked for the first one of each hash.
             wrong: Makes the error for a record.
         """
-        found = list(map(self.rows.get, hashes))
-        firsts: list[int] = []
-        for i in [i for i, row in enumerate(found) if row is None]:
-            found[i] = self.rows.setdefault(hashes[i], len(self.rows))
-            if found[i] == len(self.texts) + len(firsts):
-                firsts.append(i)
-        rows = np.array(found, dtype=np.int64)
+        before = len(self.texts)
+        rows = np.fromiter(map(self.rows.__getitem__, hashes), dtype=np.int64, count=len(hashes))
+        reached = np.maximum.accumulate(np.maximum(rows, before - 1))  # numbers are given in the order of arrival
+        firsts = np.flatnonzero(np.diff(reached, prepend=before - 1)).tolist()
         for i, cell in zip(firsts, cells(firsts), strict=True):
             try:
                 self.texts.append(record_text(*cell))
@@ -173,11 +180,16 @@ class _Decoded(Sequence[str]):
         return self._hashes[row].decode()
 
 
-def _of_file(path: Path, progress: Progress | None) -> tuple[_Gathered, str]:
-    """The runs of a file, and its digest."""
+def read_file(path: Path, *, digest: hashlib._Hash | None = None, progress: Progress | None = None) -> Gathered:
+    """Read all runs of a TFRecord file; arguments and errors as for :func:`import_nasbench101`.
+
+    Args:
+        path: The file.
+        digest: Is fed every byte of the file.
+        progress: Told after each block.
+    """
     start, size = time.perf_counter(), path.stat().st_size
-    digest = hashlib.sha256()
-    gathered = _Gathered()
+    gathered = Gathered()
     for block in read_blocks(path, digest=digest):
         records = read_records(path, block)
         gathered.add(
@@ -186,7 +198,7 @@ def _of_file(path: Path, progress: Progress | None) -> tuple[_Gathered, str]:
         if progress is not None:
             progress((block.offset + len(block.data)) // 10**6, size // 10**6, time.perf_counter() - start)
     check_hashes(path, gathered.texts, _Decoded(list(gathered.rows)))
-    return gathered, digest.hexdigest()
+    return gathered
 
 
 def check_hashes(path: Path, texts: Sequence[str], keys: Sequence[str]) -> None:
@@ -202,14 +214,14 @@ def check_hashes(path: Path, texts: Sequence[str], keys: Sequence[str]) -> None:
             raise FileFormatError(f"{path}: cell {texts[row]} is called {keys[row]}, but its hash is {found}")
 
 
-def _of_api(benchmark: Any) -> _Gathered:
+def _of_api(benchmark: Any) -> Gathered:
     """The runs of an open ``nasbench.api.NASBench``."""
     fixed, computed = (getattr(benchmark, f"{kind}_statistics", None) for kind in ("fixed", "computed"))
     if not isinstance(fixed, Mapping) or not isinstance(computed, Mapping) or not fixed:
         raise InputError(
             f"cannot import {type(benchmark).__name__!r}; give the path of a TFRecord file, or a NASBench object"
         )
-    gathered = _Gathered()
+    gathered = Gathered()
     records = _api_records(fixed, computed)
     while part := list(islice(records, _API_RECORDS)):
         hashes, epochs, values, params, cells = zip(*part, strict=True)
@@ -240,7 +252,7 @@ def _api_records(
             raise InputError(f"NASBench object, cell {key}: {type(error).__name__} {error}") from error
 
 
-def _write(target: Path, name: str, gathered: _Gathered, facts: Mapping[str, object]) -> ImportResult:
+def _write(target: Path, name: str, gathered: Gathered, facts: Mapping[str, object]) -> ImportResult:
     cells = len(gathered.texts)
     params = np.concatenate(gathered.params).astype(np.float64)
     known = params >= 0

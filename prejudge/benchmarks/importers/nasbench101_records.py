@@ -25,11 +25,10 @@ from prejudge.errors import FileFormatError
 
 _QUOTES = 8
 _HASH = re.compile(r"[0-9a-f]{32}")
-_SEPARATOR = re.compile(rb", ?")
-_EPOCHS = re.compile(rb", ?([1-9][0-9]{0,3}), ?")
+_EPOCHS = re.compile(rb", ([1-9][0-9]{0,3}), ")
 _FRACTIONS = [i for i, name in enumerate(VALUES) if "seconds" not in name]
 _GAP = 8
-"""Longest text between two strings of a payload that is taken apart together."""
+"""Bytes around the epochs, of a payload that is taken apart together: ``, 108, ``."""
 _FORMS = 8
 """Forms of base64 (places of line ends and padding) of one length that are decoded together."""
 _FIRST_BYTES = np.array([2 ** (8 * n) - 1 for n in range(_GAP + 1)], dtype=np.uint64)
@@ -61,12 +60,15 @@ class Records:
 
     def cells(self, chosen: list[int]) -> Iterator[tuple[str, str]]:
         """Adjacency digits and operations of some records, as they are written there."""
-        text = self.block.data
-        for i, is_regular, (_, _, a, b, c, d, _, _) in zip(
-            chosen, self.regular[chosen].tolist(), self.quotes[chosen].tolist(), strict=True
+        text = self.block.data.decode("latin-1") if chosen else ""
+        begins, ends, operations_begin, operations_end = (self.quotes[chosen, k].tolist() for k in (2, 3, 4, 5))
+        regular = self.regular[chosen].tolist()
+        for i, is_regular, a, b, c, d in zip(
+            chosen, regular, begins, ends, operations_begin, operations_end, strict=True
         ):
-            if is_regular and text.find(b"\\", a, d) < 0:
-                yield text[a + 1 : b].decode(errors="replace"), text[c + 1 : d].decode(errors="replace")
+            adjacency, operations = text[a + 1 : b], text[c + 1 : d]
+            if is_regular and "\\" not in adjacency and "\\" not in operations:
+                yield adjacency, operations
             else:
                 yield _plain(self.block[i])[2:4]
 
@@ -120,13 +122,18 @@ def _taken_apart(buffer: np.ndarray, block: Block) -> tuple[np.ndarray, np.ndarr
     regular &= quotes[:, 7] == block.ends - 2
     regular &= (buffer[block.starts] == ord("[")) & (buffer[block.ends - 1] == ord("]"))
     digits = _windows(buffer, quotes[:, 0] + 1, 32)
-    is_hex = ((digits >= ord("0")) & (digits <= ord("9"))) | ((digits >= ord("a")) & (digits <= ord("f")))
-    regular &= is_hex.all(axis=1)
+    is_hex = (digits - np.uint8(ord("0")) < 10) | (digits - np.uint8(ord("a")) < 6)  # differences below 0 wrap around
+    if not is_hex.all():
+        regular &= is_hex.all(axis=1)
     for mark in (3, 5):
-        texts, which = _between(buffer, quotes, mark)
-        regular &= np.array([_SEPARATOR.fullmatch(text) is not None for text in texts])[which]
-    texts, which = _between(buffer, quotes, 1)
-    matches = [_EPOCHS.fullmatch(text) for text in texts]
+        behind = quotes[:, mark] + 1
+        regular &= quotes[:, mark + 1] == behind + 2
+        regular &= (buffer[behind] == ord(",")) & (buffer[behind + 1] == ord(" "))
+    lengths = quotes[:, 2] - quotes[:, 1] - 1
+    lengths[(lengths < 0) | (lengths > _GAP)] = 0
+    texts = _windows(buffer, quotes[:, 1] + 1, _GAP).view("<u8").ravel() & _FIRST_BYTES[lengths]
+    distinct, which = np.unique(texts, return_inverse=True)
+    matches = [_EPOCHS.fullmatch(int(text).to_bytes(_GAP, "little").rstrip(b"\0")) for text in distinct]
     epochs = np.array([int(match[1]) if match else 0 for match in matches])[which]
     return quotes, epochs, regular & (epochs > 0)
 
@@ -135,21 +142,6 @@ def _windows(buffer: np.ndarray, starts: np.ndarray, width: int) -> np.ndarray:
     """``width`` bytes from each start, or the last ones of the buffer; shape ``(starts, width)``."""
     starts = np.minimum(starts, max(len(buffer) - width, 0))
     return np.lib.stride_tricks.sliding_window_view(buffer, min(width, len(buffer)))[starts]
-
-
-def _between(buffer: np.ndarray, quotes: np.ndarray, mark: int) -> tuple[list[bytes], np.ndarray]:
-    """The distinct texts behind a quotation mark, up to the next one, and which of them each payload has.
-
-    A long one reads as empty.
-    """
-    lengths = quotes[:, mark + 1] - quotes[:, mark] - 1
-    lengths[(lengths < 0) | (lengths > _GAP)] = 0
-    texts = _windows(buffer, quotes[:, mark] + 1, _GAP).view("<u8").ravel() & _FIRST_BYTES[lengths]
-    if (texts == texts[0]).all():  # as between the last three
-        distinct, which = texts[:1], np.zeros(len(texts), dtype=np.int64)
-    else:
-        distinct, which = np.unique(texts, return_inverse=True)
-    return [int(text).to_bytes(_GAP, "little").rstrip(b"\0") for text in distinct], which
 
 
 def _messages(buffer: np.ndarray, quotes: np.ndarray, regular: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
