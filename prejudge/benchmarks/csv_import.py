@@ -20,7 +20,7 @@ from prejudge.spaces import Space
 from prejudge.spaces import space as find_space
 
 _SPLITS = ("train", "valid", "test")
-_EXTRAS = {
+EXTRAS = {
     re.compile(r"^params(_.+)?$"): "parameters",
     re.compile(r"^m?flops(_.+)?$"): "multiply-adds",
     re.compile(r"^.+_seconds(_.+)?$"): "seconds",
@@ -28,7 +28,7 @@ _EXTRAS = {
 }
 """Other columns that are taken, and their unit."""
 
-_OTHER_NAMES = {"imagenet16": ("imagenet16-120", "ImageNet16-120")}
+OTHER_NAMES = {"imagenet16": ("imagenet16-120", "ImageNet16-120")}
 
 
 def import_csv(
@@ -62,7 +62,7 @@ def import_csv(
             that is no number. The message names the line.
     """
     file = CsvFile(Path(path))
-    if not any(map(_is_metric, file.header)):
+    if not any(map(is_metric, file.header)):
         raise InputError(
             f"{path} has no accuracies: no column reads {{dataset}}_{{split}}_{{epochs}}ep with split "
             f"{', '.join(_SPLITS)}, like cifar10_test_200ep (it has {', '.join(file.header)})"
@@ -70,8 +70,8 @@ def import_csv(
     name = name or (Path(out).stem if out is not None else space)
     target = Path(out) if out is not None else place_for(name)
     values, numbers, filled = _values(file, find_space(space))
-    columns = {Metric.parse(c): v for c, v in values.items() if _is_metric(c)}
-    extra, units = _extras({c: v for c, v in values.items() if not _is_metric(c)})
+    columns = {Metric.parse(c): v for c, v in values.items() if is_metric(c)}
+    extra, units = extras_of({c: v for c, v in values.items() if not is_metric(c)})
     datasets = {m.dataset for m in columns}
     ignored = [c for c in file.header if c not in values and c not in ARCHITECTURE_COLUMNS]
     return write_table(
@@ -90,11 +90,12 @@ def import_csv(
             "imported by": f"prejudge {__version__}",
         },
         name=name,
-        aliases={other: d for d in datasets for other in _OTHER_NAMES.get(d, ()) if other not in datasets},
+        aliases={other: d for d in datasets for other in OTHER_NAMES.get(d, ()) if other not in datasets},
     )
 
 
-def _is_metric(column: str) -> bool:
+def is_metric(column: str) -> bool:
+    """Whether a column is named like a metric of one of the splits that are taken."""
     try:
         return Metric.parse(column).split in _SPLITS
     except InputError:
@@ -104,8 +105,8 @@ def _is_metric(column: str) -> bool:
 def _values(file: CsvFile, space: Space) -> tuple[dict[str, np.ndarray], RowNumbers, int]:
     """The columns that are taken, in the order of the rows of the table, and how many rows the file has."""
     numbers = RowNumbers(space)
-    taken = [(i, c) for i, c in enumerate(file.header) if _is_metric(c) or any(p.match(c) for p in _EXTRAS)]
-    accuracies = {i for i, c in taken if _is_metric(c) and Metric.parse(c).is_accuracy}
+    taken = [(i, c) for i, c in enumerate(file.header) if is_metric(c) or any(p.match(c) for p in EXTRAS)]
+    accuracies = {i for i, c in taken if is_metric(c) and Metric.parse(c).is_accuracy}
     found: dict[int, list[float]] = {}
     first: dict[int, int] = {}
     for line, arch, fields in file.rows(space):
@@ -122,11 +123,12 @@ def _values(file: CsvFile, space: Space) -> tuple[dict[str, np.ndarray], RowNumb
     return {c: values[position] for position, (_, c) in enumerate(taken)}, numbers, len(found)
 
 
-def _extras(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def extras_of(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """The columns that are no metrics as extras, and their units; millions of FLOPs become FLOPs."""
     extra: dict[str, np.ndarray] = {}
     units: dict[str, str] = {}
     for column, numbers in values.items():
         name = column.removeprefix("m") if column.startswith("mflops") else column
         extra[name] = np.rint(numbers * 1e6) if name != column else numbers
-        units[name] = next(unit for pattern, unit in _EXTRAS.items() if pattern.match(column))
+        units[name] = next(unit for pattern, unit in EXTRAS.items() if pattern.match(column))
     return extra, units

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prejudge.errors import PrejudgeError
@@ -26,24 +27,36 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     Raises:
         PrejudgeError: The disk is full or the folder is read-only; ``path`` is untouched and nothing is left behind.
     """
+    with replacing(path) as part:
+        part.write_bytes(content)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a file beside ``path`` to write; when the block ends well, it takes the place of ``path`` in one step.
+
+    Raises:
+        PrejudgeError: The disk is full or the folder is read-only; ``path`` is untouched and nothing is left behind.
+    """
     part = beside(path, ".part")
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | BINARY, 0o666)
+        part.touch()
+        with suppress(OSError):
+            part.chmod(path.stat().st_mode & 0o777)
+        yield part
+        descriptor = os.open(part, os.O_RDWR | BINARY)
         try:
-            with suppress(OSError):
-                part.chmod(path.stat().st_mode & 0o777)
-            view = memoryview(content)
-            while view:
-                view = view[os.write(descriptor, view) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
         part.replace(path)
         sync_folder(path.parent)
-    except OSError as error:
+    except BaseException as error:
         with suppress(OSError):
             part.unlink()
-        raise cannot_write(path, error) from error
+        if isinstance(error, OSError):
+            raise cannot_write(path, error) from error
+        raise
 
 
 def sync_folder(folder: Path) -> None:

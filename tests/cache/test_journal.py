@@ -178,16 +178,16 @@ except PrejudgeError as error:
     assert len(ScoreCache(path, "r").frame()) == rows and resource.getrlimit(resource.RLIMIT_FSIZE)[0] == -1
 
 
-@pytest.mark.parametrize("fails", ["write", "fsync"])
+@pytest.mark.parametrize("fails", [(Path, "write_bytes"), (os, "fsync"), (Path, "replace")])
 def test_a_failed_replacement_leaves_the_old_file(
-    path: Path, monkeypatch: pytest.MonkeyPatch, fails: str, tmp_path: Path
+    path: Path, monkeypatch: pytest.MonkeyPatch, fails: tuple[object, str], tmp_path: Path
 ) -> None:
     write_atomically(path, b"old")
 
     def no_space(*_: Any) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(os, fails, no_space)
+    monkeypatch.setattr(*fails, no_space)
     with pytest.raises(PrejudgeError, match="the disk is full"):
         write_atomically(path, b"new")
     monkeypatch.undo()

@@ -125,7 +125,7 @@ def test_two_edges_a_node_are_the_network_of_the_genotype() -> None:
     for name, parameter in single.named_parameters():
         if "._ops." in name:
             _, number, _, position, *rest = name.split(".")
-            kind = shared.cells[int(number)].kind
+            kind = shared.kinds[int(number)]
             place, operation = edges[kind][int(position)]
             name = ".".join(["cells", number, "_ops", str(place), "_ops", str(operation), *rest])
         parameter.data.copy_(own[name].data)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.benchmarks.csv_import import _EXTRAS, _OTHER_NAMES, _extras, _is_metric
+from prejudge.benchmarks.csv_import import EXTRAS, OTHER_NAMES, extras_of, is_metric
 from prejudge.benchmarks.importers.nasbench101 import check_hashes
 from prejudge.benchmarks.importers.result import ImportResult
 from prejudge.benchmarks.importers.sources import file_sha256, imported_by, is_there, place, require_file
@@ -99,13 +99,13 @@ def import_npz(
         return ImportResult(target, already_there=True)
     found = _cells(path, arrays) if is_cells else _listed(path, arrays, where)
     numbers = _numbers(path, arrays, len(found.rows), fractions=is_cells)
-    columns = {Metric.parse(c): _placed(v, found) for c, v in numbers.items() if _is_metric(c)}
+    columns = {Metric.parse(c): _placed(v, found) for c, v in numbers.items() if is_metric(c)}
     if not columns:
         raise InputError(
             f"{path} has no accuracies: no array is called {{dataset}}_{{split}}_{{epochs}}ep, like cifar10_test_200ep "
             f"(it has {', '.join(arrays)})"
         )
-    extra, units = _extras({c: _placed(v, found) for c, v in numbers.items() if not _is_metric(c)})
+    extra, units = extras_of({c: _placed(v, found) for c, v in numbers.items() if not is_metric(c)})
     datasets = {metric.dataset for metric in columns}
     used = {*numbers, *(CELLS if is_cells else ARCHITECTURES)}
     left_out = [a for a in arrays if a not in used and not (is_cells and _FRACTION.fullmatch(a))]
@@ -126,7 +126,7 @@ def import_npz(
             **imported_by(),
         },
         name=name,
-        aliases={other: d for d in datasets for other in _OTHER_NAMES.get(d, ()) if other not in datasets},
+        aliases={other: d for d in datasets for other in OTHER_NAMES.get(d, ()) if other not in datasets},
     )
     return ImportResult(written, already_there=False)
 
@@ -214,13 +214,13 @@ def _numbers(path: Path, arrays: Mapping[str, np.ndarray], rows: int, *, fractio
     found: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         fraction = _FRACTION.fullmatch(name) if fractions else None
-        if not (fraction or _is_metric(name) or any(pattern.match(name) for pattern in _EXTRAS)):
+        if not (fraction or is_metric(name) or any(pattern.match(name) for pattern in EXTRAS)):
             continue
         if array.shape != (rows,) or array.dtype.kind not in "iuf":
             raise InputError(f"{path}: {name} must be {rows} numbers, not {array.dtype} of shape {array.shape}")
         column = f"cifar10_{fraction[1]}_{fraction[2]}ep" if fraction else name
         values = array.astype(np.float64) * (100 if fraction else 1)
-        is_accuracy = _is_metric(column) and Metric.parse(column).is_accuracy
+        is_accuracy = is_metric(column) and Metric.parse(column).is_accuracy
         wrong = np.isinf(values) | (is_accuracy & ((values < 0) | (values > 100)))
         if wrong.any():
             row = int(np.argmax(wrong))

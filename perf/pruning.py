@@ -1,0 +1,141 @@
+"""Cost of TE-NAS's pruning, extrapolated from a few networks. Writes ``results/pruning.json``.
+
+    python perf/pruning.py [--threads 1] [--repeats 1] [--only nasbench201]
+
+The plain way measures both networks anew for every candidate and repeat, each kernel by one backward pass per image and
+each number of regions from all pairs of patterns (tests/search/pruning/oracles.py). For every round one network, the
+supernet without one of its operations, is measured in each way, in turns; its cost stands for all networks of the
+round, the unpruned one included (which costs a little more, and of which the plain way measures more). What the rounds
+of a whole search would take follows from the numbers of their candidates. Seconds are the processor's, summed over
+threads: a busy machine stretches the clock's. Two minutes on one core, without ``whole_search``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from perf.environment import environment  # noqa: E402
+from prejudge.search.pruning import CONVENTIONS, prune  # noqa: E402
+from prejudge.search.pruning.draws import draw, image_set, own_random_state  # noqa: E402
+from prejudge.search.pruning.figures import measurer  # noqa: E402
+from prejudge.search.pruning.layout import Active, Layout, layout, operations_of, without  # noqa: E402
+from prejudge.search.pruning.tasks import Task  # noqa: E402
+from prejudge.spaces import space  # noqa: E402
+from prejudge.spaces.supernet import Weighted, uniform  # noqa: E402
+from tests.search.pruning import oracles  # noqa: E402
+
+
+def images() -> np.ndarray:
+    """Random ones: timings do not depend on their content."""
+    return np.random.default_rng(0).integers(0, 256, (4000, 32, 32, 3), dtype=np.uint8)
+
+
+def rounds_of(found: Layout, number: int) -> list[tuple[Active, int]]:
+    """What is left in each round with how many candidates, if the last operations of each edge always go."""
+    active = found.start
+    stages = []
+    while candidates := operations_of(active):
+        stages.append((active, len(candidates)))
+        first_gone = {(r.cell, r.edge): max(1, len(active[r.cell][r.edge]) - number) for r in candidates}
+        gone = [r for r in candidates if active[r.cell][r.edge].index(r.operation) >= first_gone[r.cell, r.edge]]
+        active = without(active, gone)
+    groups = [len(group) for group in found.groups if len(group) > 2] * len(active)
+    return [*stages, (active, sum(groups))] if groups else stages
+
+
+def ways(name: str, found: Layout, active: Active) -> dict[str, Callable[[], Any]]:
+    """One network measured in the plain way, and by each convention."""
+    data = image_set(images())
+    task = Task(0, 0, "without one", active)
+    tasks: dict[str, Callable[[], Any]] = {}
+    for convention, protocol in CONVENTIONS.items():
+        draws = {0: draw(data, protocol, protocol.batch_size or found.batch_size, 0, 0, 0)}
+        measure = measurer(space(name), found, protocol, draws, 10, "cpu")
+        tasks[convention] = lambda measure=measure: measure(task)
+    with own_random_state(0):
+        options = found.supernet_options
+        wide, thin = (
+            Weighted(space(name).supernet(**options, **numbers), uniform(active)).train()
+            for numbers in (found.kernel, found.thin)
+        )
+    return {
+        "plain kernel": lambda: oracles.condition(wide, draws[0].images),
+        "plain regions": lambda: oracles.regions(thin, draws[0].crops),
+        **tasks,
+    }
+
+
+def extrapolated(name: str, repeats: int) -> dict[str, Any]:
+    """Processor seconds of a network in each round, and of a whole search."""
+    found = layout(space(name))
+    totals = dict.fromkeys(["plain", *CONVENTIONS], 0.0)
+    rows = []
+    for active, candidates in rounds_of(found, found.prune_number):
+        one = next(iter(operations_of(active)), None)
+        tasks = ways(name, found, without(active, [one]) if one else active)
+        seconds: dict[str, list[float]] = {way: [] for way in tasks}
+        for _ in range(repeats):
+            for way, run in tasks.items():
+                start = time.process_time()
+                run()
+                seconds[way].append(time.process_time() - start)
+        medians = {way: statistics.median(values) for way, values in seconds.items()}
+        rows.append({"candidates": candidates, "seconds_per_network": medians})
+        print(name, json.dumps(rows[-1]), flush=True)
+        totals["plain"] += candidates * 3 * 2 * (medians["plain kernel"] + medians["plain regions"])
+        for convention, protocol in CONVENTIONS.items():
+            totals[convention] += (candidates + 1) * protocol.repeats * medians[convention]
+    result = {
+        "rounds": rows,
+        "search_seconds_extrapolated": totals,
+        "plain_over": {convention: totals["plain"] / totals[convention] for convention in CONVENTIONS},
+    }
+    print(json.dumps(result, indent=1), flush=True)
+    return result
+
+
+def whole_search(workers: int) -> dict[str, Any]:
+    """A whole default search of nasbench201, wall clock."""
+    result = prune(space("nasbench201"), images(), workers=workers)
+    found = {"workers": workers, "seconds": result.seconds, "compute_seconds": result.compute_seconds}
+    print(json.dumps(found), flush=True)
+    return found
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=2, help="of the whole search")
+    parser.add_argument("--only", choices=["nasbench201", "darts", "whole_search"])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "pruning.json")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    parts: dict[str, Callable[[], Any]] = {
+        "nasbench201": lambda: extrapolated("nasbench201", options.repeats),
+        "darts": lambda: extrapolated("darts", options.repeats),
+        "whole_search": lambda: whole_search(options.workers),
+    }
+    found = json.loads(options.out.read_text()) if options.out.exists() else {}
+    for name, part in parts.items():
+        if options.only in (None, name):
+            found[name] = {"environment": environment(), "threads": options.threads, "result": part()}
+            options.out.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

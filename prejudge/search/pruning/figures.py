@@ -1,0 +1,160 @@
+"""The two figures of TE-NAS for a supernet of which some operations are left: kernel condition and linear regions."""
+
+from __future__ import annotations
+
+import math
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from prejudge.proxies.activations import RECTIFIERS
+from prejudge.proxies.device import find_device
+from prejudge.proxies.jacobian import exact_kernel, fixed_bn_kernel
+from prejudge.proxies.score import ScoreFailure
+from prejudge.proxies.spectrum import condition_number
+from prejudge.search.pruning.draws import Draw, initialise, own_random_state
+from prejudge.search.pruning.layout import Layout
+from prejudge.search.pruning.protocol import PruningProtocol
+from prejudge.search.pruning.tasks import Found, Task
+from prejudge.spaces.base import Space
+from prejudge.spaces.supernet import Supernet, Weighted, uniform
+
+_KERNELS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {"exact": exact_kernel, "fixed-bn": fixed_bn_kernel}
+
+
+class PatternWatch(TorchFunctionMode):
+    """Keeps the on/off pattern of every rectifier that runs while it is active, one bit a unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._states: list[Tensor] = []
+        self._seen: dict[int, tuple[Any, int]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in RECTIFIERS:
+            self._keep(args[0])
+        return func(*args, **(kwargs or {}))
+
+    def rows(self) -> np.ndarray:
+        """The pattern of each image over all rectifiers, ``(N, bytes)``; rectifiers of one tensor are one."""
+        return np.packbits(torch.cat(self._states, dim=1).cpu().numpy(), axis=1)
+
+    def _keep(self, x: Tensor) -> None:
+        # All edges out of a node rectify the same tensor: its bits tell nothing new the second time.
+        seen = self._seen.get(id(x))
+        if seen is None or seen[0]() is not x or seen[1] != x._version:
+            self._seen[id(x)] = (weakref.ref(x), x._version)
+            self._states.append((x.detach() > 0).flatten(1))
+
+
+def count_regions(network: nn.Module, batches: Sequence[Tensor]) -> int:
+    """Number of distinct activation patterns among all images of some batches, a sample of the linear regions.
+
+    Equal to the sum over images of 1 / (images with the same pattern) by which the released code counts, without
+    comparing all pairs.
+
+    Args:
+        network: In training mode: batch norm takes each batch by itself.
+        batches: Images, ``(N, C, H, W)`` each.
+    """
+    patterns: set[bytes] = set()
+    for images in batches:
+        with torch.no_grad(), PatternWatch() as watch:
+            network(images)
+        patterns.update(row.tobytes() for row in watch.rows())
+    return len(patterns)
+
+
+@dataclass
+class Measurer:
+    """Measures tasks of one round, in this process or in a worker.
+
+    Attributes:
+        space: The search space.
+        kernel: All options of the supernet whose kernel is computed.
+        thin: All options of the thin supernet.
+        protocol: The settings.
+        draws: What each repeat looks at.
+        device: Where to compute.
+    """
+
+    space: Space
+    kernel: dict[str, Any]
+    thin: dict[str, Any]
+    protocol: PruningProtocol
+    draws: dict[int, Draw]
+    device: str = "cpu"
+    _networks: dict[tuple[str, int], Supernet] = field(default_factory=dict, repr=False)
+
+    def __call__(self, task: Task) -> Found:
+        start = time.perf_counter()
+        condition = regions = math.nan
+        reason = ""
+        mixture = uniform(task.active)
+        draw = self.draws[task.repeat]
+        device = find_device(self.device)
+        with torch.enable_grad(), own_random_state(draw.weights), torch.backends.cudnn.flags(allow_tf32=False):
+            if task.kernel:
+                network = Weighted(self._network("kernel", draw.weights), mixture)
+                try:
+                    condition = condition_number(_KERNELS[self.protocol.kernel](network, draw.images.to(device)))
+                except ScoreFailure as error:
+                    reason = str(error)
+            if task.regions:
+                network = Weighted(self._network("thin", draw.weights), mixture)
+                regions = count_regions(network, [crops.to(device) for crops in draw.crops])
+        return Found(condition, regions, time.perf_counter() - start, reason)
+
+    def _network(self, which: str, seed: int) -> Supernet:
+        """The network with the weights of a seed; only the last one of each kind is kept."""
+        if (which, seed) not in self._networks:
+            with own_random_state(seed):
+                network = self.space.supernet(**(self.kernel if which == "kernel" else self.thin)).train()
+                initialise(network, self.protocol.initialisation, "fan_out" if which == "kernel" else "fan_in")
+            if which == "kernel" and find_device(self.device).type == "cpu":
+                channels_last_convolutions(network)
+            self._networks = {key: n for key, n in self._networks.items() if key[0] != which}
+            self._networks[which, seed] = network.to(self.device)
+        return self._networks[which, seed]
+
+
+def measurer(
+    space: Space, layout: Layout, protocol: PruningProtocol, draws: dict[int, Draw], classes: int, device: str
+) -> Measurer:
+    """The measurer of a round; the networks' classes and channels are the data's."""
+    options = layout.supernet_options
+    channels = draws[min(draws)].images.shape[1]
+    kernel = {**options, **layout.kernel, "in_channels": channels, "num_classes": classes}
+    return Measurer(space, kernel, {**options, **layout.thin, "num_classes": classes}, protocol, draws, device)
+
+
+class _Formats(torch.autograd.Function):
+    """The input of a convolution with the channels last, its gradient in the usual format."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        return gradients[0].contiguous()
+
+
+def channels_last_convolutions(network: nn.Module) -> None:
+    """Run the convolutions with the channels last, which on a CPU is several times faster for so few channels.
+
+    Everything else keeps the usual format. Batch norm with the channels last adds up its values one after the other,
+    which for a whole batch of images costs half of the digits of single precision, and now and then turns a rectifier.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.register_forward_pre_hook(lambda _, args: (_Formats.apply(args[0]),))
+            module.register_forward_hook(lambda _, __, output: output.contiguous())

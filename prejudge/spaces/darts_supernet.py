@@ -1,0 +1,157 @@
+"""The weight-sharing network of the DARTS spaces: cells of four nodes and 14 mixed edges.
+
+One network serves the published searches; :class:`SupernetSkeletonDARTS` holds what differs between them. Modules are
+registered in the order of the original codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from prejudge.errors import InputError
+from prejudge.spaces.base import require_positive
+from prejudge.spaces.darts_candidates import EDGES
+from prejudge.spaces.darts_counts import CellPlace
+from prejudge.spaces.darts_operations import operation, preprocess
+from prejudge.spaces.genotype import CELLS
+from prejudge.spaces.supernet import MixedEdge, Mixture, Supernet, Terms
+
+NODES = 4
+
+
+@dataclass(frozen=True)
+class SupernetSkeletonDARTS:
+    """The macro-skeleton of a supernet, with the defaults of DARTS' search on CIFAR-10.
+
+    TE-NAS scores ``SupernetSkeletonDARTS(channels=1, cells=2, reductions=(1,), stem_multiplier=1, affine=True,
+    pool_norm=False, last_activation=True)``.
+
+    Attributes:
+        num_classes: Outputs of the classifier.
+        channels: C, the width of the first cells' nodes; each reduction cell doubles it.
+        cells: L, all cells.
+        in_channels: Channels of the images.
+        reductions: Positions of the reduction cells; by default ``L // 3`` and ``2 L // 3``.
+        stem_multiplier: The stem, a 3x3 convolution with batch norm, has C times this channels; 0 for no stem.
+        affine: Whether the batch norms inside the cells have parameters.
+        pool_norm: Whether a batch norm follows the poolings.
+        skip_norm: Whether a batch norm follows the identity (ISTA-NAS one-stage).
+        last_activation: Whether batch norm and ReLU precede the global pooling (TE-NAS).
+    """
+
+    num_classes: int = 10
+    channels: int = 16
+    cells: int = 8
+    in_channels: int = 3
+    reductions: tuple[int, ...] | None = None
+    stem_multiplier: int = 3
+    affine: bool = False
+    pool_norm: bool = True
+    skip_norm: bool = False
+    last_activation: bool = False
+
+    def __post_init__(self) -> None:
+        require_positive("darts supernet", self, ("num_classes", "channels", "cells", "in_channels"))
+        if not isinstance(self.stem_multiplier, int) or self.stem_multiplier < 0:
+            raise InputError(f"darts supernet: stem_multiplier must be 0 or positive, not {self.stem_multiplier!r}")
+        chosen = (self.cells // 3, 2 * self.cells // 3) if self.reductions is None else self.reductions
+        object.__setattr__(self, "reductions", tuple(sorted(set(chosen))))
+        if any(not 0 <= position < self.cells for position in chosen):
+            raise InputError(f"darts supernet: the reductions {tuple(chosen)} must be among the {self.cells} cells")
+
+    def places(self) -> Iterator[CellPlace]:
+        """The cells in order."""
+        c = self.channels
+        before_previous = previous = self.stem_multiplier * c or self.in_channels
+        after_reduction = False
+        for index in range(self.cells):
+            reduction = index in self.reductions  # type: ignore[operator]  # __post_init__ has filled it
+            c = 2 * c if reduction else c
+            yield CellPlace(before_previous, previous, c, NODES * c, reduction, after_reduction)
+            before_previous, previous, after_reduction = previous, NODES * c, reduction
+
+
+class MixedCell(nn.Module):
+    """One cell: each node is the sum of the mixed edges from the states before it; the output joins the nodes.
+
+    Args:
+        candidates: Operations of each of the 14 edges.
+        place: Channels, and whether the cell reduces.
+        skeleton: Which batch norms there are.
+    """
+
+    def __init__(self, candidates: Sequence[Sequence[str]], place: CellPlace, skeleton: SupernetSkeletonDARTS):
+        super().__init__()
+        c, affine = place.channels, skeleton.affine
+        self.reduction = place.reduction
+        self.preprocess0 = preprocess(place.c_prev_prev, c, halve=place.after_reduction, affine=affine)
+        self.preprocess1 = preprocess(place.c_prev, c, halve=False, affine=affine)
+        norms = {"affine": affine, "pool_norm": skeleton.pool_norm, "skip_norm": skeleton.skip_norm}
+        strides = [2 if place.reduction and source < 2 else 1 for _, source in EDGES]
+        self._ops = nn.ModuleList(
+            MixedEdge(operation(name, c, stride, **norms) for name in names)
+            for names, stride in zip(candidates, strides, strict=True)
+        )
+
+    def forward(self, s0: Tensor, s1: Tensor, terms: Sequence[Terms]) -> Tensor:
+        """The output ``(N, 4 C, H, W)``, from those of the last cell but one and of the last cell.
+
+        A node without any term is zero.
+        """
+        states = [self.preprocess0(s0), self.preprocess1(s1)]
+        # A node that nothing enters still needs its shape, which is that of the others.
+        side = [(n + 1) // 2 for n in s1.shape[2:]] if self.reduction else s1.shape[2:]
+        total: Tensor | None = None
+        for (node, source), edge, on_edge in zip(EDGES, self._ops, terms, strict=True):
+            term = edge(states[source], on_edge)
+            if term is not None:
+                total = term if total is None else total + term
+            if source == node + 1:
+                states.append(states[1].new_zeros(*states[1].shape[:2], *side) if total is None else total)
+                total = None
+        return torch.cat(states[2:], dim=1)
+
+
+class SupernetDARTS(Supernet):
+    """Images ``(N, in_channels, H, W)`` and a mixture of a normal and a reduction cell to logits.
+
+    Args:
+        candidates: Operations of each of the 14 edges, by cell type.
+        skeleton: The macro numbers.
+
+    Attributes:
+        kinds: Under which key of a mixture each cell looks up its terms: its type.
+
+    Raises:
+        InputError: The candidates are not 14 lists of known names for both cell types.
+    """
+
+    def __init__(self, candidates: Mapping[str, Sequence[Sequence[str]]], skeleton: SupernetSkeletonDARTS):
+        super().__init__(candidates)
+        if {kind: len(edges) for kind, edges in self.candidates.items()} != dict.fromkeys(CELLS, len(EDGES)):
+            raise InputError(f"darts: a supernet needs {len(EDGES)} lists of candidates for each of {', '.join(CELLS)}")
+        c = skeleton.stem_multiplier * skeleton.channels
+        self.stem = (
+            nn.Sequential(nn.Conv2d(skeleton.in_channels, c, 3, padding=1, bias=False), nn.BatchNorm2d(c))
+            if c
+            else nn.Identity()
+        )
+        places = list(skeleton.places())
+        self.kinds = ["reduce" if place.reduction else "normal" for place in places]
+        self.cells = nn.ModuleList(
+            MixedCell(self.candidates[kind], place, skeleton) for kind, place in zip(self.kinds, places, strict=True)
+        )
+        width = places[-1].c_out
+        self.lastact = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU()) if skeleton.last_activation else nn.Identity()
+        self.global_pooling = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(width, skeleton.num_classes)
+
+    def forward(self, x: Tensor, mixture: Mixture) -> Tensor:
+        s0 = s1 = self.stem(x)
+        for cell, kind in zip(self.cells, self.kinds, strict=True):
+            s0, s1 = s1, cell(s0, s1, mixture[kind])
+        return self.classifier(self.global_pooling(self.lastact(s1)).flatten(1))

@@ -1,0 +1,216 @@
+"""The rounds, driven by figures that were made up: the original's decisions, and what is asked for."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prejudge.errors import InputError, PrejudgeError
+from prejudge.search.pruning import CONVENTIONS, convention
+from prejudge.search.pruning.layout import Active, Layout, layout, operations_of, without
+from prejudge.search.pruning.protocol import PruningProtocol
+from prejudge.search.pruning.ranking import Removal, mean_change
+from prejudge.search.pruning.rounds import prune_rounds
+from prejudge.search.pruning.search import _tasks_of
+from prejudge.search.pruning.tasks import Found, Task
+from prejudge.spaces import space
+
+KINDS = {"nb201": ["cell"], "darts": ["normal", "reduce"]}
+SPACES = {"nb201": "nasbench201", "darts": "darts"}
+
+
+def mask(active: Active, candidates: Any) -> list[list[list[int]]]:
+    return [
+        [[int(op in edge) for op in range(len(names))] for edge, names in zip(edges, candidates[cell], strict=True)]
+        for cell, edges in active.items()
+    ]
+
+
+class Scripted:
+    """Answers with stored pairs, candidate after candidate and repeat after repeat.
+
+    The original measures the unpruned network anew for each candidate. Here it is 1 for all, and the candidate's figure
+    is that of the same relative change, to three decimals, which is how the original compares them.
+    """
+
+    def __init__(self, stages: Iterator[dict[str, Any]], repeats: int):
+        self._stages = stages
+        self._repeats = repeats
+        self._waiting: list[tuple[Any, Any]] = []
+
+    def __call__(self, tasks: Sequence[Task]) -> list[Found]:
+        pruned = [t for t in tasks if t.kernel and t.regions and "unpruned" not in t.name]
+        count = len(pruned) // self._repeats
+        if len(self._waiting) < count * self._repeats:
+            stage = next(self._stages)
+            self._waiting += zip(stage["ntk_pairs_origin_pruned"], stage["lr_pairs_origin_pruned"], strict=True)
+        pairs, self._waiting = self._waiting[: count * self._repeats], self._waiting[count * self._repeats :]
+        number = {id(task): i for i, task in enumerate(pruned)}
+        found = []
+        for task in tasks:
+            if id(task) not in number:
+                found.append(Found(1.0, 1.0, 0.0))
+                continue
+            repeat, candidate = divmod(number[id(task)], count)
+            changes = [round((k - pruned) / k, 3) for k, pruned in pairs[candidate * self._repeats + repeat]]
+            found.append(Found(1 - changes[0], 1 - changes[1], 0.0))
+        return found
+
+
+@pytest.mark.parametrize("run", range(5))
+def test_the_original_decisions(golden: Path, run: int) -> None:
+    stored = json.loads((golden / "tenas" / "pruning_decisions.json").read_text())["runs"][run]
+    pruned = layout(space(SPACES[stored["space"]]))
+    kinds = KINDS[stored["space"]]
+    assert list(pruned.candidates[kinds[0]][0]) == stored["ops"]
+    protocol = convention("tenas", prune_number=stored["prune_number"], repeats=stored["repeat"])
+    stages = [*stored["rounds"], *([stored["group"]] if "group" in stored else [])]
+    steps = list(prune_rounds(pruned, protocol, Scripted(iter(stages), stored["repeat"])))
+    for (step, active), expected in zip(steps, stored["rounds"], strict=False):
+        assert [[kinds.index(m.removal.cell), *m.removal[1:]] for m in step.measured] == expected["candidates"]
+        of_edges: dict[tuple[int, int], list[list[int]]] = {}
+        for removal in step.removed:
+            place = [kinds.index(removal.cell), *removal[1:]]
+            of_edges.setdefault((place[0], place[1]), []).append(place)
+        assert list(of_edges.values()) == expected["pruned"]
+        assert mask(active, pruned.candidates) == expected["active_after"]
+    last, genotype = steps[-1][1], stored.get("genotype")
+    if "group" in stored:
+        assert len(steps) == len(stored["rounds"]) + 6
+        measured = [m.removal for step, _ in steps[-6:] for m in step.measured]
+        assert [[kinds.index(r.cell), *r[1:]] for r in measured] == stored["group"]["candidates"]
+        assert mask(last, pruned.candidates) == stored["group"]["active_after"]
+        genotype = stored["group"]["genotype"]
+    assert str(pruned.derive(last)) == genotype
+
+
+def by_name(task: Task) -> Found:
+    """Figures that depend on what is left alone, and differ in every network."""
+    left = [op + 7 * e for edges in task.active.values() for e, edge in enumerate(edges) for op in edge]
+    value = sum(math.sin(k + 1) for k in left)
+    return Found(100 + value, 500 + 10 * value, 0.5)
+
+
+class Counted:
+    def __init__(self) -> None:
+        self.asked: list[Task] = []
+
+    def __call__(self, tasks: Sequence[Task]) -> list[Found]:
+        self.asked += tasks
+        return [by_name(task) for task in tasks]
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_the_unpruned_network_is_measured_once_a_round_and_repeat(name: str) -> None:
+    measure = Counted()
+    steps = list(prune_rounds(layout(space("nasbench201")), convention(name), measure))
+    assert [len(step.measured) for step, _ in steps] == [24, 18, 12]
+    assert len(measure.asked) == len({str(t) for t in measure.asked}) == 3 * (24 + 18 + 12 + 3)
+    assert sum("unpruned" in t.name for t in measure.asked) == 9
+    assert [step.seconds for step, _ in steps] == [0.5 * 3 * n for n in (25, 19, 13)]
+
+
+@pytest.mark.parametrize("name", CONVENTIONS)
+@pytest.mark.parametrize("of", ["nasbench201", "darts", "darts-s1", "darts-s3"])
+def test_the_number_of_networks_is_known_beforehand(name: str, of: str) -> None:
+    measure = Counted()
+    pruned, protocol = layout(space(of)), convention(name, repeats=2)
+    *_, (_, active) = prune_rounds(pruned, protocol, measure)
+    assert len({str(t) for t in measure.asked}) == _tasks_of(pruned, protocol)
+    space(of).parse(pruned.derive(active))
+
+
+@pytest.mark.parametrize(("number", "rounds"), [(None, [196, 112]), (2, [196, 140, 84]), (9, [196])])
+def test_rounds_of_darts(number: int | None, rounds: list[int]) -> None:
+    pruned, protocol = layout(space("darts")), convention("default", prune_number=number)
+    steps = [step for step, _ in prune_rounds(pruned, protocol, Counted())]
+    assert [len(step.measured) for step in steps] == [*rounds, 3, 4, 5, 3, 4, 5]
+    assert [step.title for step in steps[-6:]] == [f"{c} node {n}" for c in ("normal", "reduce") for n in (1, 2, 3)]
+    assert [len(step.removed) for step in steps[-6:]] == [1, 2, 3, 1, 2, 3]
+
+
+def test_what_changes_refer_to_where_edges_are_removed() -> None:
+    """The released code's unpruned kernel keeps every edge; by default it is the network that is pruned."""
+    for name, before in (("tenas", True), ("default", False)):
+        measure = Counted()
+        list(prune_rounds(layout(space("darts")), convention(name, repeats=1), measure))
+        later = [t for t in measure.asked if t.name == "unpruned, reduce node 3"]
+        assert [(t.kernel, t.regions) for t in later] == [(not before, True)]
+        kept = [t for t in measure.asked if t.name == "unpruned, before edges"]
+        assert bool(kept) == before
+        assert all(len(edge) == 1 for t in kept for edges in t.active.values() for edge in edges)
+
+
+def failing(which: str, condition: float = math.nan) -> Any:
+    def measure(tasks: Sequence[Task]) -> list[Found]:
+        return [
+            by_name(t)._replace(condition=condition, reason="the kernel is zero") if which in t.name else by_name(t)
+            for t in tasks
+        ]
+
+    return measure
+
+
+def test_a_figure_that_fails_is_stated_and_does_not_decide() -> None:
+    pruned, protocol = layout(space("nasbench201")), convention("tenas")
+    step, _ = next(prune_rounds(pruned, protocol, failing("without cell 2 3")))
+    assert step.failures == ("the kernel is zero",)
+    assert sum(m.failed for m in step.measured) == 3
+    rows = {tuple(row[:3]): row[3] for row in step.plain()["measured"]}
+    assert rows["cell", 2, "nor_conv_3x3"] is None
+
+
+def test_an_unpruned_network_without_figures_is_an_error() -> None:
+    steps = prune_rounds(layout(space("nasbench201")), convention("default"), failing("unpruned"))
+    with pytest.raises(PrejudgeError, match=r"round 1: the unpruned network has no kernel figure .*the kernel is zero"):
+        next(steps)
+
+
+def test_a_later_step_without_a_figure_is_decided_by_the_other() -> None:
+    pruned, protocol = layout(space("nasbench201")), convention("default")
+    plain = [step for step, _ in prune_rounds(pruned, protocol, Counted())]
+    steps = [step for step, _ in prune_rounds(pruned, protocol, failing("unpruned, round 2"))]
+    assert [step.failures for step in steps] == [(), ("the kernel is zero",), ()]
+    assert steps[0] == plain[0]
+    regions = {m.removal: mean_change(m.regions, None) for m in steps[1].measured}
+    for removal in steps[1].removed:
+        assert regions[removal] == min(v for r, v in regions.items() if r.edge == removal.edge)
+
+
+def test_what_is_left() -> None:
+    active = {"cell": ((1, 2), (3,))}
+    assert operations_of(active) == [Removal("cell", 0, 1), Removal("cell", 0, 2)]
+    assert without(active, [Removal("cell", 0, 1), Removal("cell", 1, 3)]) == {"cell": ((2,), ())}
+
+
+@pytest.mark.parametrize("name", ["darts-s1", "darts-s2", "darts-s3", "darts-s4"])
+def test_none_is_never_left(name: str) -> None:
+    found: Layout = layout(space(name))
+    for cell, edges in found.start.items():
+        for names, left in zip(found.candidates[cell], edges, strict=True):
+            assert [names[op] for op in left] == [name for name in names if name != "none"]
+    assert set(found.stages(3)[:1]) == {2 * 28}
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: layout(space("nasbench101")), "nasbench201 and of the darts spaces; nasbench101 has none"),
+        (lambda: convention("tenass"), "unknown pruning convention 'tenass'; did you mean 'tenas'"),
+        (lambda: convention("tenas", batch=3), "unknown pruning setting 'batch'; did you mean 'batch_size'"),
+        (lambda: convention("tenas", batch_size=1), "batch_size must be an integer of at least 2, not 1"),
+        (lambda: PruningProtocol(repeats=0), "repeats must be an integer of at least 1, not 0"),
+        (lambda: PruningProtocol(kernel="fast"), "unknown kernel 'fast'"),
+        (lambda: PruningProtocol(initialisation="xavier"), "unknown initialisation 'xavier'"),
+        (lambda: replace(CONVENTIONS["tenas"], crops=True), "crops must be an integer"),
+    ],
+)
+def test_bad_settings_are_refused(make: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make()
