@@ -99,15 +99,24 @@ def _searches() -> list[dict[str, Any]]:
     import prejudge.search.methods  # noqa: F401 - registers the built-in ones
     from prejudge.search.registry import register
 
+    pruning = {
+        "search": "te-nas",
+        "what it is": "Prune a supernet by its kernel's condition and its linear regions; see its own --help.",
+        "options": "",
+        "reference": "Chen et al., ICLR 2021 (arXiv:2102.11535)",
+    }
     return [
-        {
-            "search": name,
-            "what it is": found.summary,
-            "options": ", ".join(f"{k}={v!r}" for k, v in found.options.items()),
-            "reference": found.reference,
-        }
-        for name in register.names()
-        for found in [register.get(name)]
+        pruning,
+        *(
+            {
+                "search": name,
+                "what it is": found.summary,
+                "options": ", ".join(f"{k}={v!r}" for k, v in found.options.items()),
+                "reference": found.reference,
+            }
+            for name in register.names()
+            for found in [register.get(name)]
+        ),
     ]
 
 

@@ -33,8 +33,15 @@ app = App(
     help=COMMANDS["search"],
     help_epilogue=(
         "Example: prejudge search evolution --benchmark digits --queries 50 --seeds 20 --out evolution.h5\n"
-        "Example: prejudge search evolution --space darts --data digits --proxy synflow --queries 30 --channels 8 --cells 3"
+        "Example: prejudge search evolution --space darts --data digits --proxy synflow --queries 30 --cells 3\n"
+        "Example: prejudge search te-nas --space nasbench201 --data digits"
     ),
+)
+
+app.command(
+    "prejudge.cli.search_pruning:app",
+    name="te-nas",
+    help="TE-NAS: prune a supernet by its kernel's condition and its linear regions.",
 )
 
 _TABLE = Group("Maximise what a table says", sort_key=1)

@@ -28,6 +28,7 @@ COMMANDS = [
     ["bench", "join"],
     ["draw"],
     ["search"],
+    ["search", "te-nas"],
     ["bench", "train"],
     ["report"],
 ]

@@ -1,0 +1,140 @@
+"""``prejudge search te-nas``: prune a supernet without training it."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import App, Group, Parameter, validators
+
+from prejudge.cli import output
+from prejudge.cli.arguments import pairs
+from prejudge.cli.options import MACHINE, DataOptions, Positive, use_threads
+from prejudge.cli.progress import ProgressBar
+from prejudge.cli.recipe import Recipe
+from prejudge.errors import InputError
+
+app = App(
+    name="te-nas",
+    help_epilogue="Example: prejudge search te-nas --space nasbench201 --data digits --out te-nas.h5",
+)
+
+_PRUNING = Group("Pruning", sort_key=1)
+
+
+@app.default
+def te_nas(
+    *,
+    images: DataOptions,
+    space: str = "nasbench201",
+    out: Path | None = None,
+    benchmark: str | None = None,
+    seeds: Annotated[int, Parameter(validator=Positive)] = 1,
+    seed: Annotated[int, Parameter(validator=validators.Number(gte=0))] = 0,
+    recipe: Recipe = None,
+    convention: Annotated[str, Parameter(group=_PRUNING)] = "default",
+    setting: Annotated[list[str] | None, Parameter(group=_PRUNING)] = None,
+    classes: Annotated[int | None, Parameter(group=_PRUNING, validator=Positive)] = None,
+    device: Annotated[str, Parameter(group=MACHINE)] = "cpu",
+    workers: Annotated[int, Parameter(group=MACHINE, validator=Positive)] = 1,
+    threads: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
+    as_json: output.Json = False,
+) -> None:
+    """Remove the operations of a supernet that matter least to its kernel's condition and its linear regions.
+
+    No network is trained and no label is read.
+
+    Args:
+        images: Images; their labels are not used.
+        space: nasbench201, darts or darts-s1 … darts-s4.
+        out: Result file (HDF5); what was measured is kept beside it until it is written, and taken up again.
+        benchmark: Table in which the answers are looked up.
+        seeds: Runs, each from its own seed.
+        seed: The first seed.
+        recipe: YAML file that fills in what is left out here.
+        convention: default (fast), or tenas: what the released code does, with the exact kernel.
+        setting: Any other setting of the pruning: NAME=VALUE, e.g. kernel=exact, batch_size=32, repeats=5.
+        classes: Outputs of the networks; the classes of the data if left out.
+        device: cpu, cuda, cuda:1, mps …
+        workers: Processes.
+        threads: Threads of all processes together.
+        as_json: Print JSON instead of text.
+    """
+    from prejudge.search import write_result
+    from prejudge.search.pruning import convention as settings
+    from prejudge.search.pruning import prune, search_result
+    from prejudge.search.pruning.layout import layout
+    from prejudge.search.summary import answers
+    from prejudge.spaces import space as find_space
+    from prejudge.train.data import load
+
+    where = find_space(space)
+    layout(where)  # a space that cannot be pruned is said before anything is loaded
+    protocol = settings(convention, **pairs(setting or []))
+    table = _table(benchmark, space)
+    data = load(images.data, **images.places())
+    use_threads(threads)
+    results = []
+    states = [None if out is None else out.with_name(f"{out.name}.{s}.state") for s in range(seed, seed + seeds)]
+    with ProgressBar("measuring", quiet=as_json) as bar:
+        for number, state in enumerate(states):
+            results.append(
+                prune(
+                    where,
+                    data,
+                    protocol=protocol,
+                    seed=seed + number,
+                    num_classes=classes,
+                    workers=workers,
+                    device=device,
+                    state=state,
+                    progress=partial(_progress, bar, number, len(states)),
+                )
+            )
+    found = search_result(results)
+    written = write_result(found, out) if out is not None else None
+    for state in states:
+        if state is not None:
+            state.unlink(missing_ok=True)
+    worth = answers(found, table) if table is not None else None
+    if as_json:
+        rows: list[dict[str, Any]] = [
+            {"seed": r.seed, "architecture": str(r.architecture), "seconds": r.seconds} for r in results
+        ]
+        if worth is not None:
+            rows = [row | dict(worth.iloc[i, 6:]) for i, row in enumerate(rows)]
+        output.print_json({"written": written, "runs": rows})
+        return
+    for i, run in enumerate(results):
+        print(f"seed {run.seed}, {run.seconds:.0f} s: {run.architecture}")
+        if worth is not None:
+            print("  " + ", ".join(f"{name} {value:.2f}" for name, value in worth.iloc[i, 6:].items()))
+    if worth is not None and len(results) > 1:
+        output.print_table(
+            f"{len(results)} runs, table {table.name}",  # type: ignore[union-attr]
+            ["metric", "mean", "std"],
+            [[c, worth[c].mean(), 0.0 if len(worth) < 2 else worth[c].std()] for c in worth.columns[6:]],
+            numeric=["mean", "std"],
+        )
+    reasons = dict.fromkeys(reason for r in results for s in r.steps for reason in s.failures)
+    if reasons:
+        output.say(f"note: some figures are missing: {'; '.join(reasons)}")
+    if written is not None:
+        output.say(f"wrote {written}")
+
+
+def _progress(bar: ProgressBar, run: int, runs: int, done: int, total: int, seconds: float) -> None:
+    """Progress of one of several runs, as that of all."""
+    bar(run * total + done, runs * total, seconds)
+
+
+def _table(benchmark: str | None, space: str) -> Any:
+    if benchmark is None:
+        return None
+    from prejudge.benchmarks import benchmark as open_benchmark
+
+    table = open_benchmark(benchmark)
+    if table.space != space:
+        raise InputError(f"table {table.name} is of {table.space}, not {space}")
+    return table

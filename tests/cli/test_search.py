@@ -1,0 +1,79 @@
+"""``prejudge search`` on tables, on live networks, and TE-NAS."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from prejudge import cli
+from prejudge.search import read_result
+
+
+def _json(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    assert cli.run([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "e.h5"
+    words = ["search", "evolution", "--benchmark", "digits", "--queries", "30", "--seeds", "3", "--out", str(out)]
+    found = _json(capsys, *words, "--option", "population=5")
+    assert [r["seed"] for r in found["runs"]] == [0, 1, 2]
+    assert all(r["queries"] == 30 and 0 < r["digits_test_7ep"] < 100 for r in found["runs"])
+    result = read_result(out)
+    assert (result.method, result.options["population"], result.space) == ("evolution", 5, "nasbench201")
+    assert result.best().answer == found["best"]
+    assert _json(capsys, *words, "--option", "population=5")["runs"][0]["answer"] == found["runs"][0]["answer"]
+
+
+def test_a_method_with_schedules_on_learning_curves(capsys: pytest.CaptureFixture[str]) -> None:
+    found = _json(capsys, "search", "hyperband", "--benchmark", "digits", "--budget", "10")
+    assert found["runs"][0]["seconds"] <= 10
+
+
+def test_a_live_proxy_and_a_live_training_that_is_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = ["--space", "nasbench201", "--data", "digits", "--channels", "4", "--cells", "1", "--queries", "3"]
+    found = _json(capsys, "search", "random", *small, "--proxy", "synflow")
+    assert found["runs"][0]["value"] > 0
+    out = tmp_path / "live.h5"
+    words = ["search", "random", *small, "--epochs", "1", "--out", str(out)]
+    first = _json(capsys, *words)
+    journal = out.with_name("live.h5.journal") / "random-0.jsonl"
+    assert len(journal.read_text().splitlines()) == 4
+    out.unlink()
+    assert _json(capsys, *words)["runs"][0]["seconds"] == first["runs"][0]["seconds"]  # replayed, not trained again
+
+
+def test_te_nas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "t.h5"
+    fast = [f"--setting={s}" for s in ("repeats=1", "batch_size=8", "crops=50", "crop_batches=1")]
+    found = _json(capsys, "search", "te-nas", "--data", "digits", "--benchmark", "digits", "--out", str(out), *fast)
+    assert read_result(out).trajectories[0].answer == found["runs"][0]["architecture"]
+    assert "none" not in found["runs"][0]["architecture"]
+    assert found["runs"][0]["digits_test_7ep"] > 0
+    assert [p.name for p in tmp_path.iterdir()] == ["t.h5"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["random"], "say what to maximise: --benchmark TABLE, or --space SPACE --data IMAGES"),
+        (["random", "--benchmark", "digits", "--data", "digits"], "say what to maximise"),
+        (["random", "--data", "digits", "--queries", "2"], "--data needs --space"),
+        (["evolutoin", "--benchmark", "digits"], "did you mean 'evolution'"),
+        (["evolution", "--benchmark", "digits", "--option", "size=3"], "unknown option of evolution 'size'"),
+        (["random", "--benchmark", "digits", "--dataset", "cifar10"], "no dataset 'cifar10'"),
+        (["random", "--benchmark", "digits", "--budget", "0.0001"], "smaller than one evaluation"),
+        (["random", "--benchmark", "digits", "--space", "darts"], "is of nasbench201, not darts"),
+        (["random", "--benchmark", "digits", "--run-seed", "seven"], "--run-seed is mean, random or"),
+        (["te-nas", "--data", "digits", "--space", "nasbench101"], "nasbench101 has none"),
+        (["te-nas", "--data", "digits", "--setting", "kernels=exact"], "did you mean 'kernel'"),
+    ],
+)
+def test_wrong_usage(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["search", *words]) == 2
+    said = capsys.readouterr().err.splitlines()
+    assert message in said[-1]
