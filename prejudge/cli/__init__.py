@@ -22,7 +22,7 @@ COMMANDS = {
     "bench": "Import, query and train tables of trained accuracies.",
     "search": "Let a method look for an architecture.",
     "draw": "Draw the cells of an architecture.",
-    "report": "Rank correlation of cached scores with trained accuracies.",
+    "report": "Rank correlation of cached scores with trained accuracies; comparison of searches.",
 }
 """The commands, in the order in which ``prejudge --help`` shows them; each is a module of this package."""
 

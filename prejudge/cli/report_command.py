@@ -1,27 +1,34 @@
-"""``prejudge report``: how well the scores of a cache predict a table of trained accuracies."""
+"""``prejudge report``: how well scores predict a table of trained accuracies; or how searches compare on it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from prejudge.cli import output
-from prejudge.cli.correlation_table import print_correlations
 from prejudge.cli.recipe import Recipe
+from prejudge.errors import InputError
+
+if TYPE_CHECKING:
+    pass
 
 app = App(
     name="report",
-    help_epilogue="Example: prejudge report scores.h5 --benchmark digits --out report.html",
+    help_epilogue=(
+        "Example: prejudge report scores.h5 --benchmark digits --out report.html\n"
+        "Example: prejudge report --searches random.h5 evolution.h5 --benchmark digits --out compare.html"
+    ),
 )
 
 
 @app.default
 def report(
-    cache: Path,
+    cache: Path | None = None,
     *,
     benchmark: str,
+    searches: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     out: Path | None = None,
     format: Literal["html", "csv", "md", "latex"] | None = None,
     metric: list[str] | None = None,
@@ -34,13 +41,14 @@ def report(
     recipe: Recipe = None,
     as_json: output.Json = False,
 ) -> None:
-    """Correlate cached scores with trained accuracies; print the table and write the report.
+    """Correlate cached scores with trained accuracies, or compare searches; print the table and write the report.
 
-    Without a metric: every test column at its longest schedule.
+    Without a metric: every test column at its longest schedule; of searches on several datasets each one's own.
 
     Args:
         cache: Score cache (HDF5).
         benchmark: Name of an imported or embedded table, or its file (see: prejudge list benchmarks).
+        searches: Instead of a cache: result files of `prejudge search`, to be compared with each other.
         out: Report to write: .html, .csv, .md or .tex; only the table is printed if left out.
         format: Format of the report, where the file's ending does not say it.
         metric: Metric as `bench info` writes it, e.g. cifar10_test_200ep; may be given several times.
@@ -55,30 +63,25 @@ def report(
     """
     from prejudge.benchmarks import benchmark as open_benchmark
     from prejudge.benchmarks.matched import default_metrics
-    from prejudge.benchmarks.reporting import report_data
-    from prejudge.cache import ScoreCache
     from prejudge.cli.metrics import choose
-    from prejudge.report import write_report
 
-    with ScoreCache(cache, "r") as scores:
-        table = open_benchmark(benchmark)
-        default = split is None and epochs is None
-        candidates = (
-            default_metrics(table)
-            if default
-            else [m for m in table.metrics() if m.seed == "mean" and m.quantity == "accuracy"]
-        )
-        metrics = choose(table, candidates, metric=metric, dataset=dataset, split=split, epochs=epochs)
-        data = report_data(scores, table, metrics=metrics, protocol=protocol, title=title)
-    shown = data.rows(stratum=stratum)
-    written = write_report(data, out, format) if out is not None else None
-    if as_json:
-        output.print_json({"written": written, "notes": data.notes, "correlations": shown.to_dict("records")})
+    if (cache is None) == (not searches):
+        raise InputError("give a score cache, or --searches with result files of `prejudge search`: one of the two")
+    table = open_benchmark(benchmark)
+    candidates = (
+        default_metrics(table)
+        if split is None and epochs is None
+        else [m for m in table.metrics() if m.seed == "mean" and m.quantity == "accuracy"]
+    )
+    metrics = choose(table, candidates, metric=metric, dataset=dataset, split=split, epochs=epochs)
+    if cache is not None:
+        from prejudge.cli.score_report import report_scores
+
+        report_scores(cache, table, metrics, out, format, stratum, protocol, title, as_json=as_json)
         return
-    print_correlations(shown, strata=[stratum or data.strata[0]])
-    for note in data.notes:
-        output.say(f"note: {note}")
-    if written is not None:
-        output.say(f"wrote {written}")
-    elif stratum is None:
-        output.say("next: --out report.html writes the full report; --stratum connected prints only connected cells")
+    if stratum is not None or protocol is not None:
+        raise InputError("--stratum and --protocol belong to a score cache; leave them out with --searches")
+    from prejudge.cli.search_report import report_searches
+
+    named = any(v is not None for v in (metric, dataset, split, epochs))
+    report_searches(searches or [], table, metrics if named else None, out, format, title, as_json=as_json)

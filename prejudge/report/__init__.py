@@ -2,7 +2,18 @@
 
 from prejudge.report.data import ReportData
 from prejudge.report.html import to_html
+from prejudge.report.searches import SearchReportData
 from prejudge.report.tables import to_csv, to_latex, to_markdown
 from prejudge.report.write import FORMATS, write_html, write_report
 
-__all__ = ["FORMATS", "ReportData", "to_csv", "to_html", "to_latex", "to_markdown", "write_html", "write_report"]
+__all__ = [
+    "FORMATS",
+    "ReportData",
+    "SearchReportData",
+    "to_csv",
+    "to_html",
+    "to_latex",
+    "to_markdown",
+    "write_html",
+    "write_report",
+]

@@ -3,39 +3,15 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from prejudge.report.columns import DASH, columns, numbers, precision_column
 from prejudge.report.data import ROLES, ReportData
+from prejudge.report.typesetting import PrintTable, latex_tables, markdown_tables
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}",
-    "ρ": r"$\rho$", "τ": r"$\tau$", "−": r"$-$", "±": r"$\pm$", "–": "--", "µ": r"$\mu$", "·": r"$\cdot$",
-}  # fmt: skip
-
-
-_MARKDOWN = re.compile(r"[\\`*_|<>]|\](?=[(\[:])")  # brackets only where they would make a link
-
-
-@dataclass(frozen=True)
-class _Block:
-    """One table for print: a metric and a stratum, cells already formatted; ``best`` marks the cells to set in bold."""
-
-    metric: str
-    stratum: str
-    ceiling: float
-    headings: tuple[str, ...]
-    groups: tuple[tuple[tuple[str, ...], ...], ...]
-    best: frozenset[tuple[str, int]]
-    bootstrap: bool
 
 
 def to_csv(data: ReportData, metric: str | None = None, stratum: str | None = None) -> str:
@@ -73,15 +49,7 @@ def to_markdown(data: ReportData, metric: str | None = None, stratum: str | None
     Raises:
         InputError: There is no such metric or stratum.
     """
-    parts = [f"# {_markdown(data.title)}\n"]
-    for block in _blocks(data, metric, stratum):
-        parts.append(f"## {_markdown(_heading(data, block))}\n")
-        lines = [_line(map(_markdown, block.headings)), "|---|" + "---:|" * (len(block.headings) - 1)]
-        for group in block.groups:
-            lines += [_line(_row(block, row, _markdown, "**{}**".format)) for row in group]
-        parts.append("\n".join(lines) + "\n")
-        parts.append(_markdown(_caption(block)) + "\n")
-    return "\n".join(parts)
+    return markdown_tables(data.title, _print_tables(data, metric, stratum))
 
 
 def to_latex(data: ReportData, metric: str | None = None, stratum: str | None = None) -> str:
@@ -99,34 +67,19 @@ def to_latex(data: ReportData, metric: str | None = None, stratum: str | None = 
     Raises:
         InputError: There is no such metric or stratum.
     """
-    parts = ["% needs \\usepackage{booktabs}"]
-    for number, block in enumerate(_blocks(data, metric, stratum), 1):
-        lines = [
-            r"\begin{table}[t]",
-            r"\centering",
-            rf"\caption{{{_latex(_heading(data, block))}. {_latex(_caption(block))}}}",
-            rf"\label{{tab:prejudge-{number}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(block.headings) - 1)}}}",
-            r"\toprule",
-            " & ".join(map(_latex, block.headings)) + r" \\",
-        ]
-        for group in block.groups:
-            lines.append(r"\midrule")
-            lines += [" & ".join(_row(block, row, _latex, r"\textbf{{{}}}".format)) + r" \\" for row in group]
-        parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]))
-    return "\n\n".join(parts) + "\n"
+    return latex_tables(_print_tables(data, metric, stratum))
 
 
-def _blocks(data: ReportData, metric: str | None, stratum: str | None) -> Iterator[_Block]:
+def _print_tables(data: ReportData, metric: str | None, stratum: str | None) -> Iterator[PrintTable]:
     data.rows(metric, stratum)  # an unknown name fails before anything is written
     for chosen_metric in [metric] if metric is not None else data.metrics:
         for chosen_stratum in [stratum] if stratum is not None else data.strata:
             rows = data.rows(chosen_metric, chosen_stratum)
             if len(rows):
-                yield _block(data, rows, chosen_metric, chosen_stratum)
+                yield _print_table(data, rows, chosen_metric, chosen_stratum)
 
 
-def _block(data: ReportData, rows: pd.DataFrame, metric: str, stratum: str) -> _Block:
+def _print_table(data: ReportData, rows: pd.DataFrame, metric: str, stratum: str) -> PrintTable:
     known = {column.key: column for column in columns(data)}
     precision = precision_column(data)
     wanted = [
@@ -170,7 +123,8 @@ def _block(data: ReportData, rows: pd.DataFrame, metric: str, stratum: str) -> _
     headings = ("Proxy", *("s/arch" if column.key == "seconds" else column.heading for column in chosen))
     ceilings = [value for value in numbers(rows, "noise_ceiling") if math.isfinite(value)]
     ceiling = sorted(ceilings)[len(ceilings) // 2] if ceilings else math.nan
-    return _Block(metric, stratum, ceiling, headings, groups, best, bootstrap)
+    heading = f"{data.space}: {metric}, {stratum} architectures"
+    return PrintTable(heading, _caption(ceiling, bootstrap), headings, groups, best)
 
 
 def _extreme(values: list[float], highest: bool) -> list[int]:
@@ -179,35 +133,14 @@ def _extreme(values: list[float], highest: bool) -> list[int]:
     return [i for i, value in enumerate(values) if value == target]
 
 
-def _row(block: _Block, row: tuple[str, ...], escape: Callable[[str], str], bold: Callable[[str], str]) -> list[str]:
-    return [bold(escape(text)) if (row[0], j) in block.best else escape(text) for j, text in enumerate(row)]
-
-
-def _heading(data: ReportData, block: _Block) -> str:
-    return f"{data.space}: {block.metric}, {block.stratum} architectures"
-
-
-def _caption(block: _Block) -> str:
+def _caption(ceiling: float, bootstrap: bool) -> str:
     parts = ["Correlations are signed by each proxy's declared direction"]
-    if block.bootstrap:
+    if bootstrap:
         parts.append("brackets are bootstrap intervals")
-    if math.isfinite(block.ceiling):
-        parts.append(f"the noise ceiling of ρ is {block.ceiling:.3f}")
+    if math.isfinite(ceiling):
+        parts.append(f"the noise ceiling of ρ is {ceiling:.3f}")
     return "; ".join(parts) + "."
 
 
 def _seconds(value: float) -> str:
     return f"{value:.3g}" if math.isfinite(value) else DASH
-
-
-def _line(cells: Iterable[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
-
-
-def _markdown(text: str) -> str:
-    text = " ".join(text.split())
-    return _MARKDOWN.sub(r"\\\g<0>", text)
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from prejudge.report.columns import DASH, columns, duration, numbers
 from prejudge.report.data import ReportData
 from prejudge.report.matrix import agreement
 from prejudge.report.points import embed_points
+from prejudge.report.rendering import script_json
 
 MOST_FAILURE_GROUPS = 200
 MOST_EXAMPLES = 3
@@ -108,12 +108,6 @@ def payload(data: ReportData, tables: list[Panel], budget: int) -> dict[str, Any
     }
     spent = len(script_json(content))
     return content | {"points": embed_points(data, max(100_000, budget - spent))}
-
-
-def script_json(content: object) -> str:
-    """JSON that may stand inside a ``<script>`` element: nothing in it can end the element or open a comment."""
-    text = json.dumps(content, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
-    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
 def axis_low(tables: list[Panel]) -> float:

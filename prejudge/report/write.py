@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prejudge.errors import InputError, PrejudgeError, unknown
+from prejudge.report import searches
 from prejudge.report.data import ReportData
 from prejudge.report.html import to_html
+from prejudge.report.searches.data import SearchReportData
 from prejudge.report.tables import to_csv, to_latex, to_markdown
 
 FORMATS: dict[str, Callable[[ReportData], str]] = {
@@ -16,6 +18,12 @@ FORMATS: dict[str, Callable[[ReportData], str]] = {
     "csv": to_csv,
     "md": to_markdown,
     "latex": to_latex,
+}
+SEARCH_FORMATS: dict[str, Callable[[SearchReportData], str]] = {
+    "html": searches.to_html,
+    "csv": searches.to_csv,
+    "md": searches.to_markdown,
+    "latex": searches.to_latex,
 }
 _SUFFIXES = {".html": "html", ".htm": "html", ".csv": "csv", ".md": "md", ".markdown": "md", ".tex": "latex"}
 
@@ -37,11 +45,11 @@ def write_html(data: ReportData, path: str | os.PathLike[str]) -> Path:
     return _replace(Path(path), to_html(data))
 
 
-def write_report(data: ReportData, path: str | os.PathLike[str], format: str | None = None) -> Path:
-    """Write the report in any of its formats.
+def write_report(data: ReportData | SearchReportData, path: str | os.PathLike[str], format: str | None = None) -> Path:
+    """Write a report in any of its formats.
 
     Args:
-        data: The report's content.
+        data: The content of a correlation report, or of a comparison of searches.
         path: The file to write; its folder must exist.
         format: ``html``, ``csv``, ``md`` or ``latex`` (``tex`` is the same); None takes it from the file's ending.
 
@@ -62,7 +70,8 @@ def write_report(data: ReportData, path: str | os.PathLike[str], format: str | N
         )
     if chosen not in FORMATS:
         raise unknown("report format", chosen, FORMATS)
-    return _replace(path, FORMATS[chosen](data))
+    text = FORMATS[chosen](data) if isinstance(data, ReportData) else SEARCH_FORMATS[chosen](data)
+    return _replace(path, text)
 
 
 def _replace(path: Path, text: str) -> Path:

@@ -1,10 +1,12 @@
-"""Synthetic report data that look like NAS-Bench-201: disconnected cells, failures, sign flips, many decades."""
+"""A browser; and synthetic report data that look like NAS-Bench-201: disconnected cells, failures, sign flips."""
 
 from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,10 @@ from scipy.stats import kendalltau, spearmanr
 
 from prejudge.report import ReportData
 
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
 METRICS = ("cifar10 test 200ep", "cifar100 test 200ep", "imagenet16-120 test 200ep")
@@ -34,6 +40,44 @@ PROXIES = {
     "ntk_condition_tenas": (-0.9, 0.0, 0.8, lambda z: 10 ** (1.2 * z + 2), False, 1.94),
 }
 BASELINES = {"params": 0.0002, "flops": 0.0002}
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    executable = next((found for name in names if (found := shutil.which(name))), None)
+    if executable is None:
+        pytest.skip(f"no Chromium found (looked for {', '.join(names)})")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def visit_file(browser) -> Iterator[Callable[..., object]]:
+    """``visit_file(path, width, **context)`` opens a page; no error and no request but the file itself may follow."""
+    troubles, requests, contexts, files = [], [], [], set()
+
+    def visit(path: Path, width: int = 1280, **options: object) -> object:
+        files.add(path.as_uri())
+        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("console", lambda message: troubles.append(message.text))
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("dialog", lambda dialog: (troubles.append("a script of the data ran"), dialog.dismiss()))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert troubles == []
+    assert {url for url in requests if not url.startswith("data:")} == files
 
 
 @pytest.fixture

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from prejudge.report import write_html
 
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    names = ("chromium", "chromium-browser", "google-chrome")
-    executable = next((found for name in names if (found := shutil.which(name))), None)
-    if executable is None:
-        pytest.skip(f"no Chromium found (looked for {', '.join(names)})")
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=executable, args=ARGUMENTS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -41,27 +24,8 @@ def report(make_report, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def visit(browser, report) -> Iterator[object]:
-    """``visit(width, **context)`` opens the report; no error and no request but the file itself may follow."""
-    troubles, requests, contexts = [], [], []
-
-    def visit(width: int = 1280, **options: object) -> object:
-        context = browser.new_context(viewport={"width": width, "height": 900}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(60_000)
-        page.on("console", lambda message: troubles.append(message.text))
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("dialog", lambda dialog: (troubles.append("a script of the data ran"), dialog.dismiss()))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(report.as_uri())
-        return page
-
-    yield visit
-    for context in contexts:
-        context.close()
-    assert troubles == []
-    assert {url for url in requests if not url.startswith("data:")} == {report.as_uri()}
+def visit(visit_file, report) -> Callable[..., object]:
+    return functools.partial(visit_file, report)
 
 
 def column(page, number: int) -> list[str]:

@@ -10,7 +10,7 @@ import pytest
 
 from prejudge.errors import InputError, PrejudgeError
 from prejudge.report import to_html, write_html, write_report
-from prejudge.report.html import LIMIT
+from prejudge.report.rendering import LIMIT
 
 HOSTILE = '<script>window.stolen = 1</script><img src=x onerror="window.stolen = 1">\'"&--></script>'
 

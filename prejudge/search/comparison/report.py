@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -13,13 +14,14 @@ import numpy as np
 from prejudge import __version__
 from prejudge.benchmarks.matched import default_metrics
 from prejudge.benchmarks.metric import Metric
-from prejudge.benchmarks.table import Table
+from prejudge.benchmarks.table import RepresentativeWarning, Table
 from prejudge.errors import InputError
 from prejudge.report import SearchReportData
 from prejudge.search.comparison.contests import Contender, Contest, budget_text, contests, option_text
 from prejudge.search.comparison.progress import Band, Progress, band, grid, mean_interval
 from prejudge.search.comparison.remarks import remarks
 from prejudge.search.comparison.significance import holm, paired
+from prejudge.search.result import SearchResult
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -47,8 +49,8 @@ def compare(
         results: What the searches found; runs of one search may come in several results.
         table: A table of their space, the one that was searched where it was a table.
         sources: What to call the results in messages, such as the names of their files.
-        metrics: The trained accuracies to show. By default the test column (at its longest schedule) of the dataset that
-            was searched; where all searched one dataset, or none, every test column.
+        metrics: The trained accuracies to show. By default the test column (at its longest schedule) of the dataset
+            that was searched; where all searched one dataset, or none, every test column.
         title: Heading; by default it names the space and the table.
         confidence: Coverage of the intervals of means.
 
@@ -66,7 +68,7 @@ def compare(
     for group in groups:
         for metric in chosen[group.contest.searched]:
             panel = {"searched": group.contest.searched, "metric": str(metric)}
-            values = [table.query_many(p.architectures, metric) for p in group.progress]
+            values = [_accuracies(table, p.architectures, metric) for p in group.progress]
             accuracies = [v[e] for v, e in zip(values, group.judged, strict=True)]
             final += [panel | row for row in group.final(accuracies, table.column(metric), confidence)]
             tests += [panel | row for row in group.tests(accuracies)]
@@ -122,9 +124,11 @@ class _Group:
         if self.limit is None:
             return [p.answers for p in self.progress]
         axis, budget = self.limit
-        found = [p.at(axis, np.array([budget]))[:, 0] for p in self.progress]
         return [
-            p.answers if c.pruned else f for c, p, f in zip(self.contest.contenders, self.progress, found, strict=True)
+            p.answers
+            if c.pruned or (p.used(axis, budget)[0] == p.queries).all()
+            else p.at(axis, np.array([budget]))[:, 0]
+            for c, p in zip(self.contest.contenders, self.progress, strict=True)
         ]
 
     def final(self, accuracies: list[np.ndarray], column: np.ndarray, confidence: float) -> list[dict[str, Any]]:
@@ -138,6 +142,7 @@ class _Group:
             queries, seconds = progress.queries, progress.seconds
             if self.limit is not None and not contender.pruned:
                 queries, seconds = progress.used(*self.limit)
+            asked = np.nan if contender.pruned else float(queries.mean())
             rows.append(
                 {
                     "method": contender.label,
@@ -149,7 +154,7 @@ class _Group:
                     "high": mean + half,
                     "median": float(np.median(known)) if len(known) else np.nan,
                     "regret": float(np.nanmax(column)) - mean,
-                    "queries": float(queries.mean()),
+                    "queries": asked,
                     "seconds": float(seconds.mean()),
                     "overhead": float(np.mean([run.overhead for run in contender.result.trajectories])),
                 }
@@ -178,7 +183,7 @@ class _Group:
             start = min(p.begin(axis) for p in self.progress)
             extents = [_extent(c, p, axis) for c, p in zip(self.contest.contenders, self.progress, strict=True)]
             stop = max(extents)
-            if not start > 0:  # nothing costs anything: there is no budget of seconds
+            if not start > 0:  # a search that costs nothing has no budget of seconds
                 continue
             for contender, progress, extent, known in zip(
                 self.contest.contenders, self.progress, extents, values, strict=True
@@ -198,11 +203,82 @@ def _extent(contender: Contender, progress: Progress, axis: str, *, common: bool
     """Up to which budget a search has gone: all of its runs (``common``), or the one that went farthest."""
     budget = contender.result.budget
     spent = progress.seconds if axis == "seconds" else progress.queries
-    other = budget.get("queries" if axis == "seconds" else "seconds")
-    given = budget.get(axis)
-    if given is not None and (other is None or common):
-        farthest = float(given)
-        return farthest if other is None and common else max(farthest, float(spent.max())) if not common else (
-            min(farthest, float(spent.min()))
-        )
-    return float(spent.min() if common else spent.max())
+    alone = budget.get("queries" if axis == "seconds" else "seconds") is None
+    given = budget.get(axis) if alone else None
+    if common:
+        return float(spent.min() if given is None else given)
+    return float(max(spent.max(), given or 0))
+
+
+def _accuracies(table: Table, architectures: Sequence[str], metric: Metric) -> np.ndarray:
+    """Trained accuracies, NaN where the table has none."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RepresentativeWarning)  # it is among the notes
+        try:
+            return table.query_many(architectures, metric)
+        except InputError:  # a table of some architectures, which does not list one of these
+            return np.array([_accuracy(table, a, metric) for a in architectures])
+
+
+def _accuracy(table: Table, architecture: str, metric: Metric) -> float:
+    try:
+        return table.query(architecture, metric)
+    except InputError:
+        return np.nan
+
+
+def _metrics(contest: Contest, contests: int, table: Table, metrics: Sequence[Metric] | None) -> list[Metric]:
+    if metrics:
+        return [table.metric(m) for m in metrics]
+    found = default_metrics(table)
+    own = [m for m in found if m.dataset == contest.dataset]
+    return own if own and contests > 1 else found
+
+
+def _optimum(table: Table, metric: Metric) -> float:
+    column = table.column(metric)
+    if not np.isfinite(column).any():
+        raise InputError(f"table {table.name} has no value of {metric}; choose another metric")
+    return float(np.nanmax(column))
+
+
+def _protocol(groups: Sequence[_Group], confidence: float) -> dict[str, str]:
+    found: dict[str, dict[str, str]] = {"maximised": {}, "budget of each run": {}, "compared at": {}}
+    for group in groups:
+        contest = group.contest
+        where = contest.dataset or contest.searched
+        budgets = dict.fromkeys(budget_text(c.result.budget) for c in contest.contenders if not c.pruned)
+        found["maximised"][where] = _maximised(contest)
+        found["budget of each run"][where] = "; ".join(budgets) or "none"
+        if group.limit is not None:
+            axis, budget = group.limit
+            found["compared at"][where] = budget_text({axis: round(budget, 3)})
+    facts = {}
+    for label, texts in found.items():
+        if len(texts) == len(groups) and len(set(texts.values())) == 1:
+            facts[label] = next(iter(texts.values()))
+        else:
+            facts |= {f"{label} ({where})": text for where, text in texts.items()}
+    return facts | {
+        "judged by": "trained accuracy of the answer; of the best found so far where budgets differ",
+        "bands": f"{100 * confidence:g} % t interval of the mean over runs; or median and quartiles",
+        "tests": "Wilcoxon's signed-rank over equal seeds, two-sided, ties by Pratt; Holm's correction per metric",
+    }
+
+
+def _maximised(contest: Contest) -> str:
+    what = next((c.result.objective for c in contest.contenders if not c.pruned), {})
+    seed = {"random": ", a training run drawn at each question", "mean": ", the mean over training runs"}
+    run = what.get("seed")
+    return contest.searched + (seed.get(str(run), f", training run {run}") if contest.dataset is not None else "")
+
+
+def _provenance(table: Table, contenders: Sequence[Contender]) -> dict[str, str]:
+    facts = {"prejudge": __version__, "table": f"{table.name} ({table.path.name}, {table.index.digest})"}
+    facts |= {f"table: {label}": text for label, text in table.index.provenance.items()}
+    for contender in contenders:
+        seeds = sorted(run.seed for run in contender.result.trajectories)
+        span = f"seeds {seeds[0]} … {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
+        text = f"{', '.join(contender.sources)}: {span}"
+        facts[contender.label] = f"{facts[contender.label]}; {text}" if contender.label in facts else text
+    return facts

@@ -26,8 +26,8 @@ class Paired(NamedTuple):
 def paired(first: np.ndarray, second: np.ndarray) -> Paired:
     """Compare two searches over the same seeds.
 
-    Wilcoxon's signed-rank test, equal results ranked and then left out (Pratt, JASA 1959): searches often end with the
-    same architecture, and to forget that they did would make the rest look more certain than it is.
+    Wilcoxon's signed-rank test. Searches often end with the same architecture: equal results are ranked with the others
+    and then carry no sign (Pratt, JASA 1959), so that a tiny difference does not count as the smallest there was.
 
     Args:
         first: Accuracies of one search, shape ``(seeds,)``; NaN where unknown.
