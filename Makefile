@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 JOBS   ?= 2
+# Every test process computes with one thread: with more, the processes get in each other's way.
+ONE    := OMP_NUM_THREADS=1
 
 .PHONY: help demo test test-slow lint format clean
 .DEFAULT_GOAL := help
@@ -39,11 +41,11 @@ lint: $(VENV)/installed-dev
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest -n $(JOBS)
+	$(ONE) $(BIN)/python -m pytest -n $(JOBS)
 
 # pytest exits with 5 where no test is marked slow.
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow || test $$? -eq 5
+	$(ONE) $(BIN)/python -m pytest -n $(JOBS) -m slow || test $$? -eq 5
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .

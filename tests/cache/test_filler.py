@@ -330,7 +330,8 @@ def test_ctrl_c_leaves_a_state_to_resume_from(path: Path, tmp_path: Path) -> Non
     out, err = process.communicate(timeout=200)
     assert process.returncode != 0 and err.count("Traceback") == 1 and "KeyboardInterrupt" in err
     done = max([5, *(int(line.split()[0]) for line in out.splitlines())])
-    assert done <= len(ScoreCache(path, "r").frame()) <= done + 1 < 3000
+    # Lines that were read ahead of the fifth are lost, so there may be more rows than the lines say.
+    assert done <= len(ScoreCache(path, "r").frame()) < 3000
     assert verify(path) == [] and sorted(p.name for p in tmp_path.iterdir()) == [
         "scores.h5",
         "scores.h5.lock",
