@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from prejudge.cli import output
 from prejudge.cli.recipe import Recipe
 from prejudge.errors import InputError
-
-if TYPE_CHECKING:
-    pass
 
 app = App(
     name="report",
