@@ -6,8 +6,8 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +21,7 @@ from prejudge.errors import InputError
 from prejudge.proxies.registry import ProxyRequest, resolve
 from prejudge.proxies.score import Score
 from prejudge.spaces.base import Architecture, Space
+from prejudge.train.random_state import own_random_state
 
 if TYPE_CHECKING:
     from prejudge.cache.store import ScoreCache
@@ -191,7 +192,7 @@ class Scorer:
         batch = self.batch(job)
         seed = self.protocol.seed + job.repeat
         try:
-            with _own_random_state(seed):
+            with own_random_state(seed):
                 network = self.space.network(self.space.parse(job.architecture), **dict(self.protocol.skeleton))
                 scores = score(
                     network, batch.inputs, batch.targets, requests,
@@ -291,19 +292,6 @@ def _environment(device: str | None, threads: int, workers: int) -> dict[str, An
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-
-
-@contextmanager
-def _own_random_state(seed: int) -> Iterator[None]:
-    """Seed torch's CPU generator and give the caller's state back; the accelerators' generators are not touched."""
-    import torch
-
-    state = torch.default_generator.get_state()
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(state)
 
 
 def _plain(value: Any) -> Any:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -100,17 +98,6 @@ def random_crops(data: ImageSet, count: int, rng: np.random.Generator, image_siz
     mean = np.array(data.mean, dtype=np.float32)[channel, None, None]
     std = np.array(data.std, dtype=np.float32)[channel, None, None]
     return torch.from_numpy((pixels.astype(np.float32) / 255 - mean) / std)[:, None]
-
-
-@contextmanager
-def own_random_state(seed: int) -> Iterator[None]:
-    """Seed torch's CPU generator and give the caller's state back."""
-    state = torch.default_generator.get_state()
-    torch.default_generator.manual_seed(seed)
-    try:
-        yield
-    finally:
-        torch.default_generator.set_state(state)
 
 
 def initialise(network: nn.Module, initialisation: str, mode: Literal["fan_in", "fan_out"]) -> None:

@@ -19,12 +19,13 @@ from prejudge.proxies.device import find_device
 from prejudge.proxies.jacobian import exact_kernel, fixed_bn_kernel
 from prejudge.proxies.score import ScoreFailure
 from prejudge.proxies.spectrum import condition_number
-from prejudge.search.pruning.draws import Draw, initialise, own_random_state
+from prejudge.search.pruning.draws import Draw, initialise
 from prejudge.search.pruning.layout import Layout
 from prejudge.search.pruning.protocol import PruningProtocol
 from prejudge.search.pruning.tasks import Found, Task
 from prejudge.spaces.base import Space
 from prejudge.spaces.supernet import Supernet, Weighted, uniform
+from prejudge.train.random_state import own_random_state
 
 _KERNELS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {"exact": exact_kernel, "fixed-bn": fixed_bn_kernel}
 

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 from prejudge.proxies.jacobian import exact_kernel
 from prejudge.proxies.spectrum import condition_number
 from prejudge.search.pruning import convention
-from prejudge.search.pruning.draws import Draw, draw, image_set, own_random_state
+from prejudge.search.pruning.draws import Draw, draw, image_set
 from prejudge.search.pruning.figures import channels_last_convolutions, count_regions, measurer
 from prejudge.search.pruning.layout import Active, layout
 from prejudge.search.pruning.tasks import Found, Task
 from prejudge.spaces import space
 from prejudge.spaces.supernet import Supernet, Weighted, uniform
+from prejudge.train.random_state import own_random_state
 from tests.search.pruning import oracles
 
 CASES = {
