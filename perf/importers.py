@@ -209,7 +209,7 @@ def _plainly(path: Path, parse: Any) -> tuple[dict[str, Any], dict[str, Any]]:
 
 def _google() -> Any:
     """Google's class for the message; a descriptor says what the published ``.proto`` file says."""
-    from tests.benchmarks.importers.test_nasbench101_import import google_class
+    from tests.benchmarks.importers.test_model_metrics import google_class
 
     return google_class()
 
