@@ -151,7 +151,8 @@
     if (panel.limit && panel.limit.axis === view.axis) {
       const x = across(axes, panel.limit.at, width);
       svg.append(drawn("line", { class: "limit", x1: x, x2: x, y1: 0, y2: height }));
-      svg.append(drawn("text", { x: x - 5, y: 16, "text-anchor": "end" }, "compared here"));
+      const left = x > width / 2; // the side of the line where there is room
+      svg.append(drawn("text", { x: left ? x - 5 : x + 5, y: 16, "text-anchor": left ? "end" : "start" }, "compared here"));
     }
     svg.append(...shown(panel).map((series) => seriesNode(chart, series)));
     if (view.scale !== "log") {
