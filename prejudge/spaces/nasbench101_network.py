@@ -11,8 +11,8 @@ from math import erf, sqrt
 import torch
 from torch import Tensor, nn
 
-from prejudge.spaces.nasbench101 import Skeleton101, vertex_channels
 from prejudge.spaces.nasbench101_cell import CONV1, CONV3, Cell101
+from prejudge.spaces.nasbench101_skeleton import Skeleton101, vertex_channels
 
 _MOMENTUM = {"official": 0.003, "zero-cost-nas": 0.1}  # of the new statistics; TensorFlow's 0.997 is of the old ones
 

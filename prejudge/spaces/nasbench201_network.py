@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from prejudge.spaces.nasbench201 import CONV1, CONV3, EDGES, NONE, POOL, SKIP, Cell201, Skeleton201
+from prejudge.spaces.nasbench201_cell import CONV1, CONV3, EDGES, NONE, POOL, SKIP, Cell201, Skeleton201
 
 
 class ReLUConvBN(nn.Module):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from prejudge.errors import InputError
 from prejudge.spaces.darts_operations import Zero
-from prejudge.spaces.nasbench201 import CONV1, CONV3, EDGES, OPERATIONS, POOL, SKIP, Skeleton201
+from prejudge.spaces.nasbench201_cell import CONV1, CONV3, EDGES, OPERATIONS, POOL, SKIP, Skeleton201
 from prejudge.spaces.nasbench201_network import Reduction, ReLUConvBN
 from prejudge.spaces.supernet import MixedEdge, Mixture, Supernet, Terms
 

@@ -12,8 +12,9 @@ from prejudge.spaces.base import Architecture, Space
 from prejudge.spaces.darts import DARTS, NODES
 from prejudge.spaces.darts_candidates import EDGES, TENAS8
 from prejudge.spaces.genotype import CELLS, Genotype
-from prejudge.spaces.nasbench201 import EDGES as EDGES201
-from prejudge.spaces.nasbench201 import OPERATIONS, Cell201, NASBench201
+from prejudge.spaces.nasbench201 import NASBench201
+from prejudge.spaces.nasbench201_cell import EDGES as EDGES201
+from prejudge.spaces.nasbench201_cell import OPERATIONS, Cell201
 
 Active = dict[str, tuple[tuple[int, ...], ...]]
 """By the kind of cell and edge, the positions of the operations that are still there, ascending."""
