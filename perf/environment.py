@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,6 +30,22 @@ def environment() -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def measure_parts(parts: Mapping[str, Callable[[], Any]], only: str | None, out: Path, threads: int) -> None:
+    """Measure, and write each part as soon as it is there; parts that are not measured now stay as they are.
+
+    Args:
+        parts: What to measure, by name.
+        only: The one part to measure; None for all.
+        out: The JSON file.
+        threads: Threads of the measurement, to be kept beside it.
+    """
+    found = json.loads(out.read_text()) if out.exists() else {}
+    for name, part in parts.items():
+        if only in (None, name):
+            found[name] = {"environment": environment(), "threads": threads, "result": part()}
+            out.write_text(json.dumps(found, indent=1) + "\n")
 
 
 def _version(package: str) -> str:

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from perf.environment import environment  # noqa: E402
+from perf.environment import measure_parts  # noqa: E402
 from prejudge.proxies import default_names, jacobian  # noqa: E402
 from prejudge.proxies.scoring import score  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
@@ -240,11 +240,7 @@ def main() -> None:
         "peak_memory": lambda: peak_memory(options.threads),
         "agreement": lambda: agreement(options.architectures),
     }
-    found = json.loads(options.out.read_text()) if options.out.exists() else {}
-    for name, part in parts.items():
-        if options.only in (None, name):
-            found[name] = {"environment": environment(), "threads": options.threads, "result": part()}
-            options.out.write_text(json.dumps(found, indent=1) + "\n")
+    measure_parts(parts, options.only, options.out, options.threads)
 
 
 if __name__ == "__main__":

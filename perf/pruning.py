@@ -27,14 +27,15 @@ import torch
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from perf.environment import environment  # noqa: E402
+from perf.environment import measure_parts  # noqa: E402
 from prejudge.search.pruning import CONVENTIONS, prune  # noqa: E402
-from prejudge.search.pruning.draws import draw, image_set, own_random_state  # noqa: E402
+from prejudge.search.pruning.draws import draw, image_set  # noqa: E402
 from prejudge.search.pruning.figures import measurer  # noqa: E402
 from prejudge.search.pruning.layout import Active, Layout, layout, operations_of, without  # noqa: E402
 from prejudge.search.pruning.tasks import Task  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
 from prejudge.spaces.supernet import Weighted, uniform  # noqa: E402
+from prejudge.train.random_state import own_random_state  # noqa: E402
 from tests.search.pruning import oracles  # noqa: E402
 
 
@@ -130,11 +131,7 @@ def main() -> None:
         "darts": lambda: extrapolated("darts", options.repeats),
         "whole_search": lambda: whole_search(options.workers),
     }
-    found = json.loads(options.out.read_text()) if options.out.exists() else {}
-    for name, part in parts.items():
-        if options.only in (None, name):
-            found[name] = {"environment": environment(), "threads": options.threads, "result": part()}
-            options.out.write_text(json.dumps(found, indent=1) + "\n")
+    measure_parts(parts, options.only, options.out, options.threads)
 
 
 if __name__ == "__main__":

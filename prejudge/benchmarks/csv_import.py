@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ EXTRAS = {
 }
 """Other columns that are taken, and their unit."""
 
-OTHER_NAMES = {"imagenet16": ("imagenet16-120", "ImageNet16-120")}
+_OTHER_NAMES = {"imagenet16": ("imagenet16-120", "ImageNet16-120")}
 
 
 def import_csv(
@@ -72,7 +73,6 @@ def import_csv(
     values, numbers, filled = _values(file, find_space(space))
     columns = {Metric.parse(c): v for c, v in values.items() if is_metric(c)}
     extra, units = extras_of({c: v for c, v in values.items() if not is_metric(c)})
-    datasets = {m.dataset for m in columns}
     ignored = [c for c in file.header if c not in values and c not in ARCHITECTURE_COLUMNS]
     return write_table(
         target,
@@ -90,7 +90,7 @@ def import_csv(
             "imported by": f"prejudge {__version__}",
         },
         name=name,
-        aliases={other: d for d in datasets for other in OTHER_NAMES.get(d, ()) if other not in datasets},
+        aliases=other_names(columns),
     )
 
 
@@ -121,6 +121,12 @@ def _values(file: CsvFile, space: Space) -> tuple[dict[str, np.ndarray], RowNumb
     values = np.full((len(taken), len(numbers)), np.nan)
     values[:, list(found)] = np.array(list(found.values())).T
     return {c: values[position] for position, (_, c) in enumerate(taken)}, numbers, len(found)
+
+
+def other_names(metrics: Iterable[Metric]) -> dict[str, str]:
+    """Other names of the metrics' datasets, to the name that they use."""
+    datasets = {m.dataset for m in metrics}
+    return {other: d for d in datasets for other in _OTHER_NAMES.get(d, ()) if other not in datasets}
 
 
 def extras_of(values: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], dict[str, str]]:

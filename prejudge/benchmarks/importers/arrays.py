@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.benchmarks.csv_import import EXTRAS, OTHER_NAMES, extras_of, is_metric
+from prejudge.benchmarks.csv_import import EXTRAS, extras_of, is_metric, other_names
 from prejudge.benchmarks.importers.nasbench101 import check_hashes
 from prejudge.benchmarks.importers.result import ImportResult
 from prejudge.benchmarks.importers.sources import file_sha256, imported_by, is_there, place, require_file
@@ -106,7 +106,6 @@ def import_npz(
             f"(it has {', '.join(arrays)})"
         )
     extra, units = extras_of({c: _placed(v, found) for c, v in numbers.items() if not is_metric(c)})
-    datasets = {metric.dataset for metric in columns}
     used = {*numbers, *(CELLS if is_cells else ARCHITECTURES)}
     left_out = [a for a in arrays if a not in used and not (is_cells and _FRACTION.fullmatch(a))]
     written = write_table(
@@ -126,7 +125,7 @@ def import_npz(
             **imported_by(),
         },
         name=name,
-        aliases={other: d for d in datasets for other in OTHER_NAMES.get(d, ()) if other not in datasets},
+        aliases=other_names(columns),
     )
     return ImportResult(written, already_there=False)
 
