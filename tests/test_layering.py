@@ -15,7 +15,7 @@ PACKAGE = Path(prejudge.__file__).parent
 
 LAYERS = (
     {"errors"},
-    {"plugins"},
+    {"atomic", "plugins"},
     {"engine", "report"},
     {"spaces", "proxies"},
     {"train"},
@@ -25,7 +25,7 @@ LAYERS = (
     {"cli"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
-MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.name in ("errors.py", "plugins.py"))
+MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in LEVEL)
 HEAVY = ("torch", "torchvision", "pandas", "scipy", "h5py", "sklearn")
 
 

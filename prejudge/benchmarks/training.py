@@ -21,8 +21,9 @@ from prejudge.benchmarks.rows import RowNumbers, has_own_order
 from prejudge.benchmarks.runs import RunLog
 from prejudge.benchmarks.table_file import write_table
 from prejudge.benchmarks.table_recipe import TableRecipe
-from prejudge.engine import run_jobs
+from prejudge.engine import Engine, local_unless
 from prejudge.errors import InputError
+from prejudge.train.worker import prepare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +70,9 @@ class Trainer:
         import torch
 
         from prejudge.train.batches import MemoryBatches
-        from prejudge.train.loop import TrainingFailure, accuracy, fit
+        from prejudge.train.evaluation import accuracy
+        from prejudge.train.loop import TrainingFailure
+        from prejudge.train.supervised import fit
 
         training, device = self.recipe.training, self.device
         devices = [torch.device(device)] if device.startswith("cuda") else []
@@ -133,6 +136,7 @@ def train_table(
     workers: int = 1,
     per_class: bool = False,
     device: str = "cpu",
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Path:
     """Train architectures and write their table.
@@ -148,9 +152,10 @@ def train_table(
         out: The table to write once all trainings are done.
         seeds: One training of each architecture for each; seed by seed, so that what there is is comparable.
         recipe: The numbers; for NAS-Bench-201's own long schedule ``TableRecipe()``.
-        workers: Processes; the threads of this process are divided between them.
+        workers: Processes of this machine; the threads of this process are divided between them.
         per_class: Train the representative of the class of each architecture instead of itself.
         device: Where to train.
+        engine: Where the trainings run, in place of ``workers`` processes; e.g. :class:`~prejudge.engine.RayEngine`.
         progress: Called after every training.
 
     Returns:
@@ -161,8 +166,9 @@ def train_table(
     Raises:
         InputError: An argument is wrong, or ``out`` was begun with other numbers.
         BusyError: Another process is training into ``out``.
-        PrejudgeError: A file cannot be written, or a worker died.
+        PrejudgeError: A file cannot be written, a worker died, or the engine cannot be had.
     """
+    engine = local_unless(engine, workers)
     recipe = (recipe or TableRecipe()).completed(space, data.train)
     if recipe.train_images is not None:
         data = data.with_train_images(recipe.train_images)
@@ -187,26 +193,31 @@ def train_table(
     }
     with RunLog(Path(out), plan) as log:
         jobs = [TrainingJob(t, s) for s in seeds for t in texts if (t, s) not in log.results]
-        _train(log, Trainer(space, data, recipe, device), jobs, workers, progress)
+        _train(log, Trainer(space, data, recipe, device), jobs, engine, progress)
         return _write(Path(out), space, log, seeds, recipe, data, per_class)
 
 
-def _train(log: RunLog, trainer: Trainer, jobs: Sequence[TrainingJob], workers: int, progress: Progress | None) -> None:
+def _train(
+    log: RunLog, trainer: Trainer, jobs: Sequence[TrainingJob], engine: Engine, progress: Progress | None
+) -> None:
     if not jobs:
         return
     import torch
 
-    threads = max(1, torch.get_num_threads() // max(1, workers))
-    log.begin(_environment(trainer.device, threads, workers))
-    start = time.perf_counter()
-    results = run_jobs(
-        trainer, jobs, workers=workers, initializer=torch.set_num_threads if workers > 1 else None, initargs=(threads,)
-    )
-    with closing(results):
-        for done, (job, result) in enumerate(results, start=1):
-            log.put(job.architecture, job.seed, result)
-            if progress is not None:
-                progress(done, len(jobs), time.perf_counter() - start)
+    threads, start = engine.threads(torch.get_num_threads()), time.perf_counter()
+    with engine:
+        log.begin(_environment(trainer.device, threads, engine))
+        results = engine.run(
+            trainer,
+            jobs,
+            initializer=None if engine.in_process else prepare,
+            initargs=(threads, trainer.device if engine.elsewhere else None),
+        )
+        with closing(results):
+            for done, (job, result) in enumerate(results, start=1):
+                log.put(job.architecture, job.seed, result)
+                if progress is not None:
+                    progress(done, len(jobs), time.perf_counter() - start)
 
 
 def _write(
@@ -273,12 +284,13 @@ def _provenance(log: RunLog, seeds: Sequence[int], recipe: TableRecipe, data: Sp
     }
 
 
-def _environment(device: str, threads: int, workers: int) -> str:
+def _environment(device: str, threads: int, engine: Engine) -> str:
     """What may change the last digits of a result, and its seconds."""
     import torch
 
-    where = f"{device} ({torch.cuda.get_device_name(device)})" if device.startswith("cuda") else device
-    return (
-        f"torch {torch.__version__} on {where}, {platform.system()} {platform.machine()}, "
-        f"{threads} thread{'s' * (threads > 1)} for each of {workers} worker{'s' * (workers > 1)}"
-    )
+    here = device.startswith("cuda") and not engine.elsewhere
+    where = f"{device} ({torch.cuda.get_device_name(device)})" if here else device
+    machine = "other machines" if engine.elsewhere else f"{platform.system()} {platform.machine()}"
+    team = ", ".join(f"{name} {value}" for name, value in engine.describe().items())
+    each = f"{threads} thread{'s' * (threads > 1)} for each worker"
+    return f"torch {torch.__version__} on {where}, {machine}, {each}, {team}"

@@ -160,7 +160,9 @@ class TrainingObjective(Objective):
         import torch
 
         from prejudge.train.batches import MemoryBatches
-        from prejudge.train.loop import TrainingFailure, accuracy, fit
+        from prejudge.train.evaluation import accuracy
+        from prejudge.train.loop import TrainingFailure
+        from prejudge.train.supervised import fit
 
         self.check_epochs(epochs)
         recipe = replace(self._recipe, epochs=epochs or self._recipe.epochs)

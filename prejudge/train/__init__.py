@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from prejudge.train.batches import MemoryBatches
     from prejudge.train.data import Batch, ImageSet, batch, load
-    from prejudge.train.loop import Epoch, TrainingFailure, accuracy, fit
+    from prejudge.train.evaluation import accuracy
+    from prejudge.train.loop import Epoch, TrainingFailure
     from prejudge.train.recipe import Recipe
     from prejudge.train.splits import Splits, load_splits, split_in_two
+    from prejudge.train.supervised import fit
 
 _HOME = {
     "Batch": "data",
@@ -20,9 +22,9 @@ _HOME = {
     "Recipe": "recipe",
     "Splits": "splits",
     "TrainingFailure": "loop",
-    "accuracy": "loop",
+    "accuracy": "evaluation",
     "batch": "data",
-    "fit": "loop",
+    "fit": "supervised",
     "load": "data",
     "load_splits": "splits",
     "split_in_two": "splits",

@@ -1,0 +1,147 @@
+"""What one step of a supernet search does: the architecture moves, then the weights learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prejudge.search.gradient.selection import largest_weights
+from prejudge.search.gradient.updater import Updater
+from prejudge.search.gradient.weighting import Weighting, entropy, share_of
+from prejudge.spaces.base import Architecture
+from prejudge.spaces.supernet import Mixture, Supernet
+from prejudge.train.loop import Learner, Moment, Outcome
+from prejudge.train.machine import Machine
+from prejudge.train.recipe import Recipe
+from prejudge.train.weight_step import WeightStep
+
+
+class Weighed(nn.Module):
+    """A supernet together with the weighting that says what runs on its edges: from images to logits.
+
+    Args:
+        supernet: The network.
+        weighting: The architecture parameters.
+    """
+
+    def __init__(self, supernet: Supernet, weighting: Weighting) -> None:
+        super().__init__()
+        self.supernet = supernet
+        self.weighting = weighting
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.supernet(x, self.weighting.mixture())
+
+
+class Disturbance(Protocol):
+    """What the weights see instead of the weighting's own mixture."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before the first step of an epoch."""
+        ...
+
+    def __call__(self, learner: SearchLearner, inputs: Tensor, targets: Tensor) -> Mixture:
+        """The mixture that the weights are about to learn this batch with; it requires no gradient."""
+        ...
+
+
+class SearchLearner(Learner):
+    """Learns a supernet's weights and its architecture parameters.
+
+    Args:
+        supernet: The network; it is moved to the machine.
+        weighting: The architecture parameters, likewise.
+        recipe: The numbers of the weights' training.
+        machine: Where to compute.
+        updater: How the architecture moves, made for parameters that are on the machine already.
+        disturbance: What the weights see instead of the weighting's own mixture (SDARTS).
+        select: The architecture that a weighting stands for; that of its largest weights if left out.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        weighting: Weighting,
+        recipe: Recipe,
+        machine: Machine,
+        updater: Updater,
+        disturbance: Disturbance | None = None,
+        select: Callable[[Any], Architecture] | None = None,
+    ) -> None:
+        self.network: Weighed = Weighed(supernet, weighting)
+        self.recipe = recipe
+        self.machine = machine
+        self.updater = updater
+        self.disturbance = disturbance
+        self._select = select or largest_weights
+        self.weight_step = WeightStep(machine.place(supernet).parameters(), recipe, machine)
+
+    @property
+    def supernet(self) -> Supernet:
+        """The weight-sharing network."""
+        return self.network.supernet
+
+    @property
+    def weighting(self) -> Weighting:
+        """The architecture parameters."""
+        return self.network.weighting
+
+    def architecture(self) -> Architecture:
+        """What the search would answer now."""
+        return self._select(self.weighting)
+
+    def begin_epoch(self, epoch: int) -> None:
+        super().begin_epoch(epoch)
+        self.updater.begin_epoch(epoch)
+        if self.disturbance is not None:
+            self.disturbance.begin_epoch(epoch)
+
+    def step(self, inputs: Tensor, targets: Tensor, at: Moment) -> Outcome:
+        self.updater.before(self, inputs, targets, at)
+        mixture = None if self.updater.joint is not None else self._for_weights(inputs, targets)
+        return self.weight_step(
+            inputs, targets, at, lambda x, y: self._loss_and_logits(x, y, mixture), also=self.updater.joint
+        )
+
+    def loss(self, inputs: Tensor, targets: Tensor, mixture: Mixture | None = None) -> Tensor:
+        """Mean cross-entropy of a batch in the machine's precision, ``()``.
+
+        Args:
+            inputs: ``(N, C, H, W)``.
+            targets: ``(N,)``.
+            mixture: What runs on the edges; the weighting's own, differentiable one if left out.
+        """
+        with self.machine.autocast():
+            return self._loss_and_logits(inputs, targets, mixture)[0]
+
+    def end_epoch(self, epoch: int) -> dict[str, Any]:
+        with torch.no_grad():
+            weights = self.weighting.weights()
+        skips = share_of("skip_connect", weights, self.weighting.candidates)
+        return {"architecture": str(self.architecture()), "entropy": entropy(weights), "skip_share": skips}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "weight_step": self.weight_step.state_dict(),
+            "updater": self.updater.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.weight_step.load_state_dict(state["weight_step"])
+        self.updater.load_state_dict(state["updater"])
+
+    def _for_weights(self, inputs: Tensor, targets: Tensor) -> Mixture:
+        if self.disturbance is not None:
+            return self.disturbance(self, inputs, targets)
+        with torch.no_grad():
+            return self.weighting.mixture()
+
+    def _loss_and_logits(self, inputs: Tensor, targets: Tensor, mixture: Mixture | None) -> tuple[Tensor, Tensor]:
+        logits = self.supernet(inputs, self.weighting.mixture() if mixture is None else mixture)
+        return F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing), logits

@@ -1,0 +1,193 @@
+"""Running gradient searches: stage after stage, resumable after every epoch, into the result file of every search."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prejudge.errors import InputError, unknown
+from prejudge.search.gradient.method import GradientMethod, Setup, Stage, register
+from prejudge.search.result import SearchResult, Trajectory
+from prejudge.spaces.base import Space
+from prejudge.train.image_set import ImageSet
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from prejudge.train.loop import Epoch
+    from prejudge.train.machine import Machine
+
+Progress = Callable[[str, int, int, "Epoch"], None]
+"""Called after every epoch with the name of its stage, its number (from 1), the stage's epochs, and what it did."""
+
+
+@dataclass
+class _Record:
+    """What a run has done so far, epoch by epoch."""
+
+    epochs: list[Epoch] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=list)
+
+
+def search_gradient(
+    method: str,
+    space: Space,
+    data: ImageSet,
+    *,
+    machine: Machine | None = None,
+    seed: int = 0,
+    options: Mapping[str, Any] | None = None,
+    skeleton: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+    folder: Path | None = None,
+    resume_from: Path | None = None,
+    resume_epoch: int | None = None,
+    progress: Progress | None = None,
+) -> Trajectory:
+    """Search with a supernet, from one seed.
+
+    Args:
+        method: ``NAME``, ``NAME(option=value, …)`` or ``FILE.py:NAME``.
+        space: The search space.
+        data: Training images.
+        machine: Where to compute; the CPU if left out.
+        seed: Of weights, architecture parameters, splits, order and augmentation.
+        options: Further options of the method.
+        skeleton: Macro numbers of the supernet; classes and channels follow the data.
+        training: Numbers of the weights' training, by the names of :class:`~prejudge.train.recipe.Recipe`.
+        folder: Where checkpoints are written after every epoch; a run that was interrupted goes on from there, and ends
+            as if it had not been.
+        resume_from: Folder of an earlier run whose supernet is taken, by methods that start from one.
+        resume_epoch: Epoch of that run's kept checkpoint; its last one if left out.
+        progress: Called after every epoch.
+
+    Returns:
+        The run: one step for every epoch, with the architecture that the supernet stood for, its accuracy on held-out
+        images (NaN where none are held out) and the seconds that the epoch took; the answer is what the method chose.
+
+    Raises:
+        InputError: The method does not search this space, or an option or number is unknown or out of range.
+        TrainingFailure: The loss was not finite.
+    """
+    import torch
+
+    from prejudge.train.machine import Machine
+    from prejudge.train.random_state import own_random_state
+
+    chosen, given = register.read(method)
+    for option, value in (options or {}).items():
+        if option not in chosen.options:
+            raise unknown(f"option of {chosen.name}", option, chosen.options)
+        given[option] = value
+    chosen.check_space(space)
+    if seed < 0:
+        raise InputError(f"a seed is not negative, but {seed} is")
+    setup = Setup(
+        space, data, machine or Machine(), seed, dict(skeleton or {}), dict(training or {}), resume_from, resume_epoch
+    )
+    record = _Record()
+    with own_random_state(seed):
+        torch.manual_seed(seed)  # the accelerators' generators, too
+        stages = chosen.function(setup, **given)
+        while True:
+            try:
+                stage = next(stages)
+            except StopIteration as end:
+                answer = end.value
+                break
+            _run(stage, setup, chosen, given, folder, record, progress)
+    return Trajectory(
+        seed=seed,
+        answer=str(answer),
+        architectures=[epoch.facts["architecture"] for epoch in record.epochs],
+        epochs=np.arange(1, len(record.epochs) + 1, dtype=np.int32),
+        values=np.array([epoch.accuracies.get("valid", math.nan) for epoch in record.epochs]),
+        seconds=np.array([epoch.seconds for epoch in record.epochs]),
+        overhead=0.0,
+        facts={"stages": record.stages, "curve": [_curve(epoch) for epoch in record.epochs]},
+    )
+
+
+def _curve(epoch: Epoch) -> dict[str, Any]:
+    """What is kept of an epoch beside its architecture, value and seconds."""
+    facts = {name: value for name, value in epoch.facts.items() if name != "architecture"}
+    return {"train_loss": epoch.train_loss, "train_accuracy": epoch.train_accuracy, **facts}
+
+
+def _run(
+    stage: Stage,
+    setup: Setup,
+    method: GradientMethod,
+    options: Mapping[str, Any],
+    folder: Path | None,
+    record: _Record,
+    progress: Progress | None,
+) -> None:
+    from prejudge.train.checkpoint import Keeper
+    from prejudge.train.loop import run_epochs
+
+    keeper = None
+    if folder is not None:
+        plan = plan_of(stage, setup, method, options)
+        keeper = Keeper(folder / stage.name, plan, keep_every=stage.keep_every)
+
+    def on_epoch(number: int, epoch: Epoch) -> None:
+        if progress is not None:
+            progress(stage.name, number + 1, stage.epochs, epoch)
+
+    history = run_epochs(
+        stage.learner,
+        stage.batches,
+        stage.epochs,
+        machine=setup.machine,
+        evaluate=partial(_accuracy, stage.held_out, setup.machine) if stage.held_out is not None else None,
+        keeper=keeper,
+        on_epoch=on_epoch,
+    )
+    record.epochs += history
+    record.stages.append({"name": stage.name, "epochs": len(history)})
+
+
+def _accuracy(data: ImageSet, machine: Machine, network: nn.Module) -> dict[str, float]:
+    from prejudge.train.evaluation import test
+
+    return {"valid": test(network, data, machine).top1}
+
+
+def plan_of(stage: Stage, setup: Setup, method: GradientMethod, options: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint must agree on with a run that goes on from it."""
+    return {
+        "method": method.name,
+        "options": dict(options),
+        "space": setup.space.name,
+        "stage": stage.name,
+        "epochs": stage.epochs,
+        "seed": setup.seed,
+        "data": setup.data.digest,
+        "skeleton": dict(setup.skeleton),
+        "recipe": stage.learner.recipe.as_dict(),
+        "precision": setup.machine.precision,
+    }
+
+
+def search_result(
+    method: str, options: Mapping[str, Any], space: Space, data: ImageSet, runs: list[Trajectory]
+) -> SearchResult:
+    """Runs of one method as one result, to be written with :func:`~prejudge.search.result.write_result`."""
+    from prejudge import __version__
+
+    return SearchResult(
+        method=method,
+        options=dict(options),
+        space=space.name,
+        objective={"kind": "supernet", "data": data.name, "images": data.digest},
+        budget={},
+        trajectories=runs,
+        provenance={"prejudge": __version__},
+    )

@@ -1,0 +1,254 @@
+"""Checkpoints: files from which training goes on as if it had never stopped.
+
+A checkpoint holds tensors and plain values only, so that reading one runs no code. It carries the plan of its run, and
+no run with another plan goes on from it. A file is written beside the old one and takes its place in one step: whatever
+happens to the process, the last complete checkpoint is there.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prejudge.atomic import replacing
+from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
+
+_FORMAT, _VERSION = "prejudge checkpoint", 1
+_LAST, _BEST = "last.pt", "best.pt"
+_PLAIN = (type(None), bool, int, float, str, bytes)
+_NAMED = 3  # so many differences between two plans are spelt out
+_SHOWN = 60  # characters of a long value, from a little before the place where it differs
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint file holds.
+
+    Attributes:
+        epoch: As it was given to :meth:`Keeper.save`.
+        state: Tensors, all on the CPU, and plain values, by name.
+        plan: What the run was to do.
+    """
+
+    epoch: int
+    state: dict[str, Any]
+    plan: dict[str, Any]
+
+
+class Keeper:
+    """The checkpoints of one run: ``last.pt``, ``best.pt`` and ``epoch-0050.pt`` in one folder.
+
+    In distributed training every process may call it; only that of rank 0 writes.
+
+    Args:
+        folder: Where the checkpoints lie; it is made with the first one.
+        plan: Everything that must be the same for a run to go on from a checkpoint (method, space, genotype, data,
+            recipe …): texts, numbers, lists and dicts, as JSON has them.
+        keep_every: Keep the checkpoint of each epoch that is a multiple of this; 0 keeps none of them.
+
+    Raises:
+        InputError: JSON cannot write the plan, ``keep_every`` is negative, or ``folder`` is a file.
+    """
+
+    def __init__(self, folder: Path | str, plan: dict[str, Any], *, keep_every: int = 0):
+        self.folder = Path(folder)
+        self.keep_every = keep_every
+        if keep_every < 0:
+            raise InputError(f"keep_every must be 0 or more, not {keep_every}")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise InputError(f"{self.folder} is a file; checkpoints need a folder")
+        try:
+            self.plan: dict[str, Any] = json.loads(json.dumps(plan, allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"the plan of a run must be plain JSON values: {error}") from None
+        self._known_as_ours = False
+
+    def save(self, epoch: int, state: dict[str, Any], *, best: bool = False, keep: bool = False) -> Path:
+        """Write ``last.pt``.
+
+        Args:
+            epoch: How many epochs the run has finished.
+            state: State dicts and other tensors and plain values, nested in dicts, lists and tuples as you like.
+            best: Make it ``best.pt`` too.
+            keep: Keep it as ``epoch-NNNN.pt`` too, whatever ``keep_every`` says.
+
+        Returns:
+            The path of ``last.pt``.
+
+        Raises:
+            InputError: The state holds something else, or ``last.pt`` belongs to a run with another plan.
+            FileFormatError: The ``last.pt`` that is there is no checkpoint, or it is damaged.
+            PrejudgeError: The file could not be written; the checkpoints that were there are untouched.
+        """
+        last = self.folder / _LAST
+        if _rank() != 0:
+            return last
+        plain = _plain(state, "state")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PrejudgeError(f"cannot make the folder {self.folder}: {error.strerror or error}") from error
+        if not self._known_as_ours:
+            self.latest()
+            self._known_as_ours = True
+        content = io.BytesIO()  # by way of memory: torch reports a full disk in a way that cannot be told from others
+        torch.save(
+            {"format": _FORMAT, "version": _VERSION, "plan": self.plan, "epoch": int(epoch), "state": plain}, content
+        )
+        others = [self.folder / _BEST] if best else []
+        if keep or (self.keep_every and epoch % self.keep_every == 0):
+            others.append(self._kept(epoch))
+        with replacing(last) as part:
+            part.write_bytes(content.getbuffer())
+            # last.pt comes last: a run that ends between two files repeats this epoch and makes both again.
+            for other in others:
+                with replacing(other) as link:
+                    _link_or_copy(part, link)
+        return last
+
+    def latest(self) -> Checkpoint | None:
+        """The last checkpoint, or None where there is none yet.
+
+        Raises:
+            InputError: It belongs to a run with another plan; the message names what differs.
+            FileFormatError: It is no checkpoint, or it is damaged.
+        """
+        return self._read(self.folder / _LAST) if (self.folder / _LAST).is_file() else None
+
+    def best(self) -> Checkpoint | None:
+        """The checkpoint that was last saved as the best, or None; raises as :meth:`latest` does."""
+        return self._read(self.folder / _BEST) if (self.folder / _BEST).is_file() else None
+
+    def load(self, epoch: int) -> Checkpoint:
+        """The checkpoint of an epoch: a kept one, or the last one.
+
+        Raises:
+            MissingDataError: That epoch's was not kept.
+            InputError: It belongs to a run with another plan.
+            FileFormatError: It is no checkpoint, or it is damaged.
+        """
+        if self._kept(epoch).is_file():
+            return self._read(self._kept(epoch))
+        last = self.latest()
+        if last is not None and last.epoch == epoch:
+            return last
+        kept = ", ".join(map(str, self.epochs())) or "none"
+        raise MissingDataError(f"{self.folder} has no checkpoint of epoch {epoch} (kept: {kept})")
+
+    def epochs(self) -> list[int]:
+        """The epochs whose checkpoints were kept, in order."""
+        numbers = (path.stem.removeprefix("epoch-") for path in self.folder.glob("epoch-*.pt"))
+        return sorted(int(number) for number in numbers if number.isdecimal())
+
+    def _kept(self, epoch: int) -> Path:
+        return self.folder / f"epoch-{epoch:04d}.pt"
+
+    def _read(self, path: Path) -> Checkpoint:
+        checkpoint = read_checkpoint(path)
+        different = list(_differences(checkpoint.plan, self.plan))
+        if different:
+            more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
+            raise InputError(
+                f"{path} is the checkpoint of another run: {'; '.join(different[:_NAMED])}{more}; "
+                "choose another folder, or ask for what it was made with"
+            )
+        return checkpoint
+
+
+def read_checkpoint(path: Path | str) -> Checkpoint:
+    """Read a checkpoint of any run.
+
+    Args:
+        path: A file that :meth:`Keeper.save` wrote.
+
+    Returns:
+        What it holds, with all tensors on the CPU.
+
+    Raises:
+        MissingDataError: There is no such file.
+        FileFormatError: It is no checkpoint of prejudge, it is damaged, or it is of a later version.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingDataError(f"no checkpoint {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch explains what else a foreign file might be
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises anything for a damaged file
+        raise FileFormatError(
+            f"{path} is no checkpoint, or it is damaged ({type(error).__name__}); remove it, or put a whole one there"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise FileFormatError(f"{path} is no checkpoint of prejudge")
+    if content.get("version") != _VERSION:
+        raise FileFormatError(
+            f"{path} is a checkpoint of version {content.get('version')}, this prejudge reads version {_VERSION}"
+        )
+    epoch, state, plan = content.get("epoch"), content.get("state"), content.get("plan")
+    if not isinstance(epoch, int) or not isinstance(state, dict) or not isinstance(plan, dict):
+        raise FileFormatError(f"{path} is a checkpoint without an epoch, a state or a plan")
+    return Checkpoint(epoch, state, plan)
+
+
+def _rank() -> int:
+    distributed = torch.distributed
+    return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.unlink()
+    try:
+        os.link(source, target)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, target)
+
+
+def _plain(value: Any, where: str) -> Any:
+    """The same value with nothing in it that cannot be read back without running code."""
+    if isinstance(value, Tensor):
+        value = value.detach()
+        whole = value.numel() * value.element_size()
+        return value if value.untyped_storage().nbytes() <= whole else value.clone()  # a view would save all it views
+    if isinstance(value, np.bool_ | np.number):
+        return value.item()
+    if isinstance(value, dict):
+        items = {_plain(key, f"a key of {where}"): _plain(item, f"{where}[{key!r}]") for key, item in value.items()}
+        return OrderedDict(items) if isinstance(value, OrderedDict) else items
+    if isinstance(value, list):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, tuple):
+        return tuple(_plain(item, f"{where}[{i}]") for i, item in enumerate(value))
+    if type(value) not in _PLAIN:
+        raise InputError(f"{where} is a {type(value).__name__}; a checkpoint holds tensors and plain values only")
+    return value
+
+
+def _differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
+    if isinstance(there, dict) and isinstance(here, dict):
+        for key in [*there, *(key for key in here if key not in there)]:
+            inner = f"{name}.{key}" if name else str(key)
+            yield from _differences(there.get(key, _ABSENT), here.get(key, _ABSENT), inner)
+    elif there != here or isinstance(there, bool) != isinstance(here, bool):
+        texts = ["not said" if v is _ABSENT else json.dumps(v, ensure_ascii=False) for v in (there, here)]
+        alike = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
+        start = max(0, alike - _SHOWN // 2) if max(map(len, texts)) > _SHOWN else 0
+        shown_there, shown_here = (_excerpt(text, start) for text in texts)
+        yield f"{name} is {shown_there} there and {shown_here} here"
+
+
+def _excerpt(text: str, start: int) -> str:
+    return f"{'…' if start else ''}{text[start : start + _SHOWN]}{'…' if len(text) > start + _SHOWN else ''}"

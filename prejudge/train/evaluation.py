@@ -1,0 +1,97 @@
+"""How good a network is on images that it does not learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from prejudge.train.image_set import ImageSet
+from prejudge.train.images import normalise
+from prejudge.train.machine import Machine
+
+
+@dataclass(frozen=True)
+class TestResult:
+    """What a network reaches on some images.
+
+    Attributes:
+        top1: Per cent of the images whose largest logit is the target's.
+        top5: Per cent of the images whose target is among the five largest logits.
+        loss: Mean cross-entropy.
+        images: How many there were.
+    """
+
+    __test__ = False  # pytest takes classes with such names for its own
+
+    top1: float
+    top5: float
+    loss: float
+    images: int
+
+
+def test(network: nn.Module, data: ImageSet, machine: Machine | None = None, *, batch_size: int = 512) -> TestResult:
+    """Evaluate a network on all images of a set, in evaluation mode.
+
+    Args:
+        network: From inputs ``(N, C, H, W)`` to logits ``(N, classes)``, on the machine; its mode is restored.
+        data: The images, normalised as they say themselves.
+        machine: Where to compute; the CPU if left out.
+        batch_size: Images per forward pass.
+
+    Returns:
+        Accuracies and loss; logits that are not numbers count as wrong.
+    """
+    machine = machine or Machine()
+    was_training = network.training
+    network.eval()
+    images = torch.from_numpy(data.images).permute(0, 3, 1, 2)
+    labels = torch.from_numpy(data.labels)
+    sums = torch.zeros(3, dtype=torch.float64)
+    if machine.device.startswith("mps"):  # has no double precision
+        sums = sums.float()
+    sums = sums.to(machine.device)
+    with torch.inference_mode():
+        for part, classes in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+            inputs, targets = machine.take(normalise(part.contiguous(), data.mean, data.std), classes)
+            with machine.autocast():
+                logits = network(inputs)
+            logits = logits.float()
+            finite = logits.isfinite().all(1, keepdim=True)
+            ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
+            hits = (ranked == targets[:, None]) & finite
+            loss = F.cross_entropy(logits, targets, reduction="sum")
+            sums += torch.stack([hits[:, 0].sum(), hits.sum(), loss]).to(sums.dtype)
+    network.train(was_training)
+    top1, top5, total = sums.tolist()
+    n = len(data)
+    return TestResult(100 * top1 / n, 100 * top5 / n, total / n, n)
+
+
+def accuracy(
+    network: nn.Module, inputs: Tensor, targets: Tensor, *, batch_size: int = 512, device: torch.device | str = "cpu"
+) -> float:
+    """Top-1 accuracy in evaluation mode.
+
+    Args:
+        network: From inputs ``(N, C, H, W)`` to logits ``(N, classes)``; its mode is restored.
+        inputs: All images, normalised.
+        targets: Their classes, shape ``(N,)``.
+        batch_size: Images per forward pass.
+        device: Where to evaluate.
+
+    Returns:
+        Per cent of the images whose largest logit is the target's; logits that are not numbers count as wrong.
+    """
+    was_training = network.training
+    network.eval()
+    correct = torch.zeros((), dtype=torch.int64, device=device)
+    with torch.inference_mode():
+        for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+            logits = network(x.to(device))
+            hit = logits.argmax(1) == y.to(device)
+            correct += (hit & logits.isfinite().all(1)).sum()
+    network.train(was_training)
+    return 100 * int(correct) / len(targets)
