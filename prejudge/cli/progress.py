@@ -57,3 +57,7 @@ class ProgressBar:
             self._bar.start()
         self.done = done
         self._bar.update(self._task, completed=done, total=total)
+
+    def describe(self, text: str) -> None:
+        """What stands before the bar from now on."""
+        self._bar.update(self._task, description=text)

@@ -1,0 +1,59 @@
+"""What a search command prints of its runs: the answers, and what a table says about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from prejudge.cli import output
+from prejudge.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from prejudge.benchmarks import Table
+    from prejudge.search import SearchResult
+
+
+def open_table(benchmark: str | None, space: str) -> Table | None:
+    """The table in which answers are looked up; raises :class:`InputError` where it is of another space."""
+    if benchmark is None:
+        return None
+    from prejudge.benchmarks import benchmark as find
+
+    table = find(benchmark)
+    if table.space != space:
+        raise InputError(f"table {table.name} is of {table.space}, not {space}")
+    return table
+
+
+def show_answers(result: SearchResult, table: Table | None, written: Path | None, *, as_json: bool) -> None:
+    """Print every run's answer with its seconds and, where there is a table, its accuracies and their means.
+
+    Args:
+        result: The runs.
+        table: Where the answers are looked up.
+        written: The result file, if one was written.
+        as_json: Print one JSON object instead.
+    """
+    from prejudge.search.summary import answers, outcomes
+
+    own = outcomes(result)
+    found = own if table is None else answers(result, table)
+    metrics = list(found.columns[len(own.columns) :])
+    if as_json:
+        output.print_json({"written": written, "runs": found.to_dict("records")})
+        return
+    rows: list[dict[str, Any]] = found.to_dict("records")  # type: ignore[assignment]  # its keys are texts
+    for row in rows:
+        print(f"seed {row['seed']}, {row['seconds']:.0f} s: {row['answer']}")
+        if metrics:
+            print("  " + ", ".join(f"{name} {row[name]:.2f}" for name in metrics))
+    if table is not None and len(rows) > 1:
+        output.print_table(
+            f"{len(rows)} runs, table {table.name}",
+            ["metric", "mean", "std"],
+            [[name, found[name].mean(), found[name].std()] for name in metrics],
+            numeric=["mean", "std"],
+        )
+    if written is not None:
+        output.say(f"wrote {written}")
