@@ -45,7 +45,7 @@ class TableRecipe:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a file."""
-        return asdict(self) | {"skeleton": dict(self.skeleton)}
+        return asdict(self) | {"training": self.training.as_dict(), "skeleton": dict(self.skeleton)}
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> TableRecipe:

@@ -35,9 +35,16 @@ POOLS = ("max_pool_3x3", "avg_pool_3x3")
 FORM_NORMS: dict[str, dict[str, bool]] = {
     "standard": {},
     "stacnas": {"pool_norm": True},
+    "stacnas-zero": {"pool_norm": True},
     "ista-onestage": {"pool_norm": True, "skip_norm": True},
 }
 """For each form of the final network, the batch norms that it has beyond the standard ones."""
+
+
+def keeps_zero(form: str) -> bool:
+    """Whether each operation of a final network has a learned share that it won from ``none`` (StacNAS's option)."""
+    return form == "stacnas-zero"
+
 
 AUXILIARY_CHANNELS = (128, 768)
 """Outputs of the two convolutions (1x1, then 2x2) of the auxiliary head."""
@@ -164,6 +171,8 @@ def count_params(genotype: Genotype, skeleton: SkeletonDARTS) -> int:
     """
     places = _places(genotype, skeleton)
     total = sum(layer.params for layer in _layers(genotype, skeleton, 1))
+    if keeps_zero(skeleton.form):
+        total += sum(2 * len(genotype.reduce if place.reduction else genotype.normal) for place in places)
     if skeleton.auxiliary:
         narrow, wide = AUXILIARY_CHANNELS
         c = places[skeleton.reductions[-1]].c_out

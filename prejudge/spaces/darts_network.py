@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.errors import InputError
-from prejudge.spaces.darts_counts import AUXILIARY_CHANNELS, FORM_NORMS, CellPlace, cell_places
+from prejudge.spaces.darts_counts import AUXILIARY_CHANNELS, FORM_NORMS, CellPlace, cell_places, keeps_zero
 from prejudge.spaces.darts_operations import drop_path, operation, preprocess
 from prejudge.spaces.darts_skeleton import SkeletonDARTS
 from prejudge.spaces.genotype import Genotype
@@ -36,13 +36,18 @@ class Cell(nn.Module):
         self._ops = nn.ModuleList(
             operation(name, c, 2 if place.reduction and source < 2 else 1, **norms) for name, source in edges
         )
+        # Of each operation and the ``none`` beside it, drawn as StacNAS draws its architecture parameters.
+        self.zero_alphas = nn.Parameter(1e-3 * torch.randn(len(edges), 2)) if keeps_zero(form) else None
 
     def forward(self, s0: Tensor, s1: Tensor, drop_path_prob: float = 0.0) -> Tensor:
         """The cell's output ``(N, C * states, H, W)``, from those of the last cell but one and of the last cell."""
         states = [self.preprocess0(s0), self.preprocess1(s1)]
-        terms = []
-        for op, source in zip(self._ops, self.sources, strict=True):
+        terms: list[Tensor] = []
+        shares = None if self.zero_alphas is None else self.zero_alphas.softmax(dim=1)[:, 0]
+        for number, (op, source) in enumerate(zip(self._ops, self.sources, strict=True)):
             term = op(states[source])
+            if shares is not None:
+                term = shares[number] * term
             if self.training and drop_path_prob > 0 and not isinstance(op, nn.Identity):
                 term = drop_path(term, drop_path_prob)
             terms.append(term)

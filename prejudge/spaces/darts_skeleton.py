@@ -8,7 +8,7 @@ from prejudge.errors import InputError, unknown
 from prejudge.spaces.base import require_positive
 
 STEMS = ("cifar", "imagenet")
-FORMS = ("standard", "stacnas", "ista-onestage")
+FORMS = ("standard", "stacnas", "stacnas-zero", "ista-onestage")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,9 @@ class SkeletonDARTS:
         stem: ``"cifar"`` (one 3x3 convolution to 3 C channels, for images of 32 pixels) or ``"imagenet"`` (three 3x3
             convolutions of stride 2, an eighth of the image's side; C must be even).
         form: ``"standard"`` (DARTS: pools and skip connections without batch norm), ``"stacnas"`` (affine batch norm
-            after pools) or ``"ista-onestage"`` (affine batch norm after pools and after skip connections of stride 1,
+            after pools), ``"stacnas-zero"`` (the same, and each operation competes with ``none`` in a softmax of two
+            learned parameters, as in the search: what is left of it is the operation's share in its node) or
+            ``"ista-onestage"`` (affine batch norm after pools and after skip connections of stride 1,
             into which ISTA-NAS's one-stage search folds its weights).
         auxiliary: Whether there is an auxiliary classifier after cell ``2 L // 3``, which is active in training only.
         drop_path: Probability of dropping an operation's output in training; recipes change it from epoch to epoch.

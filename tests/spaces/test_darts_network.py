@@ -14,6 +14,7 @@ from torch.nn.functional import avg_pool2d, cross_entropy
 
 from prejudge.errors import InputError
 from prejudge.proxies.scoring import score
+from prejudge.spaces import space
 from prejudge.spaces.darts_counts import cell_places
 from prejudge.spaces.darts_network import AuxiliaryPool, Cell, NetworkDARTS
 from prejudge.spaces.darts_operations import operation
@@ -300,3 +301,27 @@ def test_it_runs_on_cuda() -> None:
     logits, auxiliary = network(torch.randn(2, 3, 8, 8, device="cuda"), auxiliary=True)
     (logits.sum() + auxiliary.sum()).backward()
     assert operation("noise", 4, 2).cuda()(torch.randn(2, 4, 7, 7, device="cuda")).device.type == "cuda"
+
+
+def test_the_zero_of_stacnas_is_kept_as_a_share_of_every_operation() -> None:
+    darts = space("darts")
+    genotype = darts.parse("DARTS_V2")
+    numbers = {"channels": 4, "cells": 3}
+    torch.manual_seed(0)
+    plain = darts.network(genotype, form="stacnas", **numbers).double()
+    kept = darts.network(genotype, form="stacnas-zero", **numbers).double()
+    assert sum(p.numel() for p in kept.parameters()) == darts.params(genotype, form="stacnas-zero", **numbers)
+    assert darts.params(genotype, form="stacnas-zero", **numbers) == (
+        darts.params(genotype, form="stacnas", **numbers) + 3 * 8 * 2
+    )
+    missing, unexpected = kept.load_state_dict(plain.state_dict(), strict=False)
+    assert not unexpected and all(name.endswith("zero_alphas") for name in missing)
+    x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
+    with torch.no_grad():
+        for cell in kept.cells:
+            cell.zero_alphas.copy_(torch.tensor([40.0, 0.0], dtype=torch.float64).expand(8, 2))
+        torch.testing.assert_close(kept(x), plain(x))  # ``none`` has lost everywhere
+        kept.cells[0].zero_alphas[0] = 0.0
+    assert not torch.allclose(kept(x), plain(x))
+    kept(x).sum().backward()
+    assert all(float(cell.zero_alphas.grad.abs().sum()) > 0 for cell in kept.cells[:1])

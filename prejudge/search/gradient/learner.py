@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -14,6 +15,7 @@ from prejudge.search.gradient.updater import Updater
 from prejudge.search.gradient.weighting import Weighting, entropy, share_of
 from prejudge.spaces.base import Architecture
 from prejudge.spaces.supernet import Mixture, Supernet
+from prejudge.train.checkpoint import Keeper
 from prejudge.train.loop import Learner, Moment, Outcome
 from prejudge.train.machine import Machine
 from prejudge.train.recipe import Recipe
@@ -49,7 +51,25 @@ class Disturbance(Protocol):
         ...
 
 
-class SearchLearner(Learner):
+class ArchitectureLearner(Learner):
+    """What the stages of a search run: a learner that stands for an architecture, also while it learns.
+
+    Among what :meth:`end_epoch` returns is ``"architecture"``, its text.
+
+    Attributes:
+        recipe: The numbers of the weights' training.
+        within_epoch: Where a learner keeps its state after a long piece of work within an epoch; None for nowhere.
+    """
+
+    recipe: Recipe
+    within_epoch: Keeper | None = None
+
+    @abstractmethod
+    def architecture(self) -> Architecture:
+        """What the search would answer now."""
+
+
+class SearchLearner(ArchitectureLearner):
     """Learns a supernet's weights and its architecture parameters.
 
     Args:
@@ -101,11 +121,15 @@ class SearchLearner(Learner):
             self.disturbance.begin_epoch(epoch)
 
     def step(self, inputs: Tensor, targets: Tensor, at: Moment) -> Outcome:
-        self.updater.before(self, inputs, targets, at)
+        self.move_architecture(inputs, targets, at)
         mixture = None if self.updater.joint is not None else self._for_weights(inputs, targets)
         return self.weight_step(
             inputs, targets, at, lambda x, y: self._loss_and_logits(x, y, mixture), also=self.updater.joint
         )
+
+    def move_architecture(self, inputs: Tensor, targets: Tensor, at: Moment) -> None:
+        """Called before each step of the weights, with the batch that they are about to learn."""
+        self.updater.before(self, inputs, targets, at)
 
     def loss(self, inputs: Tensor, targets: Tensor, mixture: Mixture | None = None) -> Tensor:
         """Mean cross-entropy of a batch in the machine's precision, ``()``.
@@ -121,8 +145,13 @@ class SearchLearner(Learner):
     def end_epoch(self, epoch: int) -> dict[str, Any]:
         with torch.no_grad():
             weights = self.weighting.weights()
-        skips = share_of("skip_connect", weights, self.weighting.candidates)
-        return {"architecture": str(self.architecture()), "entropy": entropy(weights), "skip_share": skips}
+            skips = share_of("skip_connect", weights, self.weighting.candidates)
+            return {
+                "architecture": str(self.architecture()),
+                "entropy": entropy(weights),
+                "skip_share": skips,
+                "parameters": self.weighting.record(),
+            }
 
     def state_dict(self) -> dict[str, Any]:
         return {

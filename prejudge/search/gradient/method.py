@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from prejudge.errors import InputError
 from prejudge.plugins import Register, options_of, summary_of
@@ -16,15 +16,18 @@ from prejudge.train.recipe import Recipe
 from prejudge.train.splits import split_in_two
 
 if TYPE_CHECKING:
-    from prejudge.search.gradient.learner import SearchLearner
+    from prejudge.search.gradient.learner import ArchitectureLearner
     from prejudge.spaces.supernet import Supernet
     from prejudge.train.batches import MemoryBatches
-    from prejudge.train.loop import Batches
+    from prejudge.train.loop import Batches, Epoch
     from prejudge.train.machine import Machine
 
 
+L = TypeVar("L", bound="ArchitectureLearner")
+
+
 @dataclass(frozen=True, eq=False)
-class Stage:
+class Stage(Generic[L]):
     """A stretch of epochs with one learner.
 
     Attributes:
@@ -34,14 +37,16 @@ class Stage:
         epochs: How many.
         held_out: Images whose accuracy is measured after every epoch; none where all images are learned from.
         keep_every: Keep the checkpoints of epochs that are multiples of this; 0 only the last one.
+        origin: What was brought from another run, if anything was; a run that goes on must agree on it.
     """
 
     name: str
-    learner: SearchLearner
+    learner: L
     batches: Batches
     epochs: int
     held_out: ImageSet | None = None
     keep_every: int = 0
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +62,7 @@ class Setup:
         training: Numbers of the weights' training that the user has chosen, by the names of :class:`Recipe`.
         resume_from: Folder of another run whose supernet is taken instead of training one.
         resume_epoch: Epoch of that run's checkpoint; its last one if left out.
+        folder: Where the run keeps its checkpoints, and a method what else it makes; None for nowhere.
     """
 
     space: Space
@@ -67,6 +73,7 @@ class Setup:
     training: Mapping[str, Any] = field(default_factory=dict)
     resume_from: Path | None = None
     resume_epoch: int | None = None
+    folder: Path | None = None
 
     def recipe(self, published: Recipe) -> Recipe:
         """The published numbers of a method with those that the user has chosen; raises :class:`InputError`."""
@@ -89,12 +96,12 @@ class Setup:
         """Batches of some images; another stream has another order and other crops."""
         from prejudge.train.batches import MemoryBatches
 
-        size = min(recipe.batch_size, len(images))
-        return MemoryBatches(images, size, seed=2 * self.seed + stream, augment=recipe.augment, noise=recipe.noise)
+        fitting = replace(recipe, batch_size=min(recipe.batch_size, len(images)))
+        return MemoryBatches.from_recipe(images, fitting, seed=2 * self.seed + stream)
 
 
-Stages = Generator[Stage, None, Architecture]
-"""What a method's function returns: it is resumed when the stage that it yielded has been run."""
+Stages = Generator[Stage, "list[Epoch]", Architecture]
+"""What a method's function returns: it is resumed, with all its epochs, when the stage that it yielded has been run."""
 
 
 @dataclass(frozen=True)

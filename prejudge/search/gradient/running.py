@@ -89,19 +89,29 @@ def search_gradient(
     if seed < 0:
         raise InputError(f"a seed is not negative, but {seed} is")
     setup = Setup(
-        space, data, machine or Machine(), seed, dict(skeleton or {}), dict(training or {}), resume_from, resume_epoch
+        space=space,
+        data=data,
+        machine=machine or Machine(),
+        seed=seed,
+        skeleton=dict(skeleton or {}),
+        training=dict(training or {}),
+        resume_from=resume_from,
+        resume_epoch=resume_epoch,
+        folder=folder,
     )
     record = _Record()
     with own_random_state(seed):
         torch.manual_seed(seed)  # the accelerators' generators, too
         stages = chosen.function(setup, **given)
-        while True:
-            try:
-                stage = next(stages)
-            except StopIteration as end:
-                answer = end.value
-                break
-            _run(stage, setup, chosen, given, folder, record, progress)
+        try:
+            stage = next(stages)
+            while True:
+                history = _run(stage, setup, chosen, given, folder, progress)
+                record.epochs += history
+                record.stages.append({"name": stage.name, "epochs": len(history)})
+                stage = stages.send(history)
+        except StopIteration as end:
+            answer = end.value
     return Trajectory(
         seed=seed,
         answer=str(answer),
@@ -126,9 +136,8 @@ def _run(
     method: GradientMethod,
     options: Mapping[str, Any],
     folder: Path | None,
-    record: _Record,
     progress: Progress | None,
-) -> None:
+) -> list[Epoch]:
     from prejudge.train.checkpoint import Keeper
     from prejudge.train.loop import run_epochs
 
@@ -136,12 +145,13 @@ def _run(
     if folder is not None:
         plan = plan_of(stage, setup, method, options)
         keeper = Keeper(folder / stage.name, plan, keep_every=stage.keep_every)
+        stage.learner.within_epoch = Keeper(folder / stage.name / "within-epoch", plan)
 
     def on_epoch(number: int, epoch: Epoch) -> None:
         if progress is not None:
             progress(stage.name, number + 1, stage.epochs, epoch)
 
-    history = run_epochs(
+    return run_epochs(
         stage.learner,
         stage.batches,
         stage.epochs,
@@ -150,8 +160,6 @@ def _run(
         keeper=keeper,
         on_epoch=on_epoch,
     )
-    record.epochs += history
-    record.stages.append({"name": stage.name, "epochs": len(history)})
 
 
 def _accuracy(data: ImageSet, machine: Machine, network: nn.Module) -> dict[str, float]:
@@ -173,6 +181,7 @@ def plan_of(stage: Stage, setup: Setup, method: GradientMethod, options: Mapping
         "skeleton": dict(setup.skeleton),
         "recipe": stage.learner.recipe.as_dict(),
         "precision": setup.machine.precision,
+        **stage.origin,
     }
 
 

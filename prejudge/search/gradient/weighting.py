@@ -37,6 +37,10 @@ class Weighting(nn.Module):
         """What runs on every edge; differentiable in the parameters."""
         return self.mixture_of(self.weights())
 
+    def record(self) -> dict[str, list[list[float]]]:
+        """What is kept of every epoch, ``edges`` lists of ``widest`` numbers by the kind of cell: the weights."""
+        return {kind: matrix.tolist() for kind, matrix in self.weights().items()}
+
     def mixture_of(self, weights: Mapping[str, Tensor]) -> Mixture:
         """The mixture in which all candidates take part with these weights."""
         everything = {kind: [range(len(edge)) for edge in edges] for kind, edges in self.candidates.items()}
@@ -68,6 +72,10 @@ class Softmax(Weighting):
             kind: alpha.masked_fill(self.get_buffer(f"absent_{kind}"), -torch.inf).softmax(dim=1)
             for kind, alpha in self.alphas.items()
         }
+
+    def record(self) -> dict[str, list[list[float]]]:
+        """The parameters, from which the weights follow."""
+        return {kind: alpha.tolist() for kind, alpha in self.alphas.items()}
 
 
 def entropy(weights: Mapping[str, Tensor]) -> float:
