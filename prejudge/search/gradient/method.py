@@ -63,6 +63,8 @@ class Setup:
         resume_from: Folder of another run whose supernet is taken instead of training one.
         resume_epoch: Epoch of that run's checkpoint; its last one if left out.
         folder: Where the run keeps its checkpoints, and a method what else it makes; None for nowhere.
+        facts: What the method wants to be kept with its result, as plain values; ``"form"`` is the form of the final
+            network that the answer is meant for, where it is not the standard one.
     """
 
     space: Space
@@ -74,6 +76,7 @@ class Setup:
     resume_from: Path | None = None
     resume_epoch: int | None = None
     folder: Path | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
 
     def recipe(self, published: Recipe) -> Recipe:
         """The published numbers of a method with those that the user has chosen; raises :class:`InputError`."""

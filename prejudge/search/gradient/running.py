@@ -120,7 +120,7 @@ def search_gradient(
         values=np.array([epoch.accuracies.get("valid", math.nan) for epoch in record.epochs]),
         seconds=np.array([epoch.seconds for epoch in record.epochs]),
         overhead=0.0,
-        facts={"stages": record.stages, "curve": [_curve(epoch) for epoch in record.epochs]},
+        facts={**setup.facts, "stages": record.stages, "curve": [_curve(epoch) for epoch in record.epochs]},
     )
 
 

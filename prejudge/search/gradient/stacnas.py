@@ -45,7 +45,12 @@ Values = Mapping[str, np.ndarray]
 
 @gradient_method("stacnas", reference="Li et al., 2019, arXiv:1909.11926", spaces=("darts",))
 def stacnas(
-    setup: Setup, cells1: int = 14, cells2: int = 20, train_ratio: float = 1.0, share_alphas: bool = True
+    setup: Setup,
+    cells1: int = 14,
+    cells2: int = 20,
+    train_ratio: float = 1.0,
+    share_alphas: bool = True,
+    keep_zero: bool = False,
 ) -> Stages:
     """Groups of similar operations compete first, then the operations of the chosen groups.
 
@@ -57,11 +62,13 @@ def stacnas(
             the one that is best on the other images.
         share_alphas: Whether all cells of a type share their architecture parameters, as published; otherwise each cell
             has its own, and their means decide.
+        keep_zero: Whether the final network keeps ``none`` beside each operation, so that the two paths into a node
+            learn how much each of them counts.
     """
-    options = {"train_ratio": train_ratio, "share_alphas": share_alphas}
-    first = _stage(setup, "groups", same_everywhere(STACNAS_STAGE1), cells1, **options)
+    setup.facts["form"] = "stacnas-zero" if keep_zero else "stacnas"
+    first = _stage(setup, "groups", same_everywhere(STACNAS_STAGE1), cells1, train_ratio, share_alphas)
     values = alphas_of((yield first), best=train_ratio < 1)
-    second = _stage(setup, "operations", stacnas_stage2(winners(values)), cells2, **options)
+    second = _stage(setup, "operations", stacnas_stage2(winners(values)), cells2, train_ratio, share_alphas)
     values = alphas_of((yield second), best=train_ratio < 1)
     return strongest_edges(values, _by_type(second.learner.weighting.candidates))
 
@@ -87,7 +94,7 @@ def alphas_of(history: Sequence[Epoch], *, best: bool) -> dict[str, np.ndarray]:
 
 
 def _stage(
-    setup: Setup, name: str, candidates: Candidates, cells: int, *, train_ratio: float, share_alphas: bool
+    setup: Setup, name: str, candidates: Candidates, cells: int, train_ratio: float, share_alphas: bool
 ) -> Stage:
     from prejudge.search.gradient.learner import SearchLearner
     from prejudge.search.gradient.updater import OneLevel

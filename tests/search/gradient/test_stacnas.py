@@ -93,7 +93,7 @@ def few() -> ImageSet:
     return digits.part(slice(60))
 
 
-@pytest.mark.parametrize("options", [{}, {"train_ratio": 0.5, "share_alphas": False}])
+@pytest.mark.parametrize("options", [{}, {"train_ratio": 0.5, "share_alphas": False, "keep_zero": True}])
 def test_both_stages_run(options: dict[str, Any]) -> None:
     run = search_gradient(
         "stacnas",
@@ -104,10 +104,11 @@ def test_both_stages_run(options: dict[str, Any]) -> None:
         training={"epochs": 1, "batch_size": 30},
     )
     assert [stage["name"] for stage in run.facts["stages"]] == ["groups", "operations"]
+    assert run.facts["form"] == ("stacnas-zero" if options.get("keep_zero") else "stacnas")
     genotype = space("darts").parse(run.answer)
     assert "none" not in str(genotype)
     assert np.isnan(run.values).all() == (not options)
-    space("darts").network(genotype, channels=4, cells=3, auxiliary=False)
+    space("darts").network(genotype, channels=4, cells=3, form=run.facts["form"])
 
 
 def test_the_best_epoch_decides_where_images_are_held_out() -> None:
