@@ -89,7 +89,8 @@ class Network101(nn.Module):
         self.cells = nn.ModuleList(blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(c, skeleton.num_classes)
-        self._draw_weights(skeleton.form)
+        if not self.classifier.weight.is_meta:  # where there is no memory behind the weights, there is nothing to draw
+            self._draw_weights(skeleton.form)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.stem(x)

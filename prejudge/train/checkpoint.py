@@ -103,7 +103,6 @@ class Keeper:
             raise PrejudgeError(f"cannot make the folder {self.folder}: {error.strerror or error}") from error
         if not self._known_as_ours:
             self.latest()
-            self._known_as_ours = True
         content = io.BytesIO()  # by way of memory: torch reports a full disk in a way that cannot be told from others
         torch.save(
             {"format": _FORMAT, "version": _VERSION, "plan": self.plan, "epoch": int(epoch), "state": plain}, content
@@ -126,7 +125,9 @@ class Keeper:
             InputError: It belongs to a run with another plan; the message names what differs.
             FileFormatError: It is no checkpoint, or it is damaged.
         """
-        return self._read(self.folder / _LAST) if (self.folder / _LAST).is_file() else None
+        found = self._read(self.folder / _LAST) if (self.folder / _LAST).is_file() else None
+        self._known_as_ours = True
+        return found
 
     def best(self) -> Checkpoint | None:
         """The checkpoint that was last saved as the best, or None; raises as :meth:`latest` does."""
@@ -221,6 +222,8 @@ def _plain(value: Any, where: str) -> Any:
     """The same value with nothing in it that cannot be read back without running code."""
     if isinstance(value, Tensor):
         value = value.detach()
+        if type(value) is not Tensor:
+            raise InputError(f"{where} is a {type(value).__name__}; a checkpoint holds plain tensors only")
         whole = value.numel() * value.element_size()
         return value if value.untyped_storage().nbytes() <= whole else value.clone()  # a view would save all it views
     if isinstance(value, np.bool_ | np.number):

@@ -8,6 +8,7 @@ representative of each group competes first. Architecture and weights learn from
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy as np
 from prejudge.errors import InputError
 from prejudge.search.gradient.method import Setup, Stage, Stages, gradient_method
 from prejudge.search.gradient.selection import strongest_edges
+from prejudge.search.gradient.stacnas_analysis import compared, single_operations
 from prejudge.spaces.darts_candidates import (
     STACNAS_STAGE1,
     Candidates,
@@ -51,6 +53,8 @@ def stacnas(
     train_ratio: float = 1.0,
     share_alphas: bool = True,
     keep_zero: bool = False,
+    features: int = 0,
+    single_epochs: int = 0,
 ) -> Stages:
     """Groups of similar operations compete first, then the operations of the chosen groups.
 
@@ -64,10 +68,20 @@ def stacnas(
             has its own, and their means decide.
         keep_zero: Whether the final network keeps ``none`` beside each operation, so that the two paths into a node
             learn how much each of them counts.
+        features: So many training images pass through the first supernet once it is trained, to say how alike its
+            operations are (10,000 in the original's script); kept with the result.
+        single_epochs: So many epochs a network of each single operation is trained, to be compared with what the
+            operation won in the first stage; kept with the result. 0 for none.
     """
     setup.facts["form"] = "stacnas-zero" if keep_zero else "stacnas"
     first = _stage(setup, "groups", same_everywhere(STACNAS_STAGE1), cells1, train_ratio, share_alphas)
     values = alphas_of((yield first), best=train_ratio < 1)
+    if features:
+        setup.facts["features"] = compared(setup, first.learner, features)
+    if single_epochs:
+        setup.facts["single operations"] = yield from single_operations(
+            setup, values, cells1, replace(setup.recipe(RECIPE), epochs=single_epochs)
+        )
     second = _stage(setup, "operations", stacnas_stage2(winners(values)), cells2, train_ratio, share_alphas)
     values = alphas_of((yield second), best=train_ratio < 1)
     return strongest_edges(values, _by_type(second.learner.weighting.candidates))
