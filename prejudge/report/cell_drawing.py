@@ -7,28 +7,15 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from prejudge.errors import InputError, PrejudgeError
+from prejudge.report.pictures import colour_of, picture_format, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-FORMATS = ("svg", "png", "pdf")
 
 _STEP = 1.6  # inches between two vertices
 _RISE = 0.42  # inches that an arc rises for each vertex that it spans
 _MARGIN = 0.55
 _BOX = 0.2  # half the height of a vertex, in inches
-_COLOURS = {
-    "skip": "#6b7280",
-    "max": "#15803d",
-    "avg": "#15803d",
-    "sep": "#1d4ed8",
-    "dil": "#7e22ce",
-    "conv": "#b91c1c",
-    "nor": "#b91c1c",
-    "none": "#9ca3af",
-}
-"""Colour of an operation, by the first syllable of its name."""
 
 
 class Graph(Protocol):
@@ -59,10 +46,7 @@ def draw_cells(graphs: Mapping[str, Graph], path: Path, *, title: str = "") -> P
         InputError: Another ending.
         PrejudgeError: The file cannot be written.
     """
-    kind = path.suffix.removeprefix(".").lower()
-    if kind not in FORMATS:
-        raise InputError(f"{path} should end in .{', .'.join(FORMATS)}")
-    import matplotlib
+    picture_format(path)  # said before anything is drawn
     from matplotlib.figure import Figure
 
     heights = {name: _extent(graph) for name, graph in graphs.items()}
@@ -83,14 +67,7 @@ def draw_cells(graphs: Mapping[str, Graph], path: Path, *, title: str = "") -> P
         axes.text(-_MARGIN / 2, up - 0.2, name, fontsize=11, fontweight="bold", va="center")
         _draw(axes, graph)
         top -= up + down
-    # Text stays text, and no date is written: the same cell gives the same file.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "prejudge"}):
-        metadata = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else None
-        try:
-            figure.savefig(path, format=kind, dpi=160, metadata=metadata, facecolor="white")
-        except OSError as error:
-            raise PrejudgeError(f"cannot write {path}: {error.strerror or error}") from error
-    return path
+    return save_figure(figure, path)
 
 
 def _placed(graph: Graph) -> Iterable[tuple[int, int, str, int]]:
@@ -122,7 +99,7 @@ def _draw(axes: Axes, graph: Graph) -> None:
     style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0, "zorder": 1}
     for source, target, label, side in _placed(graph):
         x0, x1, rise = source * _STEP, target * _STEP, side * _RISE * (target - source)
-        colour = _colour(label)
+        colour = colour_of(label)
         if side == 0:
             axes.add_patch(
                 FancyArrowPatch((x0, 0), (x1 - _half(graph.vertices[target]), 0), color=colour, lw=1.1, **style)
@@ -148,7 +125,3 @@ def _draw(axes: Axes, graph: Graph) -> None:
 def _half(label: str) -> float:
     """Half the width of a vertex, in inches."""
     return max(0.22, 0.042 * len(label) + 0.08)
-
-
-def _colour(operation: str) -> str:
-    return next((c for syllable, c in _COLOURS.items() if operation.startswith(syllable)), "#6b7280")

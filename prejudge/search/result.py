@@ -87,6 +87,14 @@ class SearchResult:
 
         return max(self.trajectories, key=value)
 
+    def run(self, seed: int) -> Trajectory:
+        """The run from a seed; raises :class:`InputError` where there is none."""
+        for trajectory in self.trajectories:
+            if trajectory.seed == seed:
+                return trajectory
+        known = ", ".join(str(trajectory.seed) for trajectory in self.trajectories)
+        raise InputError(f"the search has no run from seed {seed} (it has: {known})")
+
 
 def write_result(result: SearchResult, path: str | os.PathLike[str]) -> Path:
     """Write the file: all of it or nothing.

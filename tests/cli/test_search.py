@@ -77,3 +77,25 @@ def test_wrong_usage(words: list[str], message: str, capsys: pytest.CaptureFixtu
     assert cli.run(["search", *words]) == 2
     said = capsys.readouterr().err.splitlines()
     assert message in said[-1]
+
+
+def test_drawing_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    result = str(tmp_path / "darts.h5")
+    words = ["search", "darts", "--space", "nasbench201", "--data", "digits", "--channels", "2", "--cells", "1"]
+    assert cli.run([*words, "--epochs", "1", "--batch-size", "250", "--benchmark", "digits", "--out", result]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("seed 0, ") and "digits_test_" in said
+    for show in ("cells", "epochs"):
+        assert cli.run(["draw", result, "--show", show, "--out", str(tmp_path / f"{show}.svg")]) == 0
+        assert (tmp_path / f"{show}.svg").stat().st_size > 1000
+    assert cli.run(["draw", result, "--show", "worth", "--out", str(tmp_path / "worth.svg")]) == 1
+    assert "has nothing about worth; search with stacnas and --option single_epochs=10" in capsys.readouterr().err
+    assert cli.run(["draw", result, "--seed", "4", "--out", str(tmp_path / "a.svg")]) == 1
+    assert "the search has no run from seed 4 (it has: 0)" in capsys.readouterr().err
+    assert cli.run(["draw", "darts", "DARTS_V2", "--seed", "4", "--out", str(tmp_path / "a.svg")]) == 1
+    assert "--show and --seed are for result files" in capsys.readouterr().err
+
+
+def test_a_space_that_a_gradient_search_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["search", "stacnas", "--space", "nasbench201", "--data", "digits"]) == 1
+    assert "stacnas searches darts; it is not defined on nasbench201" in capsys.readouterr().err

@@ -1,0 +1,64 @@
+"""How pictures are written, and which colours operations have in all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prejudge.errors import InputError, PrejudgeError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMATS = ("svg", "png", "pdf")
+
+_COLOURS = {
+    "skip": "#6b7280",
+    "max": "#15803d",
+    "avg": "#15803d",
+    "sep": "#1d4ed8",
+    "dil": "#7e22ce",
+    "conv": "#b91c1c",
+    "nor": "#b91c1c",
+    "none": "#9ca3af",
+}
+"""Colour of an operation, by the first syllable of its name."""
+
+
+def colour_of(operation: str) -> str:
+    """The colour of an operation."""
+    return next((c for syllable, c in _COLOURS.items() if operation.startswith(syllable)), "#6b7280")
+
+
+def picture_format(path: Path) -> str:
+    """The format that the ending of a file chooses.
+
+    Raises:
+        InputError: It is none of :data:`FORMATS`.
+    """
+    kind = path.suffix.removeprefix(".").lower()
+    if kind not in FORMATS:
+        raise InputError(f"{path} should end in .{', .'.join(FORMATS)}")
+    return kind
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a figure; the same figure gives the same file.
+
+    Returns:
+        The path written.
+
+    Raises:
+        InputError: The ending names no format.
+        PrejudgeError: The file cannot be written.
+    """
+    import matplotlib
+
+    kind = picture_format(path)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "prejudge"}):
+        metadata = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else None
+        try:
+            figure.savefig(path, format=kind, dpi=160, metadata=metadata, facecolor="white")
+        except OSError as error:
+            raise PrejudgeError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
