@@ -88,14 +88,14 @@ def test_drawing_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     for show in ("cells", "epochs"):
         assert cli.run(["draw", result, "--show", show, "--out", str(tmp_path / f"{show}.svg")]) == 0
         assert (tmp_path / f"{show}.svg").stat().st_size > 1000
-    assert cli.run(["draw", result, "--show", "worth", "--out", str(tmp_path / "worth.svg")]) == 1
+    assert cli.run(["draw", result, "--show", "worth", "--out", str(tmp_path / "worth.svg")]) == 2
     assert "has nothing about worth; search with stacnas and --option single_epochs=10" in capsys.readouterr().err
-    assert cli.run(["draw", result, "--seed", "4", "--out", str(tmp_path / "a.svg")]) == 1
+    assert cli.run(["draw", result, "--seed", "4", "--out", str(tmp_path / "a.svg")]) == 2
     assert "the search has no run from seed 4 (it has: 0)" in capsys.readouterr().err
-    assert cli.run(["draw", "darts", "DARTS_V2", "--seed", "4", "--out", str(tmp_path / "a.svg")]) == 1
+    assert cli.run(["draw", "darts", "DARTS_V2", "--seed", "4", "--out", str(tmp_path / "a.svg")]) == 2
     assert "--show and --seed are for result files" in capsys.readouterr().err
 
 
 def test_a_space_that_a_gradient_search_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["search", "stacnas", "--space", "nasbench201", "--data", "digits"]) == 1
+    assert cli.run(["search", "stacnas", "--space", "nasbench201", "--data", "digits"]) == 2
     assert "stacnas searches darts; it is not defined on nasbench201" in capsys.readouterr().err
