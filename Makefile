@@ -7,7 +7,7 @@ JOBS   ?= 2
 # Every test process computes with one thread: with more, the processes get in each other's way.
 ONE    := OMP_NUM_THREADS=1
 
-.PHONY: help demo test test-slow lint format clean
+.PHONY: help demo test test-slow lint format docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo 'make test       install with the tools of development; lint, type check, fast tests'
 	@echo 'make test-slow  the tests that take minutes'
 	@echo 'make lint       ruff and mypy alone          make format   let ruff rewrite the sources'
+	@echo 'make docs       build the manual into build/site'
 	@echo 'make clean      remove what these left behind, .venv included'
 	@echo 'Another interpreter: make demo PYTHON=python3.13'
 
@@ -46,6 +47,9 @@ test: lint
 # pytest exits with 5 where no test is marked slow.
 test-slow: $(VENV)/installed-dev
 	$(ONE) $(BIN)/python -m pytest -n $(JOBS) -m slow || test $$? -eq 5
+
+docs: $(VENV)/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
