@@ -62,10 +62,13 @@ class FactorizedReduce(nn.Module):
         self.bn = nn.BatchNorm2d(c_out, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.relu(x)
+        return self.bn(self.halves(self.relu(x)))
+
+    def halves(self, x: Tensor) -> Tensor:
+        """The two convolutions on what is rectified already."""
         rows, columns = x.shape[2] % 2, x.shape[3] % 2
         odd = nn.functional.pad(x, (0, columns, 0, rows)) if rows or columns else x
-        return self.bn(torch.cat([self.conv_1(x), self.conv_2(odd[:, :, 1:, 1:])], dim=1))
+        return torch.cat([self.conv_1(x), self.conv_2(odd[:, :, 1:, 1:])], dim=1)
 
 
 class Zero(nn.Module):

@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 from prejudge.errors import InputError
 from prejudge.spaces.base import require_positive
+from prejudge.spaces.batch_norm import exact_batch_norms
 from prejudge.spaces.darts_candidates import EDGES
 from prejudge.spaces.darts_counts import CellPlace
+from prejudge.spaces.darts_network import AuxiliaryHead
 from prejudge.spaces.darts_operations import operation, preprocess
 from prejudge.spaces.genotype import CELLS
+from prejudge.spaces.mixed_operations import State, WeightedSum, applied
 from prejudge.spaces.supernet import MixedEdge, Mixture, Supernet, Terms
 
 NODES = 4
@@ -41,6 +44,8 @@ class SupernetSkeletonDARTS:
         pool_norm: Whether a batch norm follows the poolings.
         skip_norm: Whether a batch norm follows the identity (ISTA-NAS one-stage).
         last_activation: Whether batch norm and ReLU precede the global pooling (TE-NAS).
+        auxiliary: Whether there is an auxiliary classifier after cell ``2 L // 3``, which runs only when it is asked
+            for (ISTA-NAS one-stage).
     """
 
     num_classes: int = 10
@@ -53,6 +58,7 @@ class SupernetSkeletonDARTS:
     pool_norm: bool = True
     skip_norm: bool = False
     last_activation: bool = False
+    auxiliary: bool = False
 
     def __post_init__(self) -> None:
         require_positive("darts supernet", self, ("num_classes", "channels", "cells", "in_channels"))
@@ -102,18 +108,17 @@ class MixedCell(nn.Module):
 
         A node without any term is zero.
         """
-        states = [self.preprocess0(s0), self.preprocess1(s1)]
+        states = [State(applied(self.preprocess0, s0)), State(applied(self.preprocess1, s1))]
         # A node that nothing enters still needs its shape, which is that of the others.
         side = [(n + 1) // 2 for n in s1.shape[2:]] if self.reduction else s1.shape[2:]
-        total: Tensor | None = None
+        entering = WeightedSum()
         for (node, source), edge, on_edge in zip(EDGES, self._ops, terms, strict=True):
-            term = edge(states[source], on_edge)
-            if term is not None:
-                total = term if total is None else total + term
+            edge(states[source], on_edge, entering)
             if source == node + 1:
-                states.append(states[1].new_zeros(*states[1].shape[:2], *side) if total is None else total)
-                total = None
-        return torch.cat(states[2:], dim=1)
+                total, x = entering.total(), states[1].tensor
+                states.append(State(x.new_zeros(*x.shape[:2], *side) if total is None else total))
+                entering = WeightedSum()
+        return torch.cat([state.tensor for state in states[2:]], dim=1)
 
 
 class SupernetDARTS(Supernet):
@@ -124,6 +129,7 @@ class SupernetDARTS(Supernet):
         skeleton: The macro numbers.
 
     Attributes:
+        skeleton: The macro numbers.
         kinds: Under which key of a mixture each cell looks up its terms: its type.
 
     Raises:
@@ -134,6 +140,7 @@ class SupernetDARTS(Supernet):
         super().__init__(candidates)
         if {kind: len(edges) for kind, edges in self.candidates.items()} != dict.fromkeys(CELLS, len(EDGES)):
             raise InputError(f"darts: a supernet needs {len(EDGES)} lists of candidates for each of {', '.join(CELLS)}")
+        self.skeleton = skeleton
         c = skeleton.stem_multiplier * skeleton.channels
         self.stem = (
             nn.Sequential(nn.Conv2d(skeleton.in_channels, c, 3, padding=1, bias=False), nn.BatchNorm2d(c))
@@ -145,13 +152,35 @@ class SupernetDARTS(Supernet):
         self.cells = nn.ModuleList(
             MixedCell(self.candidates[kind], place, skeleton) for kind, place in zip(self.kinds, places, strict=True)
         )
+        self.auxiliary_after = 2 * skeleton.cells // 3
+        self.auxiliary_head = (
+            AuxiliaryHead(places[self.auxiliary_after].c_out, skeleton.num_classes, "cifar")
+            if skeleton.auxiliary
+            else None
+        )
         width = places[-1].c_out
         self.lastact = nn.Sequential(nn.BatchNorm2d(width), nn.ReLU()) if skeleton.last_activation else nn.Identity()
         self.global_pooling = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(width, skeleton.num_classes)
+        exact_batch_norms(self)
 
-    def forward(self, x: Tensor, mixture: Mixture) -> Tensor:
-        s0 = s1 = self.stem(x)
-        for cell, kind in zip(self.cells, self.kinds, strict=True):
+    def operation_at(self, cell: int, edge: int, position: int) -> nn.Module:
+        """One candidate of an edge of a cell."""
+        return self.get_submodule(f"cells.{cell}._ops.{edge}._ops.{position}")
+
+    def forward(self, x: Tensor, mixture: Mixture, auxiliary: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """The logits; with ``auxiliary``, the pair of the logits and the auxiliary head's, in any mode.
+
+        Raises:
+            InputError: ``auxiliary`` is set, but the network was built without that head.
+        """
+        if auxiliary and self.auxiliary_head is None:
+            raise InputError("darts: this supernet has no auxiliary head; build it with auxiliary=True")
+        auxiliary_logits = None
+        s0 = s1 = self.stem(self.arranged(x))
+        for index, (cell, kind) in enumerate(zip(self.cells, self.kinds, strict=True)):
             s0, s1 = s1, cell(s0, s1, mixture[kind])
-        return self.classifier(self.global_pooling(self.lastact(s1)).flatten(1))
+            if auxiliary and self.auxiliary_head is not None and index == self.auxiliary_after:
+                auxiliary_logits = self.auxiliary_head(s1)
+        logits = self.classifier(self.global_pooling(self.lastact(s1)).flatten(1))
+        return logits if auxiliary_logits is None else (logits, auxiliary_logits)

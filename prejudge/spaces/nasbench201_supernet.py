@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.errors import InputError
+from prejudge.spaces.batch_norm import exact_batch_norms
 from prejudge.spaces.darts_operations import Zero
+from prejudge.spaces.mixed_operations import State, WeightedSum
 from prejudge.spaces.nasbench201_cell import CONV1, CONV3, EDGES, OPERATIONS, POOL, SKIP, Skeleton201
 from prejudge.spaces.nasbench201_network import Reduction, ReLUConvBN
 from prejudge.spaces.supernet import MixedEdge, Mixture, Supernet, Terms
@@ -51,16 +53,15 @@ class MixedCell(nn.Module):
 
     def forward(self, x: Tensor, terms: Sequence[Terms]) -> Tensor:
         """The output node ``(N, C, H, W)``; a node without any term is zero."""
-        nodes = [x]
-        total: Tensor | None = None
+        nodes = [State(x)]
+        entering = WeightedSum()
         for (target, source), edge, on_edge in zip(EDGES, self.edges, terms, strict=True):
-            term = edge(nodes[source], on_edge)
-            if term is not None:
-                total = term if total is None else total + term
+            edge(nodes[source], on_edge, entering)
             if source == target - 1:
-                nodes.append(torch.zeros_like(x) if total is None else total)
-                total = None
-        return nodes[3]
+                total = entering.total()
+                nodes.append(State(torch.zeros_like(x) if total is None else total))
+                entering = WeightedSum()
+        return nodes[3].tensor
 
 
 class Supernet201(Supernet):
@@ -101,9 +102,10 @@ class Supernet201(Supernet):
         self.lastact = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU())
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(widths[-1], skeleton.num_classes)
+        exact_batch_norms(self)
 
     def forward(self, x: Tensor, mixture: Mixture) -> Tensor:
-        x = self.stem(x)
+        x = self.stem(self.arranged(x))
         for block in self.cells:
             x = block(x, mixture[CELL]) if isinstance(block, MixedCell) else block(x)
         return self.classifier(self.pool(self.lastact(x)).flatten(1))

@@ -2,16 +2,18 @@
 
 What all searches on supernets share. A supernet knows no architecture parameters: it is told, call by call, which
 operations to run and how much each one counts, so that softmax, sparse, projected and pruned weightings all use one
-network.
+network. A forward hook on an operation sees that operation's own output.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from prejudge.errors import InputError
+from prejudge.spaces.mixed_operations import State, WeightedSum, is_zero, run
 
 Terms = Sequence[tuple[int, float | Tensor]]
 """What runs on one edge: (position among the edge's candidates, weight). Nothing else on the edge is executed."""
@@ -34,15 +36,12 @@ class MixedEdge(nn.Module):
         super().__init__()
         self._ops = nn.ModuleList(operations)
 
-    def forward(self, x: Tensor, terms: Terms) -> Tensor | None:
-        """The weighted sum of some operations on ``x``; None where there is no term."""
-        total: Tensor | None = None
-        for position, weight in terms:
-            term = self._ops[position](x)
-            if isinstance(weight, Tensor) or weight != 1:
-                term = weight * term
-            total = term if total is None else total + term
-        return total
+    def forward(self, state: State, terms: Terms, node: WeightedSum) -> None:
+        """Add some operations on a state, weighted, to the node that the edge enters."""
+        chosen = [(self._ops[position], weight) for position, weight in terms]
+        # An edge of zeros alone still ties its weights to the output: their gradient is 0, not missing.
+        for operation, weight in [pair for pair in chosen if not is_zero(pair[0])] or chosen:
+            run(operation, state, weight, node)
 
 
 class Supernet(nn.Module):
@@ -59,6 +58,11 @@ class Supernet(nn.Module):
     def __init__(self, candidates: Mapping[str, Sequence[Sequence[str]]]):
         super().__init__()
         self.candidates = {kind: tuple(tuple(edge) for edge in edges) for kind, edges in candidates.items()}
+
+    @staticmethod
+    def arranged(x: Tensor) -> Tensor:
+        """Images in the memory format that suits small convolutions best, which all that follows takes over."""
+        return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
 
     def check(self, mixture: Mixture) -> None:
         """Raise :class:`InputError` unless a mixture has terms for exactly this supernet's edges and candidates.

@@ -59,13 +59,20 @@ def test_three_steps_of_the_original(
         close(alpha, original[f"traj_{name}/alpha_{cell}"], 3e-3)
 
 
+def doubled(seed: int) -> tuple[Tensor, Tensor]:
+    x, y = images(seed)
+    return x.double(), y
+
+
 @pytest.mark.parametrize("case", ["fresh", "after1"])
 def test_the_second_order_gradient_of_the_original(original: dict[str, np.ndarray], case: str) -> None:
+    # In double precision: on four images a rectifier that turns by rounding changes everything behind it.
     search = learner(original, SecondOrder, Given([22]))
+    search.network.double()
     if case == "after1":
         with torch.no_grad():
             mixture = search.weighting.mixture()
-        x, y = images(20)
+        x, y = doubled(20)
         plain = torch.optim.SGD(search.supernet.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4)
         cross_entropy(search.supernet(x, mixture), y).backward()
         torch.nn.utils.clip_grad_norm_(search.supernet.parameters(), 5.0)
@@ -74,9 +81,9 @@ def test_the_second_order_gradient_of_the_original(original: dict[str, np.ndarra
         search.supernet.zero_grad()
     before = [p.clone() for p in search.supernet.parameters()]
     assert isinstance(search.updater, SecondOrder)
-    found = search.updater.gradients(search, images(21), images(22), AT)
+    found = search.updater.gradients(search, doubled(21), doubled(22), AT)
     for gradient, cell in zip(found, ("normal", "reduce"), strict=True):
-        close(gradient, original[f"second_order/{case}/dalpha_{cell}"], 5e-3)
+        close(gradient.float(), original[f"second_order/{case}/dalpha_{cell}"], 1e-3)
     for p, q in zip(search.supernet.parameters(), before, strict=True):
         assert torch.equal(p, q)
         assert p.grad is None
