@@ -47,7 +47,7 @@ _HOME = {
 }
 """Where each public name lives."""
 
-_ROOMS = ("benchmarks", "cache", "errors", "proxies", "report", "search", "spaces", "train")
+_ROOMS = ("benchmarks", "cache", "engine", "errors", "proxies", "report", "search", "spaces", "train")
 
 __all__ = [
     "BusyError",
@@ -65,6 +65,7 @@ __all__ = [
     "benchmarks",
     "cache",
     "correlate",
+    "engine",
     "fill",
     "proxies",
     "proxy",

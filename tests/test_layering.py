@@ -26,7 +26,7 @@ LAYERS = (
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in LEVEL)
-HEAVY = ("torch", "torchvision", "pandas", "scipy", "h5py", "sklearn")
+HEAVY = ("torch", "torchvision", "pandas", "scipy", "h5py", "sklearn", "ray")
 
 
 def room_of(path: Path) -> str:

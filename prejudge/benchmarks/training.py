@@ -67,42 +67,29 @@ class Trainer:
             ``valid`` (per cent after each epoch), ``test`` (per cent at the end), ``train`` and ``loss`` (of each
             epoch, while it was learned) and ``seconds``; or ``failed``, the reason.
         """
-        import torch
-
-        from prejudge.train.batches import MemoryBatches
         from prejudge.train.evaluation import accuracy
         from prejudge.train.loop import TrainingFailure
-        from prejudge.train.supervised import fit
+        from prejudge.train.supervised import fit_from_seed
 
-        training, device = self.recipe.training, self.device
-        devices = [torch.device(device)] if device.startswith("cuda") else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(job.seed)
-            network = self.space.network(self.space.parse(job.architecture), **dict(self.recipe.skeleton))
-            batches = MemoryBatches(
+        architecture, skeleton, device = self.space.parse(job.architecture), dict(self.recipe.skeleton), self.device
+        try:
+            network, epochs = fit_from_seed(
+                lambda: self.space.network(architecture, **skeleton),
                 self.data.train,
-                training.batch_size,
+                self.recipe.training,
                 seed=job.seed,
-                augment=training.augment,
-                noise=training.noise,
+                evaluate=lambda trained: {"valid": accuracy(trained, *self._valid, device=device)},
+                device=device,
             )
-            try:
-                epochs = fit(
-                    network,
-                    batches,
-                    training,
-                    evaluate=lambda trained: {"valid": accuracy(trained, *self._valid, device=device)},
-                    device=device,
-                )
-            except TrainingFailure as failure:
-                return {"failed": str(failure)}
-            return {
-                "valid": [e.accuracies["valid"] for e in epochs],
-                "test": accuracy(network, *self._test, device=device),
-                "train": [e.train_accuracy for e in epochs],
-                "loss": [e.train_loss for e in epochs],
-                "seconds": sum(e.seconds for e in epochs),
-            }
+        except TrainingFailure as failure:
+            return {"failed": str(failure)}
+        return {
+            "valid": [e.accuracies["valid"] for e in epochs],
+            "test": accuracy(network, *self._test, device=device),
+            "train": [e.train_accuracy for e in epochs],
+            "loss": [e.train_loss for e in epochs],
+            "seconds": sum(e.seconds for e in epochs),
+        }
 
     @cached_property
     def _valid(self) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,8 @@
 from prejudge.cache.filler import fill
 from prejudge.cache.pickles import ImportReport, import_pickles
 from prejudge.cache.protocol import Protocol
+from prejudge.cache.sharding import Shard
 from prejudge.cache.store import MergeReport, ScoreCache
 from prejudge.cache.verify import verify
 
-__all__ = ["ImportReport", "MergeReport", "Protocol", "ScoreCache", "fill", "import_pickles", "verify"]
+__all__ = ["ImportReport", "MergeReport", "Protocol", "ScoreCache", "Shard", "fill", "import_pickles", "verify"]

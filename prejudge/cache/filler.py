@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from prejudge.cache.protocol import Protocol
+from prejudge.cache.sharding import Shard
 from prejudge.cache.sharing import representatives
-from prejudge.engine import run_jobs
+from prejudge.engine import Engine, local_unless
 from prejudge.errors import InputError
 from prejudge.proxies.registry import ProxyRequest, resolve
 from prejudge.proxies.score import Score
 from prejudge.spaces.base import Architecture, Space
 from prejudge.train.random_state import own_random_state
+from prejudge.train.worker import prepare
 
 if TYPE_CHECKING:
     from prejudge.cache.store import ScoreCache
@@ -49,14 +51,16 @@ def fill(
     augment: bool = False,
     share_classes: bool = False,
     retry_failed: bool = False,
+    shard: Shard | None = None,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> Protocol:
     """Compute what the cache lacks; every architecture's scores are saved as soon as they are there.
 
     Repeat r builds the network with torch's CPU generator seeded with ``seed + r`` (the same for every architecture, so
     that equal architectures get equal weights), draws the batch with seed ``seed + r``, and gives the proxies' own
-    draws that seed too. The caller's generators are left alone. The scores do not depend on the number of workers, only
-    (in the last digits) on the threads of each: this process's torch threads divided by the number of workers.
+    draws that seed too. The caller's generators are left alone. The scores do not depend on the workers, only (in the
+    last digits) on the threads of each: of local ones, this process's torch threads divided by their number.
 
     An architecture that cannot be built or scored gets failed scores with the reason. After Ctrl-C, a crash or a full
     disk, calling again goes on where it stopped.
@@ -67,7 +71,7 @@ def fill(
         archs: Architectures or their texts.
         data: The images that the batches are drawn from.
         proxies: Names, ``NAME(option=value)`` or ``FILE.py:NAME``.
-        workers: Number of processes.
+        workers: Number of processes of this machine.
         batch_size: Images per batch.
         repeats: How many times, each with other weights and another batch.
         seed: Base seed.
@@ -80,6 +84,8 @@ def fill(
             architectures, for the class's representative; ``frame(space=space, expand=True)`` gives the value to the
             other members. All other proxies are computed for each architecture.
         retry_failed: Try again what failed before.
+        shard: Compute only this part; the caches of all parts together, merged, are the cache of the whole.
+        engine: Where to compute, in place of ``workers`` processes; e.g. :class:`~prejudge.engine.RayEngine`.
         progress: Told after each architecture.
 
     Returns:
@@ -87,10 +93,12 @@ def fill(
 
     Raises:
         InputError: An unknown proxy, macro number or device, a batch larger than the data or too small for a proxy.
-        PrejudgeError: A worker process died, or the cache cannot be written. What was computed before is kept.
+        PrejudgeError: A worker died, the engine cannot be had, or the cache cannot be written. What was computed before
+            is kept.
     """
+    engine = local_unless(engine, workers)
     requests = resolve(proxies)
-    for name, number in (("repeats", repeats), ("batch_size", batch_size), ("workers", workers)):
+    for name, number in (("repeats", repeats), ("batch_size", batch_size)):
         if number < 1:
             raise InputError(f"{name} must be positive, not {number}")
     for request in requests:
@@ -101,7 +109,7 @@ def fill(
         raise InputError(f"a batch of {batch_size} images cannot be drawn from the {len(data)} of {data.name}")
     if seed < 0:
         raise InputError(f"seed must not be negative, like {seed}")
-    if device is not None:
+    if device is not None and not engine.elsewhere:
         from prejudge.proxies.device import find_device
 
         find_device(device)  # else every single score would fail for it
@@ -123,11 +131,18 @@ def fill(
     )
     for request in requests:
         cache.declare(protocol, str(request), declaration(request))
-    jobs = _missing_jobs(cache, protocol, requests, space, chosen, repeats, share_classes, retry_failed)
+    shared = [str(r) for r in requests if share_classes and r.proxy.invariant_to_dead_edges]
+    single = [str(r) for r in requests if str(r) not in shared]
+    wanted = [(shared, representatives(space, chosen) if shared else []), (single, chosen)]
+    if shard is not None:
+        mine = shard.of(str(arch) for _, archs in wanted for arch in archs)
+        wanted = [(columns, [arch for arch in archs if str(arch) in mine]) for columns, archs in wanted]
+    jobs = _missing_jobs(cache, protocol, wanted, repeats, retry_failed)
     if not jobs:
         return protocol
-    scorer = Scorer(space, data, protocol, _spellings(proxies, requests, workers), device)
-    _compute(cache, scorer, jobs, workers, progress)
+    scorer = Scorer(space, data, protocol, _spellings(proxies, requests, engine), device)
+    with engine:
+        _compute(cache, scorer, jobs, engine, progress)
     return protocol
 
 
@@ -232,42 +247,40 @@ def _resolved_skeleton(space: Space, given: dict[str, Any], data: ImageSet) -> d
 def _missing_jobs(
     cache: ScoreCache,
     protocol: Protocol,
-    requests: Sequence[ProxyRequest],
-    space: Space,
-    archs: Sequence[Architecture],
+    wanted: Iterable[tuple[Sequence[str], Sequence[Architecture]]],
     repeats: int,
-    share_classes: bool,
     retry_failed: bool,
 ) -> list[Job]:
     """Jobs repeat by repeat, so that an interrupted run has the first repeat of as many as possible."""
-    shared = [str(r) for r in requests if share_classes and r.proxy.invariant_to_dead_edges]
-    single = [str(r) for r in requests if str(r) not in shared]
     columns: dict[tuple[str, int], tuple[str, ...]] = {}
-    for names, whose in ((shared, representatives(space, archs) if shared else []), (single, archs)):
-        for text, repeat, missing in cache.missing(protocol, whose, names, repeats, retry_failed=retry_failed):
+    for names, archs in wanted:
+        for text, repeat, missing in cache.missing(protocol, archs, names, repeats, retry_failed=retry_failed):
             columns[text, repeat] = columns.get((text, repeat), ()) + missing
     jobs = [Job(text, repeat, missing) for (text, repeat), missing in columns.items()]
     return sorted(jobs, key=lambda job: job.repeat)
 
 
 def _spellings(
-    proxies: Sequence[str | ProxyRequest], requests: Sequence[ProxyRequest], workers: int
+    proxies: Sequence[str | ProxyRequest], requests: Sequence[ProxyRequest], engine: Engine
 ) -> dict[str, str | ProxyRequest]:
     """For each column what its scorer resolves; another process can only be sent the text, with its ``FILE.py:``."""
-    if workers <= 1:
+    if engine.in_process:
         return {str(request): request for request in requests}
     return {str(resolve([proxy])[0]): str(proxy) for proxy in proxies}
 
 
-def _compute(cache: ScoreCache, scorer: Scorer, jobs: Sequence[Job], workers: int, progress: Progress | None) -> None:
+def _compute(cache: ScoreCache, scorer: Scorer, jobs: Sequence[Job], engine: Engine, progress: Progress | None) -> None:
     import torch
 
     first = scorer.batch(jobs[0])  # a batch that cannot be drawn is the caller's error too
-    threads = max(1, torch.get_num_threads() // workers)
-    run = cache.begin_run(_environment(scorer.device, threads, workers) | {"first batch": first.digest})
+    threads = engine.threads(torch.get_num_threads())
+    run = cache.begin_run(_environment(scorer.device, threads, engine) | {"first batch": first.digest})
     start = time.perf_counter()
-    results = run_jobs(
-        scorer, jobs, workers=workers, initializer=torch.set_num_threads if workers > 1 else None, initargs=(threads,)
+    results = engine.run(
+        scorer,
+        jobs,
+        initializer=None if engine.in_process else prepare,
+        initargs=(threads, scorer.device if engine.elsewhere else None),
     )
     with closing(results):
         for done, (job, scores) in enumerate(results, start=1):
@@ -276,18 +289,19 @@ def _compute(cache: ScoreCache, scorer: Scorer, jobs: Sequence[Job], workers: in
                 progress(done, len(jobs), time.perf_counter() - start)
 
 
-def _environment(device: str | None, threads: int, workers: int) -> dict[str, Any]:
+def _environment(device: str | None, threads: int, engine: Engine) -> dict[str, Any]:
     """What may change the last digits of a score and its cost."""
     import torch
 
     name = str(device or "cpu")
-    if name.startswith("cuda"):
+    if name.startswith("cuda") and not engine.elsewhere:
         name = f"{name} ({torch.cuda.get_device_name(name)})"
+    machine = f"{platform.system()} {platform.machine()}, {os.cpu_count()} logical CPUs"
     return {
         "device": name,
-        "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} logical CPUs",
+        **({} if engine.elsewhere else {"machine": machine}),
         "threads": threads,
-        "workers": workers,
+        **engine.describe(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         "python": platform.python_version(),

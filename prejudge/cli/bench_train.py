@@ -9,17 +9,18 @@ from cyclopts import App, Group, Parameter
 
 from prejudge.cli import output
 from prejudge.cli.arguments import architectures
+from prejudge.cli.node_rates import ClusterBar
 from prejudge.cli.options import (
     MACHINE,
     OWN_TRAINING,
     PUBLISHED,
+    THIS_PROCESS,
     DataOptions,
+    EngineOptions,
     NetworkOptions,
     Positive,
     TrainingOptions,
-    use_threads,
 )
-from prejudge.cli.progress import ProgressBar
 from prejudge.cli.recipe import Recipe
 
 app = App(
@@ -48,8 +49,7 @@ def train(
     valid_copies: Annotated[int, Parameter(group=_TABLE)] = 1,
     test_copies: Annotated[int, Parameter(group=_TABLE)] = 1,
     device: Annotated[str, Parameter(group=MACHINE)] = "cpu",
-    workers: Annotated[int, Parameter(group=MACHINE, validator=Positive)] = 1,
-    threads: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
+    machine: EngineOptions = THIS_PROCESS,
     as_json: output.Json = False,
 ) -> None:
     """Train architectures of a space and make a table of their accuracies; an interrupted run goes on where it was.
@@ -67,8 +67,7 @@ def train(
         valid_copies: Noisy copies of the validation images.
         test_copies: Noisy copies of the test images.
         device: cpu, cuda, cuda:1, mps …
-        workers: Processes.
-        threads: Threads of all processes together.
+        machine: Where the trainings run.
         as_json: Print JSON instead of text.
     """
     from prejudge.benchmarks import open_table
@@ -89,8 +88,9 @@ def train(
         }
     )
     loaded = load_splits(images.data, **images.places())
-    use_threads(threads)
-    with ProgressBar("training", quiet=as_json) as bar:
+    bar = ClusterBar("training", quiet=as_json)
+    engine = machine.open(device, bar.watch)
+    with bar:
         written = train_table(
             where,
             chosen,
@@ -98,9 +98,9 @@ def train(
             out=out,
             seeds=range(seeds),
             recipe=numbers,
-            workers=workers,
             per_class=archs == "unique",
             device=device,
+            engine=engine,
             progress=bar,
         )
     if as_json:
@@ -108,4 +108,6 @@ def train(
         return
     print(f"wrote {written}")
     output.say(f"{bar.done} trainings done now" if bar.done else "nothing to train: every training was there")
+    if bar.summary:
+        output.say(f"by node: {bar.summary}")
     output.say(f"next: prejudge bench info {written}")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Group, Parameter, validators
 
 from prejudge.cli.arguments import pairs
+from prejudge.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from prejudge.engine import Engine
     from prejudge.spaces import Space
 
 MACHINE = Group("Machine", sort_key=9)
@@ -87,6 +91,21 @@ class TrainingOptions:
         noise: Standard deviation of noise added to the training images, in 0..1 units.
         drop_path: Probability of dropping a path that the last epoch reaches; only for networks that can.
         clip: Largest norm of the gradient.
+        momentum: Of the optimiser.
+        nesterov: Whether the momentum is Nesterov's.
+        schedule: How the learning rate falls: cosine, cosine-epochs, cosine-power, linear, exponential or constant.
+        warmup_epochs: Epochs at the beginning in which the learning rate rises.
+        decay: What the exponential schedule multiplies the learning rate by after every epoch.
+        power: Of the cosine-power schedule.
+        auxiliary_weight: Of the auxiliary classifier's loss; 0 for none.
+        augmentation: What --augment does: crop-flip, affine or imagenet.
+        border: Zero pixels around an image that a crop may reach into.
+        image_size: Side of the images that networks take, where images are read from folders.
+        cutout: Side of a square of zeros in each training image; 0 for none.
+        autoaugment: AutoAugment's policy: cifar10, svhn or imagenet.
+        accumulate: Parts in which the images of a step pass the network, to save memory.
+        ema: Decay of a moving average of the weights, which is what is evaluated; 0 for none.
+        optimizer: sgd or rmsprop.
     """
 
     epochs: int | None = None
@@ -99,6 +118,21 @@ class TrainingOptions:
     noise: float | None = None
     drop_path: float | None = None
     clip: float | None = None
+    momentum: float | None = None
+    nesterov: bool | None = None
+    schedule: str | None = None
+    warmup_epochs: int | None = None
+    decay: float | None = None
+    power: float | None = None
+    auxiliary_weight: float | None = None
+    augmentation: str | None = None
+    border: int | None = None
+    image_size: int | None = None
+    cutout: int | None = None
+    autoaugment: str | None = None
+    accumulate: int | None = None
+    ema: float | None = None
+    optimizer: str | None = None
 
     def given(self) -> dict[str, Any]:
         """The numbers that were given, by the names of :class:`~prejudge.train.recipe.Recipe`."""
@@ -107,6 +141,69 @@ class TrainingOptions:
 
 OWN_TRAINING = TrainingOptions()
 """No number given: the command's own."""
+
+
+@Parameter(name="*", group=MACHINE)
+@dataclass(frozen=True)
+class EngineOptions:
+    """Where independent jobs run.
+
+    Attributes:
+        workers: Processes; one here if left out, on a Ray cluster as many as fit.
+        threads: Threads of all processes together; not with --engine ray.
+        engine: local (processes of this machine) or ray (a Ray cluster).
+        address: Of the Ray cluster: HOST:PORT of its head, ray://HOST:PORT, local (started for this run), or auto.
+        threads_per_worker: Threads of each process; on a Ray cluster each reserves as many CPUs, 1 if left out.
+        gpus_per_worker: GPUs that each process reserves on a Ray cluster, e.g. 0.25; 1 for --device cuda if left out.
+        retries: How often a job is tried again whose process on a Ray cluster has died; 3 if left out.
+    """
+
+    workers: Annotated[int | None, Parameter(validator=Positive)] = None
+    threads: Annotated[int | None, Parameter(validator=Positive)] = None
+    engine: Literal["local", "ray"] = "local"
+    address: str | None = None
+    threads_per_worker: Annotated[int | None, Parameter(validator=Positive)] = None
+    gpus_per_worker: float | None = None
+    retries: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None
+
+    def open(self, device: str | None, watch: Callable[[str], None] | None = None) -> Engine:
+        """The engine that is meant; also gives torch the threads that it needs for it.
+
+        Args:
+            device: Where the jobs will compute.
+            watch: Told the node of every job that a cluster has done.
+
+        Raises:
+            InputError: An option belongs to the other engine, or two contradict each other.
+        """
+        if self.threads is not None and self.threads_per_worker is not None:
+            raise InputError("give --threads (of all processes together) or --threads-per-worker, not both")
+        if self.engine == "local":
+            return self._local()
+        if self.threads is not None:
+            raise InputError("--threads is for processes of this machine; with --engine ray give --threads-per-worker")
+        from prejudge.engine import RayEngine
+
+        gpus = self.gpus_per_worker
+        if gpus is None:
+            gpus = 1.0 if device is not None and device.startswith("cuda") else 0.0
+        given = {"address": self.address, "threads_per_worker": self.threads_per_worker, "retries": self.retries}
+        chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        return RayEngine(workers=self.workers, gpus_per_worker=gpus, watch=watch, **chosen)
+
+    def _local(self) -> Engine:
+        from prejudge.engine import LocalEngine
+
+        for name in ("address", "gpus_per_worker", "retries"):
+            if getattr(self, name) is not None:
+                raise InputError(f"--{name.replace('_', '-')} needs --engine ray")
+        workers = self.workers or 1
+        use_threads(self.threads if self.threads_per_worker is None else workers * self.threads_per_worker)
+        return LocalEngine(workers)
+
+
+THIS_PROCESS = EngineOptions()
+"""No option given: everything in this process."""
 
 
 def use_threads(threads: int | None) -> None:

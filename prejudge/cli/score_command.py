@@ -9,14 +9,24 @@ from cyclopts import App, Group, Parameter, validators
 
 from prejudge.cli import output
 from prejudge.cli.arguments import architectures, split_list
-from prejudge.cli.options import MACHINE, PUBLISHED, DataOptions, NetworkOptions, Positive, use_threads
-from prejudge.cli.progress import ProgressBar
+from prejudge.cli.node_rates import ClusterBar
+from prejudge.cli.options import (
+    MACHINE,
+    PUBLISHED,
+    THIS_PROCESS,
+    DataOptions,
+    EngineOptions,
+    NetworkOptions,
+    Positive,
+)
 from prejudge.cli.recipe import Recipe
 
 app = App(
     name="score",
     help_epilogue=(
-        "Example: prejudge score nasbench201 --data digits --archs random:100 --proxies synflow,naswot --out scores.h5"
+        "Example: prejudge score nasbench201 --data digits --archs random:100 --proxies synflow --out scores.h5\n"
+        "Example: prejudge score nasbench201 --data digits --shard 1/4 --out part-1.h5   (then: prejudge cache merge)\n"
+        "Example: prejudge score nasbench201 --data digits --engine ray --address HOST:6379 --out scores.h5"
     ),
 )
 
@@ -30,6 +40,7 @@ def score(
     images: DataOptions,
     out: Path,
     archs: str = "all",
+    shard: str | None = None,
     proxies: str | None = None,
     recipe: Recipe = None,
     network: NetworkOptions = PUBLISHED,
@@ -41,8 +52,7 @@ def score(
     seed: Annotated[int, Parameter(group=_BATCH, validator=validators.Number(gte=0))] = 0,
     mode: Annotated[Literal["exact", "fast"], Parameter(group=MACHINE)] = "exact",
     device: Annotated[str | None, Parameter(group=MACHINE)] = None,
-    workers: Annotated[int, Parameter(group=MACHINE, validator=Positive)] = 1,
-    threads: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
+    machine: EngineOptions = THIS_PROCESS,
     as_json: output.Json = False,
 ) -> None:
     """Score untrained architectures of a space; only what the cache lacks is computed.
@@ -53,6 +63,7 @@ def score(
         out: Score cache (HDF5); an existing one is continued.
         archs: Which architectures: all, unique (one of each class of equivalents), random:N, unique:N, or a file with
             one a line.
+        shard: I/N, from 1/N to N/N: only this part of the architectures; prejudge cache merge puts the parts together.
         proxies: Comma-separated names, NAME(option=value) or FILE.py:NAME; all cheap ones if left out.
         recipe: YAML file that fills in what is left out here.
         network: Macro numbers of the networks.
@@ -64,15 +75,15 @@ def score(
         seed: Of initialisations, batches and random:N.
         mode: exact, or fast (bf16: approximate).
         device: cpu, cuda, cuda:1, mps …; the CPU if left out.
-        workers: Processes.
-        threads: Threads of all processes together.
+        machine: Where the networks are scored.
         as_json: Print JSON instead of text.
     """
-    from prejudge.cache import ScoreCache, fill
+    from prejudge.cache import ScoreCache, Shard, fill
     from prejudge.proxies import resolve
     from prejudge.proxies.registry import default_names
     from prejudge.spaces import space as find_space
 
+    part = None if shard is None else Shard.parse(shard)
     where = find_space(space)
     shared = archs == "unique"
     chosen = architectures(where, "all" if shared else archs, seed=seed)
@@ -83,15 +94,15 @@ def score(
     from prejudge.train.data import load
 
     loaded = load(images.data, split=split, **images.places())
-    use_threads(threads)
-    with ScoreCache(out) as cache, ProgressBar("scoring", quiet=as_json) as bar:
+    bar = ClusterBar("scoring", quiet=as_json)
+    engine = machine.open(device, bar.watch)
+    with ScoreCache(out) as cache, bar:
         protocol = fill(
             cache,
             where,
             chosen,
             loaded,
             names,
-            workers=workers,
             batch_size=batch_size,
             repeats=repeats,
             seed=seed,
@@ -101,13 +112,21 @@ def score(
             batch=batch,
             augment=augment,
             share_classes=shared,
+            shard=part,
+            engine=engine,
             progress=bar,
         )
         content = next(p for p in cache.info()["protocols"] if p["protocol"] == protocol.digest)
     summary = {name: content["columns"][name] for name in columns}
     if as_json:
-        output.print_json({"file": str(out), "protocol": protocol.digest, "computed": bar.done, "columns": summary})
+        found = {"file": str(out), "protocol": protocol.digest, "computed": bar.done, "columns": summary}
+        output.print_json(found | ({"nodes": bar.nodes.done} if bar.nodes.done else {}))
         return
     output.print_columns(f"{out}, protocol {protocol.digest}", summary)
     output.say(f"{bar.done} architectures scored now" if bar.done else "nothing to compute: the cache had every score")
+    if bar.summary:
+        output.say(f"by node: {bar.summary}")
+    if part is not None:
+        output.say("next, when all parts are there: prejudge cache merge PART.h5 … --out scores.h5")
+        return
     output.say(f"next: prejudge report {out} --benchmark TABLE --out report.html   (tables: prejudge list benchmarks)")

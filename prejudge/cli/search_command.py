@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Group, Parameter, validators
 
-from prejudge.cli import COMMANDS, output
+from prejudge.cli import COMMANDS, output, search_gradient
 from prejudge.cli.arguments import pairs
+from prejudge.cli.node_rates import ClusterBar
 from prejudge.cli.options import (
     MACHINE,
     OWN_TRAINING,
     PUBLISHED,
+    THIS_PROCESS,
     DataOptions,
+    EngineOptions,
     NetworkOptions,
     Positive,
     TrainingOptions,
-    use_threads,
 )
-from prejudge.cli.progress import ProgressBar
 from prejudge.cli.recipe import Recipe
 from prejudge.cli.search_objective import A_TRAINING, LIVE, NO_TABLE, LiveOptions, TableOptions
 from prejudge.errors import InputError
@@ -34,7 +35,8 @@ app = App(
     help_epilogue=(
         "Example: prejudge search evolution --benchmark digits --queries 50 --seeds 20 --out evolution.h5\n"
         "Example: prejudge search evolution --space darts --data digits --proxy synflow --queries 30 --cells 3\n"
-        "Example: prejudge search te-nas --space nasbench201 --data digits"
+        "Example: prejudge search te-nas --space nasbench201 --data digits\n"
+        "Example: prejudge search darts --space nasbench201 --data digits --channels 4 --cells 1 --epochs 2"
     ),
 )
 
@@ -43,6 +45,9 @@ app.command(
     name="te-nas",
     help="TE-NAS: prune a supernet by its kernel's condition and its linear regions.",
 )
+
+for _gradient_search in search_gradient.COMMANDS:
+    app.command(_gradient_search)
 
 _BUDGET = Group("Budget of each run", sort_key=0)
 
@@ -66,8 +71,7 @@ def search(
     network: NetworkOptions = PUBLISHED,
     training: TrainingOptions = OWN_TRAINING,
     device: Annotated[str, Parameter(group=MACHINE)] = "cpu",
-    workers: Annotated[int, Parameter(group=MACHINE, validator=Positive)] = 1,
-    threads: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
+    machine: EngineOptions = THIS_PROCESS,
     as_json: output.Json = False,
 ) -> None:
     """Search a benchmark table (--benchmark), or networks that are trained or scored on the way (--space, --data).
@@ -90,13 +94,13 @@ def search(
         training: Numbers of the training of each network; by default HNAS's, with 10 epochs. Of a table only --epochs:
             its shortest schedule if left out.
         device: cpu, cuda, cuda:1, mps …
-        workers: Processes.
-        threads: Threads of all processes together.
+        machine: Where the runs take place.
         as_json: Print JSON instead of text.
     """
     from prejudge.search import Budget, run_search, write_result
 
-    use_threads(threads)
+    bar = ClusterBar("searching", quiet=as_json)
+    engine = machine.open(device, bar.watch)
     if (looked_up.benchmark is None) == (images is None):
         raise InputError("say what to maximise: --benchmark TABLE, or --space SPACE --data IMAGES")
     table, objective = None, None
@@ -107,15 +111,15 @@ def search(
     else:
         objective = live.open(space, images, network, training, device)
     seconds = 12_000.0 if table is not None and queries is None and budget is None else budget
-    with ProgressBar("searching", quiet=as_json) as bar:
+    with bar:
         result = run_search(
             method,
             objective,
             Budget(queries, seconds, overshoot),
             seeds=range(seed, seed + seeds),
             options=pairs(option or []),
-            workers=workers,
             journal=out.with_name(f"{out.name}.journal") if out is not None and table is None else None,
+            engine=engine,
             progress=bar,
         )
     written = write_result(result, out) if out is not None else None

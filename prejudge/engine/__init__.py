@@ -1,5 +1,7 @@
 """Run many independent jobs and stream their results to one writer."""
 
-from prejudge.engine.local import run_jobs
+from prejudge.engine.base import Engine
+from prejudge.engine.local import LocalEngine, local_unless, run_jobs
+from prejudge.engine.ray_cluster import RayEngine
 
-__all__ = ["run_jobs"]
+__all__ = ["Engine", "LocalEngine", "RayEngine", "local_unless", "run_jobs"]

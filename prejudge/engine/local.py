@@ -3,19 +3,72 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
-from prejudge.errors import PrejudgeError
-
-Job = TypeVar("Job")
-Result = TypeVar("Result")
+from prejudge.engine.base import Engine, Job, Result
+from prejudge.errors import InputError, PrejudgeError
 
 _START_HINT = "; a script that starts workers needs its calls under if __name__ == '__main__':"
+
+
+@dataclass(frozen=True)
+class LocalEngine(Engine):
+    """Processes of this machine.
+
+    Attributes:
+        workers: How many; with one, everything runs in this process and in order.
+
+    Raises:
+        InputError: ``workers`` is not positive.
+    """
+
+    workers: int = 1
+
+    elsewhere = False
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise InputError(f"workers must be positive, not {self.workers}")
+
+    @property
+    def in_process(self) -> bool:  # type: ignore[override]
+        return self.workers == 1
+
+    def run(
+        self,
+        function: Callable[[Job], Result],
+        jobs: Iterable[Job],
+        *,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> Generator[tuple[Job, Result], None, None]:
+        return run_jobs(function, jobs, workers=self.workers, initializer=initializer, initargs=initargs)
+
+    def threads(self, here: int) -> int:
+        return max(1, here // self.workers)
+
+    def describe(self) -> dict[str, Any]:
+        return {"workers": self.workers}
+
+
+def local_unless(engine: Engine | None, workers: int) -> Engine:
+    """``engine``, or so many processes of this machine where there is none.
+
+    Raises:
+        InputError: Both were given, or ``workers`` is not positive.
+    """
+    if engine is None:
+        return LocalEngine(workers)
+    if workers != 1:
+        raise InputError(f"give workers={workers} or an engine, not both; an engine has its own number of workers")
+    return engine
 
 
 def run_jobs(
@@ -30,7 +83,7 @@ def run_jobs(
 
     ``jobs`` is read as workers become free, so it may be endless; at most one job per worker is under way. Leaving the
     loop early or Ctrl-C ends the workers at once; after a failure the jobs under way are finished and yielded before it
-    is raised. A worker whose parent is killed ends after its job.
+    is raised. A worker whose parent is killed ends at once.
 
     Args:
         function: Called once per job. With several workers it is pickled once per worker, jobs and results each time.
@@ -116,9 +169,7 @@ class _Worker(Generic[Job, Result]):
             cause = f"was killed by signal {-code}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
         else:
             cause = f"ended with code {code}"
-        text = (
-            f"a worker process {cause} while it ran {_short(self.job)}; finished results are kept, run again to go on"
-        )
+        text = f"a worker process {cause} while it ran {short(self.job)}; finished results are kept, run again to go on"
         return text + (_START_HINT if not self.done and code == 1 else "")
 
     def stop(self) -> None:
@@ -167,6 +218,7 @@ def _work(
 ) -> None:
     """The life of a worker: jobs in, ``(exception or None, result)`` out, until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
     failure: Exception | None = None
     try:
         if initializer is not None:
@@ -178,18 +230,32 @@ def _work(
             job = pipe.recv()
             answer: tuple[Exception | None, Any] = (failure, None)
             if failure is None:
-                try:
-                    answer = (None, function(job))
-                except Exception as error:
-                    answer = (error, None)
+                answer = attempt(function, job)
             try:
                 pipe.send(answer)
             except OSError:
                 return
             except Exception as error:  # it cannot be pickled
-                pipe.send((PrejudgeError(f"a worker cannot send {_short(answer[0] or answer[1])}: {error}"), None))
+                pipe.send((PrejudgeError(f"a worker cannot send {short(answer[0] or answer[1])}: {error}"), None))
 
 
-def _short(value: object) -> str:
+def attempt(function: Callable[[Job], Result], job: Job) -> tuple[Exception | None, Result | None]:
+    """``(None, result)``, or ``(error, None)`` where the function raises one."""
+    try:
+        return None, function(job)
+    except Exception as error:
+        return error, None
+
+
+def _end_with_the_parent() -> None:
+    """Leave at once when the parent has been killed: a run that is started again must not find us at its files."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def short(value: object) -> str:
+    """In one line, and not too long a one."""
     text = " ".join(str(value).split())
     return text if len(text) <= 120 else text[:117] + "..."

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prejudge import __version__
-from prejudge.engine import run_jobs
-from prejudge.errors import InputError, unknown
+from prejudge.engine import Engine, LocalEngine, local_unless
+from prejudge.errors import BusyError, InputError, unknown
 from prejudge.search.journal import Journal
 from prejudge.search.objective import Objective
 from prejudge.search.registry import register
 from prejudge.search.result import SearchResult, Trajectory
 from prejudge.search.run import Budget, BudgetSpent, Run
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+ORPHAN_SECONDS = 10.0
+"""How long a run waits for the workers of a process that was killed to let go of its journal."""
 
 Progress = Callable[[int, int, float], None]
 """Called with the number of runs done, of all runs, and the seconds since the start."""
@@ -33,6 +40,7 @@ def run_search(
     options: Mapping[str, Any] | None = None,
     workers: int = 1,
     journal: Path | None = None,
+    engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> SearchResult:
     """Run a search method, once for each seed.
@@ -43,9 +51,11 @@ def run_search(
         budget: How much each run may ask.
         seeds: One run for each.
         options: Further options of the method.
-        workers: Processes; runs do not depend on their number.
+        workers: Processes of this machine; runs do not depend on their number.
         journal: Folder in which evaluations are kept as they come, so that calling again goes on after an interruption;
-            for objectives that are slow to ask.
+            for objectives that are slow to ask. Each run writes its own; workers elsewhere need the same folder.
+        engine: Where the runs take place, in place of ``workers`` processes; e.g.
+            :class:`~prejudge.engine.RayEngine`.
         progress: Called after every run.
 
     Returns:
@@ -54,6 +64,8 @@ def run_search(
     Raises:
         InputError: An unknown method or option, a budget smaller than one evaluation, or an architecture that the
             objective cannot evaluate.
+        BusyError: Another process is running the same search with the same journal.
+        PrejudgeError: A worker died, or the engine cannot be had.
     """
     chosen, given = register.read(method)
     for option, value in (options or {}).items():
@@ -63,10 +75,11 @@ def run_search(
     order = list(dict.fromkeys(seeds))
     if not order or min(order) < 0:
         raise InputError("a search needs at least one seed, and seeds are not negative")
-    one = _OneRun(method, given, objective, budget, journal)
+    engine = LocalEngine(min(max(1, workers), len(order))) if engine is None else local_unless(engine, workers)
+    one = _OneRun(method, given, objective, budget, None if journal is None else journal.absolute())
     found: dict[int, Trajectory] = {}
     start = time.perf_counter()
-    with closing(run_jobs(one, order, workers=min(workers, len(order)))) as results:
+    with closing(engine.run(one, order, **_setup(engine))) as results:
         for done, (seed, trajectory) in enumerate(results, start=1):
             found[seed] = trajectory
             if progress is not None:
@@ -80,6 +93,16 @@ def run_search(
         trajectories=[found[seed] for seed in order],
         provenance={"prejudge": __version__},
     )
+
+
+def _setup(engine: Engine) -> dict[str, Any]:
+    """How workers divide the threads; searches of tables do without torch, and so have nothing to divide."""
+    torch = sys.modules.get("torch")
+    if torch is None or engine.in_process:
+        return {}
+    from prejudge.train.worker import prepare
+
+    return {"initializer": prepare, "initargs": (engine.threads(torch.get_num_threads()),)}
 
 
 @dataclass
@@ -101,9 +124,11 @@ class _OneRun:
                 chosen(run, **self.options)
         return trajectory(run, time.perf_counter() - start - run.evaluating)
 
-    def _journal(self, name: str, seed: int) -> Any:
+    @contextmanager
+    def _journal(self, name: str, seed: int) -> Iterator[Journal | None]:
         if self.journal is None:
-            return nullcontext()
+            yield None
+            return
         self.journal.mkdir(parents=True, exist_ok=True)
         plan = {
             "method": name,
@@ -113,7 +138,27 @@ class _OneRun:
             "budget": asdict(self.budget),
             "seed": seed,
         }
-        return Journal(self.journal / f"{name}-{seed}.jsonl", plan)
+        path = self.journal / f"{name}-{seed}.jsonl"
+        lock = _lock(path)
+        try:
+            with Journal(path, plan) as journal:
+                yield journal
+        finally:
+            lock.release()
+
+
+def _lock(path: Path) -> FileLock:
+    """One process at a time writes a journal; workers whose parent was killed get a moment to follow it."""
+    from prejudge.cache.lock import writer_lock
+
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while True:
+        try:
+            return writer_lock(path)
+        except BusyError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.1)
 
 
 def trajectory(run: Run, overhead: float) -> Trajectory:

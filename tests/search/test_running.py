@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prejudge.errors import InputError, MissingDataError
+from prejudge.cache.lock import writer_lock
+from prejudge.engine import LocalEngine
+from prejudge.errors import BusyError, InputError, MissingDataError
 from prejudge.search import Budget, MappingObjective, Run, SearchResult, run_search, search_method
 from prejudge.search.registry import register
 from prejudge.spaces import space
@@ -158,3 +160,22 @@ def test_searching_a_table_never_imports_torch() -> None:
     code = "import sys, prejudge.search; assert prejudge.search.run_search; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_journal_has_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "journal").mkdir()
+    lock = writer_lock(tmp_path / "journal" / "random-0.jsonl")
+    monkeypatch.setattr("prejudge.search.running.ORPHAN_SECONDS", 0.0)
+    with pytest.raises(BusyError, match="is being written"):
+        run_search("random", Convolutions(), Budget(queries=3), journal=tmp_path / "journal")
+    monkeypatch.setattr("prejudge.search.running.ORPHAN_SECONDS", 30.0)
+    monkeypatch.setattr("time.sleep", lambda _: lock.release())  # as when the worker of a killed process ends
+    assert len(run_search("random", Convolutions(), Budget(queries=3), journal=tmp_path / "journal").trajectories) == 1
+
+
+def test_an_engine_in_place_of_workers() -> None:
+    alone = run_search("evolution", Convolutions(), Budget(queries=20), seeds=[1, 2])
+    there = run_search("evolution", Convolutions(), Budget(queries=20), seeds=[1, 2], engine=LocalEngine(2))
+    assert texts(alone) == texts(there)
+    with pytest.raises(InputError, match="not both"):
+        run_search("evolution", Convolutions(), Budget(queries=20), workers=2, engine=LocalEngine(2))

@@ -1,0 +1,207 @@
+"""A command is killed at random moments and started again, and what it leaves behind is looked at each time.
+
+After every kill the files must be readable; whatever could be read once must still be there, and nothing that an
+undisturbed run would not have written. A run that gets to its end must have written what the undisturbed one did.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+Rows = dict[Any, Any]
+Read = Callable[[Path], Rows]
+"""Rows that the output file, and what is beside it, hold; empty where there is nothing. Fails if they are damaged."""
+
+Victim = Literal["driver", "worker", "all"]
+ALONE = [
+    "torch", "numpy", "pandas", "h5py", "sklearn.datasets", "filelock", "rich.progress", "prejudge.cli.score_command",
+    "prejudge.cli.bench_train", "prejudge.cli.bench_import", "prejudge.cli.search_command", "prejudge.cache.filler",
+    "prejudge.benchmarks.training", "prejudge.search.live_objective", "prejudge.train.data",
+]  # fmt: skip
+
+
+class Running(Protocol):
+    """A command that was started."""
+
+    pid: int
+
+    def ended(self, seconds: float) -> int | None:
+        """The exit code, once it is there; None if it is not after so many seconds."""
+
+
+class Forked:
+    """A command in a process that has everything imported already; it starts no workers."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(ALONE)
+        self._process = context.Process(target=_run, args=(list(words),))
+        self._process.start()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+
+    def ended(self, seconds: float) -> int | None:
+        self._process.join(seconds)
+        return self._process.exitcode
+
+
+class Spawned:
+    """A command as a shell starts it, at the head of a process group of its own."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        command = [sys.executable, "-m", "prejudge", *words]
+        self._process = subprocess.Popen(command, **quiet, start_new_session=True)  # type: ignore[call-overload]
+        self.pid = self._process.pid
+
+    def ended(self, seconds: float) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
+        return self._process.returncode  # type: ignore[no-any-return]
+
+
+def _run(words: list[str]) -> None:
+    from prejudge import cli
+
+    os.setsid()
+    with Path(os.devnull).open("w") as nothing:
+        os.dup2(nothing.fileno(), 1)
+        os.dup2(nothing.fileno(), 2)
+    sys.exit(cli.run(words))
+
+
+@dataclass
+class Torment:
+    """A command, and how it is killed.
+
+    Attributes:
+        words: The command, without ``--out``.
+        folder: An empty folder.
+        committed: Reads what the command keeps while it runs.
+        finished: Reads what it has written in the end.
+        start: How it is started.
+        victims: Who may be killed.
+        seed: Of the moments.
+        kills: How often a run was killed so far.
+        ends: How often a run came to its end before that.
+        resumed: How often a run that was killed had kept something, but not all.
+    """
+
+    words: list[str]
+    folder: Path
+    committed: Read
+    finished: Read
+    start: Callable[[Sequence[str]], Running] = Forked
+    victims: tuple[Victim, ...] = ("driver",)
+    seed: int = 0
+    kills: int = 0
+    ends: int = 0
+    resumed: int = 0
+    _known: Rows = field(default_factory=dict)
+
+    def rounds(self, number: int) -> None:
+        """Kill it so many times; at the end let it come to its own."""
+        reference = self.folder / "reference" / "out.h5"
+        for _ in range(2):  # the first one warms up
+            shutil.rmtree(reference.parent, ignore_errors=True)
+            reference.parent.mkdir()
+            began = time.monotonic()
+            assert self._start(reference).ended(600) == 0
+            seconds = time.monotonic() - began
+        all_rows, result = self.committed(reference), self.finished(reference)
+        out = self.folder / "tried" / "out.h5"
+        out.parent.mkdir()
+        rng = np.random.default_rng(self.seed)
+        for _ in range(number):
+            before = _sizes(out.parent)
+            running = self._start(out)
+            if rng.random() < 0.5:
+                code = running.ended(float(rng.uniform(0, 1.1 * seconds)))
+            else:  # while it writes
+                code = None
+                while code is None and _sizes(out.parent) == before:
+                    code = running.ended(0.005)
+                code = running.ended(float(rng.uniform(0, 0.1 * seconds)))
+            if code is None:
+                code = self._kill(running, rng)
+            if code == 0:
+                self._ended(out, result)
+            else:
+                self._left(out, all_rows)
+        code = self._start(out).ended(600)
+        assert code == 0
+        self._ended(out, result)
+
+    def _start(self, out: Path) -> Running:
+        return self.start([*self.words, "--out", str(out), "--json"])
+
+    def _kill(self, running: Running, rng: np.random.Generator) -> int | None:
+        victim = self.victims[int(rng.integers(len(self.victims)))]
+        workers = _children(running.pid)
+        with suppress(ProcessLookupError):
+            if victim == "worker" and workers:
+                os.kill(workers[int(rng.integers(len(workers)))], signal.SIGKILL)
+            elif victim == "all":
+                os.killpg(running.pid, signal.SIGKILL)
+            else:
+                os.kill(running.pid, signal.SIGKILL)
+        code = running.ended(120)
+        assert code is not None, "it goes on although a process of it was killed"
+        self.kills += code != 0
+        if rng.random() < 0.5:  # otherwise the next one may meet its orphans
+            _wait_for_orphans(running.pid)
+        return code
+
+    def _left(self, out: Path, all_rows: Rows) -> None:
+        found = self.committed(out)
+        assert self._known.items() <= found.items(), "something that was there is lost"
+        assert found.items() <= all_rows.items(), "something that does not belong here"
+        self.resumed += 0 < len(found) < len(all_rows)
+        self._known = found
+
+    def _ended(self, out: Path, result: Rows) -> None:
+        assert self.finished(out) == result
+        self.ends += 1
+        shutil.rmtree(out.parent)
+        out.parent.mkdir()
+        self._known = {}
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Sizes of the files that are written, by name."""
+    sizes = {}
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError):  # it has just been replaced
+            if path.is_file() and path.suffix != ".lock":
+                sizes[path.name] = path.stat().st_size
+    return sizes
+
+
+def _children(pid: int) -> list[int]:
+    with suppress(OSError):
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
+
+
+def _wait_for_orphans(group: int) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except (ProcessLookupError, PermissionError):
+            return
+        time.sleep(0.01)
+    raise AssertionError("workers are still there a minute after their parent was killed")

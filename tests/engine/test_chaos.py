@@ -1,0 +1,141 @@
+"""SIGKILL at random moments: no file breaks, nothing that was kept is lost, the end is that of an undisturbed run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from prejudge.benchmarks import open_table
+from prejudge.cache import ScoreCache, verify
+from prejudge.cache.files import beside
+from prejudge.cache.journal import read_journal
+from prejudge.search import read_result
+from prejudge.spaces import space
+from tests.engine.chaos import Forked, Rows, Spawned, Torment
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="process groups and /proc of Linux"),
+    pytest.mark.timeout(3600),
+]
+
+NB201 = space("nasbench201")
+SMALL = ["--channels", "4", "--cells", "1"]
+COMMANDS = {
+    "score": [
+        "score", "nasbench201", "--data", "digits", "--archs", "random:40", "--proxies", "synflow,naswot",
+        "--batch-size", "8", *SMALL,
+    ],
+    "bench train": [
+        "bench", "train", "nasbench201", "--data", "digits", "--archs", "random:8", "--seeds", "2", "--epochs", "1",
+        "--train-images", "40", "--batch-size", "20", "--skeleton", "stages=1", *SMALL,
+    ],
+    "search": [
+        "search", "evolution", "--space", "nasbench201", "--data", "digits", "--proxy", "synflow", "--queries", "40",
+        "--option", "population=5,sample=3", "--seeds", "2", *SMALL,
+    ],
+}  # fmt: skip
+
+
+def scores(out: Path) -> Rows:
+    if not out.exists():
+        return {}
+    assert verify(out) == []
+    with ScoreCache(out, "r") as cache:
+        protocols = cache.protocols()
+        names = cache.architectures(protocols[0]) if protocols else []
+        assert len(set(names)) == len(names)
+        frame = cache.frame(protocols[0]) if names else None
+    if frame is None:
+        return {}
+    return {name: tuple(map(repr, row)) for name, row in zip(frame.index, frame.to_numpy(), strict=True)}
+
+
+def finished_scores(out: Path) -> Rows:
+    assert not beside(out, ".journal").exists() and not beside(out, ".part").exists()
+    return scores(out)
+
+
+def trainings(out: Path) -> Rows:
+    found = read_journal(beside(out, ".runs"))
+    if found is None:
+        return {}
+    assert found.damaged == []
+    runs = [record for record in found.records if record["kind"] == "run"]
+    rows = {(r["architecture"], r["seed"]): json.dumps(r["result"] | {"seconds": 0}, sort_keys=True) for r in runs}
+    assert len(rows) == len(runs)
+    return rows
+
+
+def table(out: Path) -> Rows:
+    if not out.exists():
+        return {}
+    opened = open_table(out)
+    return {
+        (str(metric), row): repr(value)
+        for metric in opened.metrics()
+        if metric.quantity == "accuracy"
+        for row, value in enumerate(opened.column(metric))
+    }
+
+
+def evaluations(out: Path) -> Rows:
+    rows = {}
+    for path in beside(out, ".journal").glob("*.jsonl"):
+        whole = path.read_bytes().rpartition(b"\n")[0].splitlines()
+        for number, line in enumerate(whole[1:]):
+            architecture, epochs, value, _ = json.loads(line)
+            rows[path.name, number] = (architecture, epochs, repr(value))
+    return rows
+
+
+def trajectories(out: Path) -> Rows:
+    found = read_result(out).trajectories
+    return {t.seed: (t.answer, tuple(t.architectures), tuple(map(repr, t.values))) for t in found}
+
+
+READERS = {
+    "score": (scores, finished_scores),
+    "bench train": (trainings, table),
+    "search": (evaluations, trajectories),
+    "bench import": (table, table),
+}
+
+
+def torment(name: str, folder: Path, seed: int) -> Torment:
+    words = COMMANDS.get(name)
+    if words is None:
+        file = folder / "mine.csv"
+        rows = (f"{arch},{i % 97}.{i % 10},{i % 89}.5" for i, arch in enumerate(NB201))
+        file.write_text("\n".join(["arch_str,toy_valid_12ep,toy_test_12ep", *rows]) + "\n")
+        words = ["bench", "import", "csv", str(file)]
+    committed, finished = READERS[name]
+    return Torment(words, folder, committed, finished, start=Forked, seed=seed)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_few_kills(name: str, tmp_path: Path) -> None:
+    torment(name, tmp_path, seed=1).rounds(2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", READERS)
+def test_a_hundred_kills(name: str, tmp_path: Path) -> None:
+    rounds = int(os.environ.get("PREJUDGE_CHAOS_ROUNDS", "100"))
+    tormented = torment(name, tmp_path, seed=2)
+    tormented.rounds(rounds)
+    print(f"{name}: {rounds} rounds, {tormented.kills} kills, {tormented.ends} ends, {tormented.resumed} left midway")
+    assert tormented.kills >= rounds // 10
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["score", "bench train", "search"])
+def test_any_process_of_a_command_with_workers(name: str, tmp_path: Path) -> None:
+    tormented = torment(name, tmp_path, seed=3)
+    tormented.words += ["--workers", "2", "--threads-per-worker", "1"]
+    tormented.start, tormented.victims = Spawned, ("driver", "worker", "all")
+    tormented.rounds(int(os.environ.get("PREJUDGE_CHAOS_ROUNDS", "100")) // 5)
+    print(f"{name}: {tormented.kills} kills, {tormented.ends} ends, {tormented.resumed} left midway")
