@@ -1,6 +1,6 @@
 """Gradient searches on supernets: DARTS and what followed it."""
 
-from prejudge.search.gradient import darts, darts_pt, sdarts, stacnas
+from prejudge.search.gradient import darts, darts_pt, ista, ista_onestage, sdarts, stacnas
 from prejudge.search.gradient.method import Setup, Stage, gradient_method, register
 from prejudge.search.gradient.running import search_gradient, search_result
 
@@ -10,6 +10,8 @@ __all__ = [
     "darts",
     "darts_pt",
     "gradient_method",
+    "ista",
+    "ista_onestage",
     "register",
     "sdarts",
     "search_gradient",

@@ -16,7 +16,7 @@ from prejudge.spaces.darts_candidates import DARTS8
 from prejudge.train.recipe import Recipe
 
 if TYPE_CHECKING:
-    from prejudge.search.gradient.learner import Disturbance
+    from prejudge.search.gradient.learner import Disturbance, SearchLearner
     from prejudge.search.gradient.updater import Updater
     from prejudge.search.gradient.weighting import Weighting
 
@@ -90,7 +90,7 @@ def bilevel(
     candidates: Mapping[str, Any],
     disturbance: Disturbance | None = None,
     name: str = "supernet",
-) -> Stage:
+) -> Stage[SearchLearner]:
     """The supernet of DARTS and its kin, ready to learn.
 
     Args:

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from prejudge.errors import InputError
 from prejudge.search.gradient.selection import largest_weights
 from prejudge.search.gradient.updater import Updater
 from prejudge.search.gradient.weighting import Weighting, entropy, share_of
@@ -19,7 +19,7 @@ from prejudge.train.checkpoint import Keeper
 from prejudge.train.loop import Learner, Moment, Outcome
 from prejudge.train.machine import Machine
 from prejudge.train.recipe import Recipe
-from prejudge.train.weight_step import WeightStep
+from prejudge.train.weight_step import WeightStep, loss_and_logits
 
 
 class Weighed(nn.Module):
@@ -98,6 +98,7 @@ class SearchLearner(ArchitectureLearner):
         self.updater = updater
         self.disturbance = disturbance
         self._select = select or largest_weights
+        _check(supernet, recipe, machine)
         self.weight_step = WeightStep(machine.place(supernet).parameters(), recipe, machine)
 
     @property
@@ -142,6 +143,9 @@ class SearchLearner(ArchitectureLearner):
         with self.machine.autocast():
             return self._loss_and_logits(inputs, targets, mixture)[0]
 
+    def learning_rate(self, at: Moment) -> float:
+        return self.weight_step.learning_rate(at)
+
     def end_epoch(self, epoch: int) -> dict[str, Any]:
         with torch.no_grad():
             weights = self.weighting.weights()
@@ -172,5 +176,21 @@ class SearchLearner(ArchitectureLearner):
             return self.weighting.mixture()
 
     def _loss_and_logits(self, inputs: Tensor, targets: Tensor, mixture: Mixture | None) -> tuple[Tensor, Tensor]:
-        logits = self.supernet(inputs, self.weighting.mixture() if mixture is None else mixture)
-        return F.cross_entropy(logits, targets, label_smoothing=self.recipe.label_smoothing), logits
+        mixture = self.weighting.mixture() if mixture is None else mixture
+        auxiliary = {"auxiliary": True} if self.recipe.auxiliary_weight else {}
+        return loss_and_logits(self.supernet(inputs, mixture, **auxiliary), targets, self.recipe)
+
+
+def _check(supernet: Supernet, recipe: Recipe, machine: Machine) -> None:
+    """Raise :class:`InputError` for what a supernet cannot be trained with."""
+    for name in ("drop_path", "ema"):
+        if getattr(recipe, name):
+            raise InputError(
+                f"recipe: {name} is {getattr(recipe, name)}, but supernets are trained without; leave it out"
+            )
+    if recipe.auxiliary_weight and getattr(supernet, "auxiliary_head", None) is None:
+        raise InputError(
+            f"recipe: auxiliary_weight is {recipe.auxiliary_weight}, but this supernet has no auxiliary classifier"
+        )
+    if machine.compile:
+        raise InputError("supernets run other operations from step to step; train them without compile")

@@ -99,8 +99,15 @@ class Setup:
         """Batches of some images; another stream has another order and other crops."""
         from prejudge.train.batches import MemoryBatches
 
-        fitting = replace(recipe, batch_size=min(recipe.batch_size, len(images)))
-        return MemoryBatches.from_recipe(images, fitting, seed=2 * self.seed + stream)
+        size, world = min(recipe.batch_size, len(images)), self.machine.world
+        return MemoryBatches.from_recipe(
+            images,
+            replace(recipe, batch_size=size, accumulate=min(recipe.accumulate, size)),
+            seed=2 * self.seed + stream,
+            device=self.machine.device,
+            rank=world.rank,
+            world=world.size,
+        )
 
 
 Stages = Generator[Stage, "list[Epoch]", Architecture]

@@ -61,11 +61,11 @@ def search_gradient(
         options: Further options of the method.
         skeleton: Macro numbers of the supernet; classes and channels follow the data.
         training: Numbers of the weights' training, by the names of :class:`~prejudge.train.recipe.Recipe`.
-        folder: Where checkpoints are written after every epoch; a run that was interrupted goes on from there, and ends
-            as if it had not been.
+        folder: Where checkpoints and a log are written after every epoch; a run that was interrupted goes on from
+            there, and ends as if it had not been.
         resume_from: Folder of an earlier run whose supernet is taken, by methods that start from one.
         resume_epoch: Epoch of that run's kept checkpoint; its last one if left out.
-        progress: Called after every epoch.
+        progress: Called after every epoch; in distributed training in the first process only.
 
     Returns:
         The run: one step for every epoch, with the architecture that the supernet stood for, its accuracy on held-out
@@ -139,27 +139,36 @@ def _run(
     progress: Progress | None,
 ) -> list[Epoch]:
     from prejudge.train.checkpoint import Keeper
+    from prejudge.train.logs import RunLog
     from prejudge.train.loop import run_epochs
 
-    keeper = None
+    keeper = log = None
     if folder is not None:
         plan = plan_of(stage, setup, method, options)
         keeper = Keeper(folder / stage.name, plan, keep_every=stage.keep_every)
         stage.learner.within_epoch = Keeper(folder / stage.name / "within-epoch", plan)
+        log = RunLog(folder / stage.name)
 
     def on_epoch(number: int, epoch: Epoch) -> None:
+        if log is not None:
+            log(number, epoch)
         if progress is not None:
             progress(stage.name, number + 1, stage.epochs, epoch)
 
-    return run_epochs(
-        stage.learner,
-        stage.batches,
-        stage.epochs,
-        machine=setup.machine,
-        evaluate=partial(_accuracy, stage.held_out, setup.machine) if stage.held_out is not None else None,
-        keeper=keeper,
-        on_epoch=on_epoch,
-    )
+    try:
+        return run_epochs(
+            stage.learner,
+            stage.batches,
+            stage.epochs,
+            machine=setup.machine,
+            evaluate=partial(_accuracy, stage.held_out, setup.machine) if stage.held_out is not None else None,
+            keeper=keeper,
+            on_start=None if log is None else log.begin,
+            on_epoch=on_epoch,
+        )
+    finally:
+        if log is not None:
+            log.close()
 
 
 def _accuracy(data: ImageSet, machine: Machine, network: nn.Module) -> dict[str, float]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.search.gradient.learner import SearchLearner
-from prejudge.search.gradient.updater import FirstOrder, gradients
+from prejudge.search.gradient.updater import FirstOrder
 from prejudge.train.loop import Moment
 
 RADIUS = 0.01
@@ -30,35 +30,32 @@ class SecondOrder(FirstOrder):
     def gradients(
         self, learner: SearchLearner, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], at: Moment
     ) -> list[Tensor]:
-        supernet, rate = learner.supernet, learner.weight_step.learning_rate(at)
+        supernet, rate, of = learner.supernet, learner.weight_step.learning_rate(at), learner.weight_step.gradients
         named = {name: p for name, p in supernet.named_parameters() if p.requires_grad}
         weights = list(named.values())
         with torch.no_grad():
             mixture = learner.weighting.mixture()
-        at_weights = dict(zip(weights, _gradients(learner.loss(*train, mixture), weights), strict=True))
+        slopes = of(lambda x, y: learner.loss(x, y, mixture), *train, weights)
+        at_weights = dict(zip(weights, slopes, strict=True))
         virtual = {name: _after_step(learner, p, at_weights[p], rate).requires_grad_() for name, p in named.items()}
         buffers = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
-        with learner.machine.autocast():
-            logits = torch.func.functional_call(
-                supernet, {**virtual, **buffers}, (held_out[0], learner.weighting.mixture())
-            )
-            loss = nn.functional.cross_entropy(logits, held_out[1], label_smoothing=learner.recipe.label_smoothing)
-        found = _gradients(loss, [*self.parameters, *virtual.values()])
+
+        def loss_after_step(x: Tensor, y: Tensor) -> Tensor:
+            state = {**virtual, **buffers}
+            with learner.machine.autocast():
+                logits = torch.func.functional_call(supernet, state, (x, learner.weighting.mixture()))
+                return nn.functional.cross_entropy(logits, y, label_smoothing=learner.recipe.label_smoothing)
+
+        found = of(loss_after_step, *held_out, [*self.parameters, *virtual.values()])
         direct, vector = found[: len(self.parameters)], found[len(self.parameters) :]
         step = RADIUS / torch.stack([v.norm() for v in vector]).norm()
         differences = []
         for sign in (1.0, -1.0):
             with _moved(weights, vector, sign * step):
-                differences.append(gradients(learner.loss(*train), self.parameters))
+                differences.append(of(learner.loss, *train, self.parameters))
         return [
             d - rate * (plus - minus) / (2 * step) for d, plus, minus in zip(direct, *differences, strict=True)
         ]  # fmt: skip
-
-
-def _gradients(loss: Tensor, tensors: list[Tensor] | list[nn.Parameter]) -> list[Tensor]:
-    """Gradients, zero where the loss does not depend on a tensor."""
-    found = torch.autograd.grad(loss, tensors, allow_unused=True)
-    return [torch.zeros_like(t) if g is None else g for t, g in zip(tensors, found, strict=True)]
 
 
 def _after_step(learner: SearchLearner, parameter: nn.Parameter, gradient: Tensor, rate: float) -> Tensor:
@@ -66,9 +63,10 @@ def _after_step(learner: SearchLearner, parameter: nn.Parameter, gradient: Tenso
     recipe = learner.recipe
     state: Mapping[str, Tensor] = learner.weight_step.optimizer.state.get(parameter, {})
     buffer = state.get("momentum_buffer")
-    step = gradient + recipe.weight_decay * parameter.detach()
-    if buffer is not None:
-        step = step + recipe.momentum * buffer
+    slope = gradient + recipe.weight_decay * parameter.detach()
+    step = slope if buffer is None else slope + recipe.momentum * buffer
+    if recipe.nesterov:
+        step = slope + recipe.momentum * step
     return parameter.detach() - rate * step
 
 

@@ -42,7 +42,7 @@ class Updater:
 
     Attributes:
         joint: An optimiser whose step is part of the weights' own, from the gradients of the same loss; None where
-            weights learn with the architecture held fixed.
+            weights learn with the architecture held fixed, or nothing of it is left to learn.
     """
 
     joint: torch.optim.Optimizer | None = None
@@ -70,13 +70,14 @@ class OneLevel(Updater):
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], adam: Adam = Adam()) -> None:
-        self.joint: torch.optim.Adam = adam.optimizer(parameters)
+        self.optimizer = adam.optimizer(parameters)
+        self.joint = self.optimizer
 
     def state_dict(self) -> dict[str, Any]:
-        return {"optimizer": self.joint.state_dict()}
+        return {"optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.joint.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])
 
 
 class FirstOrder(Updater):
@@ -107,7 +108,7 @@ class FirstOrder(Updater):
         gradients = self.gradients(learner, (inputs, targets), held_out, at)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
-        self.optimizer.step()
+        learner.weight_step.move(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
 
     def gradients(
@@ -121,18 +122,13 @@ class FirstOrder(Updater):
             held_out: The batch that the architecture learns.
             at: Where in the training this is.
         """
-        return gradients(learner.loss(*held_out), self.parameters)
+        return learner.weight_step.gradients(learner.loss, *held_out, self.parameters)
 
     def state_dict(self) -> dict[str, Any]:
         return {"optimizer": self.optimizer.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.optimizer.load_state_dict(state["optimizer"])
-
-
-def gradients(loss: Tensor, parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-    """Gradients of some parameters alone, in fp32: nothing is computed for the others, and no ``grad`` is touched."""
-    return list(torch.autograd.grad(loss, list(parameters)))
 
 
 def _endless(batches: Batches, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
