@@ -97,6 +97,7 @@ def _proxies() -> list[dict[str, Any]]:
 
 def _searches() -> list[dict[str, Any]]:
     import prejudge.search.methods  # noqa: F401 - registers the built-in ones
+    from prejudge.search.gradient import register as on_supernets
     from prejudge.search.registry import register
 
     pruning = {
@@ -114,8 +115,9 @@ def _searches() -> list[dict[str, Any]]:
                 "options": ", ".join(f"{k}={v!r}" for k, v in found.options.items()),
                 "reference": found.reference,
             }
-            for name in register.names()
-            for found in [register.get(name)]
+            for known in (on_supernets, register)
+            for name in known.names()
+            for found in [known.get(name)]
         ),
     ]
 

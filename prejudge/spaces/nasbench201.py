@@ -18,6 +18,7 @@ from prejudge.errors import InputError
 from prejudge.spaces.base import EnumerableSpace, register_space
 from prejudge.spaces.cell_graph import CellGraph
 from prejudge.spaces.nasbench201_cell import (
+    CELL,
     CONV1,
     CONV3,
     EDGES,
@@ -153,7 +154,7 @@ class NASBench201(EnumerableSpace):
         Raises:
             InputError: A macro number or a candidate is unknown or out of range.
         """
-        from prejudge.spaces.nasbench201_supernet import CELL, Supernet201
+        from prejudge.spaces.nasbench201_supernet import Supernet201
 
         chosen = None if candidates is None else {CELL: (tuple(candidates),) * len(EDGES)}
         return Supernet201(self.skeleton(**skeleton), chosen, affine=affine)

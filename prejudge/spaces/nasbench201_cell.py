@@ -18,6 +18,9 @@ OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_
 EDGES = ((1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (3, 2))
 """(target node, source node) of the six edges, in the order of the official text."""
 
+CELL = "cell"
+"""The only kind of cell that a supernet has."""
+
 NONE, SKIP, CONV1, CONV3, POOL = range(5)
 FORMS = ("official", "zero-cost-nas")
 _TERM = re.compile(r"^(\w+)~(\d)$")

@@ -15,12 +15,9 @@ from prejudge.errors import InputError
 from prejudge.spaces.batch_norm import exact_batch_norms
 from prejudge.spaces.darts_operations import Zero
 from prejudge.spaces.mixed_operations import State, WeightedSum
-from prejudge.spaces.nasbench201_cell import CONV1, CONV3, EDGES, OPERATIONS, POOL, SKIP, Skeleton201
+from prejudge.spaces.nasbench201_cell import CELL, CONV1, CONV3, EDGES, OPERATIONS, POOL, SKIP, Skeleton201
 from prejudge.spaces.nasbench201_network import Reduction, ReLUConvBN
 from prejudge.spaces.supernet import MixedEdge, Mixture, Supernet, Terms
-
-CELL = "cell"
-"""The only kind of cell."""
 
 
 def operation(name: str, channels: int, *, affine: bool) -> nn.Module:

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from prejudge.spaces.darts_candidates import EDGES as DARTS_EDGES
 from prejudge.spaces.darts_supernet import SupernetDARTS
+from prejudge.spaces.nasbench201_cell import CELL
 from prejudge.spaces.nasbench201_cell import EDGES as NB201_EDGES
-from prejudge.spaces.nasbench201_supernet import CELL, MixedCell, Supernet201
+from prejudge.spaces.nasbench201_supernet import MixedCell, Supernet201
 from prejudge.spaces.supernet import Mixture, Supernet, Terms
 
 

@@ -16,8 +16,7 @@ from prejudge.spaces.base import Architecture
 from prejudge.spaces.darts import NODES
 from prejudge.spaces.darts_candidates import edge_index
 from prejudge.spaces.genotype import CELLS, Edge, Genotype
-from prejudge.spaces.nasbench201_cell import OPERATIONS, Cell201
-from prejudge.spaces.nasbench201_supernet import CELL
+from prejudge.spaces.nasbench201_cell import CELL, OPERATIONS, Cell201
 
 if TYPE_CHECKING:
     from prejudge.search.gradient.weighting import Weighting
