@@ -84,7 +84,7 @@ def _command(name: str) -> App:
             cells: Cells in all (darts) or per stage (nasbench201).
             skeleton: Any other macro number of the supernet: NAME=VALUE.
             training: Numbers of the weights' training; the published ones if left out.
-            device: cpu, cuda, cuda:1, mps …
+            device: cpu, cuda, cuda:1, mps …; with torchrun, cuda is one device for each process.
             precision: Number format of forward passes.
             channels_last: Lay out images with their channels last, which is faster on most machines.
             threads: Threads.
@@ -107,27 +107,31 @@ def _command(name: str) -> App:
         use_threads(threads)
 
         from prejudge.train.machine import Machine
+        from prejudge.train.world import joined
 
-        machine = Machine(device, precision, channels_last)
         runs = []
-        for number in range(seed, seed + seeds):
-            with _EpochBar(number, quiet=as_json) as bar:
-                runs.append(
-                    search_gradient(
-                        name,
-                        where,
-                        data,
-                        machine=machine,
-                        seed=number,
-                        options=options,
-                        skeleton=macro,
-                        training=training.given(),
-                        folder=None if out is None else out.with_name(f"{out.name}.run") / f"seed-{number}",
-                        resume_from=resume,
-                        resume_epoch=epoch,
-                        progress=bar.show,
+        with joined(device) as world:
+            machine = Machine(world.device(device), precision, channels_last, world=world)
+            for number in range(seed, seed + seeds):
+                with _EpochBar(number, quiet=as_json or not world.is_first) as bar:
+                    runs.append(
+                        search_gradient(
+                            name,
+                            where,
+                            data,
+                            machine=machine,
+                            seed=number,
+                            options=options,
+                            skeleton=macro,
+                            training=training.given(),
+                            folder=None if out is None else out.with_name(f"{out.name}.run") / f"seed-{number}",
+                            resume_from=resume,
+                            resume_epoch=epoch,
+                            progress=bar.show,
+                        )
                     )
-                )
+        if not world.is_first:
+            return
         result = search_result(name, options, where, data, runs)
         written = write_result(result, out) if out is not None else None
         show_answers(result, table, written, as_json=as_json)

@@ -159,26 +159,25 @@ class TrainingObjective(Objective):
     def evaluate(self, arch: Architecture, epochs: int | None, rng: np.random.Generator) -> Evaluation:
         import torch
 
-        from prejudge.train.batches import MemoryBatches
         from prejudge.train.evaluation import accuracy
         from prejudge.train.loop import TrainingFailure
-        from prejudge.train.supervised import fit
+        from prejudge.train.machine import OutOfMemory
+        from prejudge.train.supervised import fit_from_seed
 
         self.check_epochs(epochs)
         recipe = replace(self._recipe, epochs=epochs or self._recipe.epochs)
         valid, start = self._valid, time.perf_counter()
-        devices = [torch.device(self._device)] if self._device.startswith("cuda") else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(self._seed)
-            network = self.space.network(arch, **self._skeleton)
-            batches = MemoryBatches(
-                self._train, recipe.batch_size, seed=self._seed, augment=recipe.augment, noise=recipe.noise
+        try:
+            network, _ = fit_from_seed(
+                lambda: self.space.network(arch, **self._skeleton),
+                self._train,
+                recipe,
+                seed=self._seed,
+                device=self._device,
             )
-            try:
-                fit(network, batches, recipe, device=self._device)
-                value = accuracy(network, *valid, device=self._device)
-            except (TrainingFailure, torch.OutOfMemoryError):
-                value = math.nan
+            value = accuracy(network, *valid, device=self._device)
+        except (TrainingFailure, OutOfMemory, torch.OutOfMemoryError):
+            value = math.nan
         return Evaluation(value, time.perf_counter() - start)
 
     def describe(self) -> dict[str, Any]:

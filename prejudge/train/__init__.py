@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from prejudge.train.recipe import Recipe
     from prejudge.train.splits import Splits, load_splits, split_in_two
     from prejudge.train.supervised import fit
+    from prejudge.train.training import TrainingResult, train_network
 
 _HOME = {
     "Batch": "data",
@@ -22,12 +23,14 @@ _HOME = {
     "Recipe": "recipe",
     "Splits": "splits",
     "TrainingFailure": "loop",
+    "TrainingResult": "training",
     "accuracy": "evaluation",
     "batch": "data",
     "fit": "supervised",
     "load": "data",
     "load_splits": "splits",
     "split_in_two": "splits",
+    "train_network": "training",
 }
 """Where each public name lives; the loop and the batches import torch, data and recipes do not."""
 
@@ -39,12 +42,14 @@ __all__ = [
     "Recipe",
     "Splits",
     "TrainingFailure",
+    "TrainingResult",
     "accuracy",
     "batch",
     "fit",
     "load",
     "load_splits",
     "split_in_two",
+    "train_network",
 ]
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +14,9 @@ from torch.nn import functional as F
 from prejudge.train.image_set import ImageSet
 from prejudge.train.images import normalise
 from prejudge.train.machine import Machine
+
+if TYPE_CHECKING:
+    from prejudge.train.folder_batches import ImageFiles
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,24 @@ class TestResult:
     images: int
 
 
-def test(network: nn.Module, data: ImageSet, machine: Machine | None = None, *, batch_size: int = 512) -> TestResult:
+def test(
+    network: nn.Module,
+    data: ImageSet | ImageFiles,
+    machine: Machine | None = None,
+    *,
+    batch_size: int = 512,
+    image_size: int = 224,
+) -> TestResult:
     """Evaluate a network on all images of a set, in evaluation mode.
+
+    In distributed training every process calls this and evaluates its share; the result is the same in all of them.
 
     Args:
         network: From inputs ``(N, C, H, W)`` to logits ``(N, classes)``, on the machine; its mode is restored.
-        data: The images, normalised as they say themselves.
+        data: The images, normalised as they say themselves; of files, the centres are taken as ImageNet is tested.
         machine: Where to compute; the CPU if left out.
         batch_size: Images per forward pass.
+        image_size: Side of the images that are read from files.
 
     Returns:
         Accuracies and loss; logits that are not numbers count as wrong.
@@ -47,15 +63,13 @@ def test(network: nn.Module, data: ImageSet, machine: Machine | None = None, *, 
     machine = machine or Machine()
     was_training = network.training
     network.eval()
-    images = torch.from_numpy(data.images).permute(0, 3, 1, 2)
-    labels = torch.from_numpy(data.labels)
     sums = torch.zeros(3, dtype=torch.float64)
     if machine.device.startswith("mps"):  # has no double precision
         sums = sums.float()
     sums = sums.to(machine.device)
     with torch.inference_mode():
-        for part, classes in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-            inputs, targets = machine.take(normalise(part.contiguous(), data.mean, data.std), classes)
+        for images, classes in _batches(data, machine, batch_size, image_size):
+            inputs, targets = machine.take(images, classes)
             with machine.autocast():
                 logits = network(inputs)
             logits = logits.float()
@@ -63,11 +77,36 @@ def test(network: nn.Module, data: ImageSet, machine: Machine | None = None, *, 
             ranked = logits.topk(min(5, logits.shape[1]), dim=1).indices
             hits = (ranked == targets[:, None]) & finite
             loss = F.cross_entropy(logits, targets, reduction="sum")
-            sums += torch.stack([hits[:, 0].sum(), hits.sum(), loss]).to(sums.dtype)
+            sums = sums + torch.stack([hits[:, 0].sum(), hits.sum(), loss]).to(sums.dtype)
     network.train(was_training)
-    top1, top5, total = sums.tolist()
+    top1, top5, total = machine.world.sum_(sums.clone()).tolist()
     n = len(data)
     return TestResult(100 * top1 / n, 100 * top5 / n, total / n, n)
+
+
+def _batches(
+    data: ImageSet | ImageFiles, machine: Machine, batch_size: int, image_size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs ``(N, C, H, W)`` and targets ``(N,)`` of every image that is this process's to evaluate."""
+    own = slice(machine.world.rank, None, machine.world.size)
+    if machine.world.rank >= len(data):
+        return
+    if isinstance(data, ImageSet):
+        images = torch.from_numpy(data.images[own]).permute(0, 3, 1, 2)
+        labels = torch.from_numpy(data.labels[own])
+        for part, classes in zip(images.split(batch_size), labels.split(batch_size), strict=True):
+            # They go to the device as bytes, and are normalised there.
+            yield normalise(part.to(machine.device).contiguous(), data.mean, data.std), classes
+    else:
+        from prejudge.train.folder_batches import FolderBatches
+
+        share = replace(data, files=data.files[own], labels=data.labels[own])
+        size = min(batch_size, len(share))
+        workers = min(4, os.cpu_count() or 1)
+        batches = FolderBatches(
+            share, size, augment=False, size=image_size, shuffle=False, workers=workers, device=machine.device
+        )
+        yield from batches.epoch()
 
 
 def accuracy(

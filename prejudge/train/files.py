@@ -26,18 +26,23 @@ NPZ_KEYS = {
 FOLDER_NAMES = {"train": ("train",), "valid": ("valid",), "test": ("test", "val")}
 """Sub-folders of each split, likewise; ImageNet's ``val`` is what everybody tests on."""
 
+UNLABELLED_CLASSES = 10
+"""Classes of images without labels: outputs of a network that never sees a label."""
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _SPLITS = ("train", "valid", "test")
 _LARGEST = 8 * 2**30
 
 
-def read_npz(path: Path, split: str) -> ImageSet:
+def read_npz(path: Path, split: str, *, labels: bool = True) -> ImageSet:
     """Images and labels of a NumPy file.
 
     Args:
         path: ``.npz`` with uint8 images ``(N, H, W, C)`` or ``(N, H, W)`` and integer labels ``(N,)`` or ``(N, 1)``;
             see :data:`NPZ_KEYS` for the names. An optional ``num_classes`` says how many classes there are.
         split: ``"train"``, ``"valid"`` or ``"test"``.
+        labels: Whether labels are needed. Otherwise images that have none get label 0, of :data:`UNLABELLED_CLASSES`
+            classes unless ``num_classes`` says how many.
 
     Returns:
         The images; classes are counted over all splits, mean and standard deviation are those of the training images.
@@ -52,30 +57,24 @@ def read_npz(path: Path, split: str) -> ImageSet:
     arrays = _npz_arrays(path)
     pairs = {s: pair for s in _SPLITS if (pair := next((p for p in NPZ_KEYS[s] if p[0] in arrays), None))}
     if split not in pairs:
-        wanted = " or ".join(" and ".join(p) for p in NPZ_KEYS[split])
+        wanted = " or ".join(" and ".join(p) if labels else p[0] for p in NPZ_KEYS[split])
         raise NoSuchSplit(f"{path} has no {split} images: {wanted} is needed, it has {', '.join(arrays) or 'nothing'}")
     for x, y in pairs.values():
-        if y not in arrays:
+        if labels and y not in arrays:
             raise InputError(f"{path} has images {x} but no labels {y}")
-    labels = {s: _integers(arrays[y], f"{path}: {y}") for s, (_, y) in pairs.items()}
     x, y = pairs[split]
-    if not labels[split].size:
-        raise InputError(f"{path}: {y} is empty")
-    if len(arrays[x]) != len(labels[split]):
-        raise InputError(f"{path}: {len(arrays[x])} images {x} but {len(labels[split])} labels {y}")
-    base = labels.get("train", labels[split])
-    classes = int(arrays["num_classes"]) if "num_classes" in arrays else int(base.max(initial=-1)) + 1
-    if "num_classes" not in arrays and "train" in labels and split != "train" and int(labels[split].max()) >= classes:
-        raise InputError(
-            f"{path}: {pairs[split][1]} has label {labels[split].max()}, the training labels end at {classes - 1}"
-        )
-    images = _with_channels(arrays[pairs[split][0]], f"{path}: {pairs[split][0]}")
-    check_labels(labels[split], classes, f"{path}: {pairs[split][1]}")
+    if y in arrays:
+        targets, classes = _npz_labels(path, arrays, pairs, split)
+    else:
+        targets = np.zeros(len(arrays[x]), dtype=np.int64)
+        classes = int(arrays.get("num_classes", UNLABELLED_CLASSES))
+    images = _with_channels(arrays[x], f"{path}: {x}")
+    check_labels(targets, classes, f"{path}: {y}")
     reference = images if "train" not in pairs or split == "train" else _with_channels(
         arrays[pairs["train"][0]], f"{path}: {pairs['train'][0]}"
     )  # fmt: skip
     mean, std = channel_statistics(reference)
-    return ImageSet(path.stem, images, labels[split], classes, mean, std)
+    return ImageSet(path.stem, images, targets, classes, mean, std)
 
 
 def read_folder(
@@ -155,6 +154,23 @@ def _npz_arrays(path: Path) -> Mapping[str, np.ndarray]:
         raise FileFormatError(f"{path} is no NumPy file, or it is truncated") from error
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
         raise FileFormatError(f"{path} is truncated or damaged ({error})") from error
+
+
+def _npz_labels(
+    path: Path, arrays: Mapping[str, np.ndarray], pairs: Mapping[str, tuple[str, str]], split: str
+) -> tuple[np.ndarray, int]:
+    """Labels of a split, and the number of classes: that of the training images where they have labels."""
+    labels = {s: _integers(arrays[y], f"{path}: {y}") for s, (_, y) in pairs.items() if y in arrays}
+    x, y = pairs[split]
+    if not labels[split].size:
+        raise InputError(f"{path}: {y} is empty")
+    if len(arrays[x]) != len(labels[split]):
+        raise InputError(f"{path}: {len(arrays[x])} images {x} but {len(labels[split])} labels {y}")
+    base = labels.get("train", labels[split])
+    classes = int(arrays["num_classes"]) if "num_classes" in arrays else int(base.max(initial=-1)) + 1
+    if "num_classes" not in arrays and "train" in labels and split != "train" and int(labels[split].max()) >= classes:
+        raise InputError(f"{path}: {y} has label {labels[split].max()}, the training labels end at {classes - 1}")
+    return labels[split], classes
 
 
 def _with_channels(images: np.ndarray, what: str) -> np.ndarray:

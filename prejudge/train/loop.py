@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -20,6 +20,9 @@ from prejudge.errors import PrejudgeError
 from prejudge.train.checkpoint import Keeper
 from prejudge.train.machine import Machine
 from prejudge.train.random_state import random_states, restore_random_states
+
+WATCH = 50
+"""The loss is looked at every so many steps: not at every one, since that makes the host wait for the device."""
 
 
 class TrainingFailure(PrejudgeError):
@@ -70,7 +73,7 @@ class Learner(ABC):
     """What a training changes, and how one step changes it.
 
     Attributes:
-        network: From images ``(N, C, H, W)`` to logits ``(N, classes)``, to be evaluated between epochs.
+        network: From images ``(N, C, H, W)`` to logits ``(N, classes)``.
         finished: Set by a learner that needs no further epoch.
     """
 
@@ -84,6 +87,15 @@ class Learner(ABC):
     @abstractmethod
     def step(self, inputs: Tensor, targets: Tensor, at: Moment) -> Outcome:
         """Learn from one batch, ``(N, C, H, W)`` and ``(N,)``, which is on the device."""
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """What is evaluated between epochs, and exported at the end: the network, or its moving average."""
+        return self.network
+
+    def learning_rate(self, at: Moment) -> float | None:
+        """The weights' learning rate at a step, for the log; None where there is none."""
+        return None
 
     def end_epoch(self, epoch: int) -> dict[str, Any]:
         """Called after the last step of an epoch; the plain values that it returns are kept with the epoch."""
@@ -108,6 +120,8 @@ class Epoch:
         seconds: Time of the training steps, without evaluation.
         accuracies: Per cent after the epoch on each set of images that was evaluated, by name.
         facts: What else the learner says about the epoch, as plain values.
+        images: How many were learned.
+        learning_rate: Of the weights at the first step; None where the learner does not say it.
     """
 
     train_loss: float
@@ -115,6 +129,13 @@ class Epoch:
     seconds: float
     accuracies: dict[str, float]
     facts: dict[str, Any] = field(default_factory=dict)
+    images: int = 0
+    learning_rate: float | None = None
+
+    @property
+    def images_per_second(self) -> float:
+        """Speed of the training steps, of all processes together."""
+        return self.images / self.seconds if self.seconds else math.nan
 
 
 def run_epochs(
@@ -125,65 +146,150 @@ def run_epochs(
     machine: Machine,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
     keeper: Keeper | None = None,
+    best_by: str | None = None,
+    on_start: Callable[[Sequence[Epoch]], None] | None = None,
     on_epoch: Callable[[int, Epoch], None] | None = None,
 ) -> list[Epoch]:
     """Run a learner's epochs; those that are on file are not run again.
+
+    In distributed training every process calls this, with its own share of the batches. Before the first epoch all take
+    over the first one's network and checkpoint, and after every epoch its running statistics.
 
     Args:
         learner: What is trained, in place.
         batches: The training images.
         epochs: How many, unless the learner is finished earlier.
         machine: Where to compute.
-        evaluate: Called after every epoch; returns accuracies in per cent by name.
+        evaluate: Called after every epoch, in every process; returns accuracies in per cent by name.
         keeper: Where a checkpoint is written after every epoch, and the last one is taken up from: the state of the
             learner and of all random numbers, so that an interrupted training ends as if it had not been.
-        on_epoch: Called after every epoch with its number (from 0) and what it did, once it is on file.
+        best_by: Name of the accuracy by which the keeper's best checkpoint is chosen, the first of equals; none is
+            chosen if left out.
+        on_start: Called with the epochs that are on file, in the first process only.
+        on_epoch: Called after every epoch with its number (from 0) and what it did, once it is on file; in the first
+            process only.
 
     Returns:
         All epochs, those on file included.
 
     Raises:
-        TrainingFailure: The loss of an epoch was not finite; the checkpoint of the epoch before stays.
+        TrainingFailure: The loss was not finite; the checkpoint of the epoch before stays.
+        OutOfMemory: The device has no memory left.
+        LostContact: Another process has ended.
     """
+    world = machine.world
+    world.broadcast_([*learner.network.parameters(), *learner.network.buffers()])
     history: list[Epoch] = []
-    if keeper is not None and (found := keeper.latest()) is not None:
+    if keeper is not None and (found := world.from_first(keeper.latest)) is not None:
         learner.load_state_dict(found.state["learner"])
         learner.finished = bool(found.state["finished"])
-        restore_random_states(found.state["random"])
+        _restore(found.state, machine)
         history = [Epoch(**epoch) for epoch in found.state["history"]]
+    if on_start is not None and world.is_first:
+        on_start(history)
     for number in range(len(history), epochs):
         if learner.finished:
             break
-        epoch = _run_epoch(learner, batches, number, epochs, machine)
-        accuracies = evaluate(learner.network) if evaluate is not None else {}
-        history.append(Epoch(**{**asdict(epoch), "accuracies": accuracies}))
+        with machine.running():
+            epoch = _run_epoch(learner, batches, number, epochs, machine)
+            # One by one these differ between the processes: batch norm has seen other images in each.
+            world.broadcast_({id(b): b for n in (learner.network, learner.evaluated) for b in n.buffers()}.values())
+            accuracies = evaluate(learner.evaluated) if evaluate is not None else {}
+        best = best_by is not None and _is_best(accuracies[best_by], [e.accuracies[best_by] for e in history])
+        history.append(replace(epoch, accuracies=accuracies))
         if keeper is not None:
             state = {
                 "learner": learner.state_dict(),
                 "finished": learner.finished,
-                "random": random_states(),
+                **_random(machine),
                 "history": [asdict(e) for e in history],
             }
-            keeper.save(number + 1, state)
-        if on_epoch is not None:
+            keeper.save(number + 1, state, best=best)
+        if on_epoch is not None and world.is_first:
             on_epoch(number, history[-1])
     return history
 
 
+def _is_best(value: float, before: Sequence[float]) -> bool:
+    return not before or value > max(before)
+
+
+def _random(machine: Machine) -> dict[str, Any]:
+    """Where the random numbers of all processes stand."""
+    first, *others = machine.world.gather(random_states())
+    return {"random": first, **({"others": others} if others else {})}
+
+
+def _restore(state: Mapping[str, Any], machine: Machine) -> None:
+    """Go on with this process's random numbers; one that was not there before keeps those that it has."""
+    rank = machine.world.rank
+    states = [state["random"], *state.get("others", ())]
+    if rank < len(states):
+        restore_random_states(states[rank])
+
+
 def _run_epoch(learner: Learner, batches: Batches, number: int, epochs: int, machine: Machine) -> Epoch:
     learner.begin_epoch(number)
-    # Sums stay on the device: reading them at every step would make the host wait for it.
-    loss_sum = torch.zeros((), device=machine.device)
-    correct = torch.zeros((), device=machine.device)
-    images, steps = 0, len(batches)
+    sums, steps = _Sums(machine), len(batches)
     start = time.perf_counter()
     for step, (inputs, targets) in enumerate(batches.epoch(number)):
-        outcome = learner.step(*machine.take(inputs, targets), Moment(number, epochs, step, steps))
-        loss_sum += outcome.loss * outcome.images
-        correct += outcome.correct
-        images += outcome.images
-    train_loss = float(loss_sum) / images
+        sums.add(learner.step(*machine.take(inputs, targets), Moment(number, epochs, step, steps)))
+        if step % WATCH == WATCH - 1 and not sums.looks_finite():
+            raise _failure(number, f"not finite in its first {step + 1} steps")
+    loss, correct, images = sums.totals()
     seconds = time.perf_counter() - start
-    if not math.isfinite(train_loss):
-        raise TrainingFailure(f"the loss of epoch {number + 1} is {train_loss}; lower the learning rate")
-    return Epoch(train_loss, 100 * float(correct) / images, seconds, {}, learner.end_epoch(number))
+    if not math.isfinite(loss):
+        raise _failure(number, str(loss))
+    return Epoch(
+        loss / images,
+        100 * correct / images,
+        seconds,
+        {},
+        learner.end_epoch(number),
+        int(images),
+        learner.learning_rate(Moment(number, epochs, 0, steps)),
+    )
+
+
+def _failure(number: int, what: str) -> TrainingFailure:
+    kept = f"; the checkpoint of epoch {number}, if one was kept, is untouched" if number else ""
+    return TrainingFailure(f"the loss of epoch {number + 1} is {what}; lower the learning rate{kept}")
+
+
+class _Sums:
+    """Loss and hits of an epoch so far. They stay on the device: reading them at every step makes the host wait."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._world = machine.world
+        self._loss = torch.zeros((), device=machine.device)
+        self._correct = torch.zeros((), device=machine.device)
+        self._images = 0
+        self._copy: tuple[Tensor, torch.cuda.Event] | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        self._loss += outcome.loss * outcome.images
+        self._correct += outcome.correct
+        self._images += outcome.images
+
+    def looks_finite(self) -> bool:
+        """Whether the loss was finite when this was last asked on a CUDA device, which it does not wait for; or is now.
+
+        All processes ask at the same steps and get the same answer.
+        """
+        loss = self._world.sum_(self._loss.clone())
+        if not loss.is_cuda:
+            return math.isfinite(loss)
+        before, self._copy = self._copy, (loss.to("cpu", non_blocking=True), torch.cuda.Event())
+        self._copy[1].record()
+        if before is None:
+            return True
+        before[1].synchronize()  # it has passed long ago
+        return math.isfinite(before[0])
+
+    def totals(self) -> tuple[float, float, float]:
+        """Loss, hits and images of all processes, each summed over the images."""
+        if self._world.size == 1:
+            return float(self._loss), float(self._correct), self._images
+        images = torch.full_like(self._loss, self._images)
+        loss, correct, count = self._world.sum_(torch.stack([self._loss, self._correct, images])).tolist()
+        return loss, correct, count

@@ -1,21 +1,27 @@
-"""Where training computes, and in which number format."""
+"""Where training computes, in which number format, and in which company."""
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError, PrejudgeError, unknown
 from prejudge.proxies.device import find_device
+from prejudge.train.world import World
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 """Number formats of the forward pass; weights and their updates stay in fp32."""
 
 N = TypeVar("N", bound=nn.Module)
+
+
+class OutOfMemory(PrejudgeError):
+    """The device, or the machine, has no memory left for a batch."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +34,9 @@ class Machine:
             (automatic mixed precision); ``fp16`` scales the loss so that small gradients survive.
         channels_last: Whether images and weights are laid out with their channels last, which convolutions like on most
             machines.
+        compile: Whether ordinary networks are compiled (``torch.compile``), which takes some minutes at first and a new
+            compilation for another number of images. Supernets and networks that drop paths cannot be.
+        world: The processes that train together, of which this is one.
 
     Raises:
         InputError: There is no such device or precision, or the device cannot compute in it.
@@ -36,6 +45,8 @@ class Machine:
     device: str = "cpu"
     precision: str = "fp32"
     channels_last: bool = False
+    compile: bool = False
+    world: World = field(default_factory=World)
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -61,3 +72,45 @@ class Machine:
         if self.precision == "fp32":
             return nullcontext()
         return torch.autocast(torch.device(self.device).type, PRECISIONS[self.precision])
+
+    def compiled(self, network: N) -> N:
+        """Compile an ordinary network in place, if that is asked for; it happens when the network first runs.
+
+        Raises:
+            InputError: This Python or system has no compiler of torch.
+        """
+        if self.compile:
+            try:
+                network.compile()
+            except RuntimeError as error:
+                raise _cannot_compile(error) from error
+        return network
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Within it networks run: what a compiler or a full memory has to say is said in one line.
+
+        Raises:
+            InputError: A network cannot be compiled here.
+            OutOfMemory: The device, or the machine, has no memory left.
+        """
+        try:
+            yield
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise self._out_of_memory() from error
+        except RuntimeError as error:
+            if "DefaultCPUAllocator" in str(error) or "out of memory" in str(error):
+                raise self._out_of_memory() from error
+            if self.compile and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise _cannot_compile(error) from error
+            raise
+
+    def _out_of_memory(self) -> OutOfMemory:
+        return OutOfMemory(
+            f"{self.device} has no memory left: lower batch_size, or raise accumulate, which divides a batch into parts"
+        )
+
+
+def _cannot_compile(error: Exception) -> InputError:
+    first = str(error).strip().partition("\n")[0][:200]
+    return InputError(f"the network cannot be compiled here; train without compile ({type(error).__name__}: {first})")

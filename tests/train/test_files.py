@@ -40,6 +40,17 @@ def test_npz_grey_and_number_of_classes(tmp_path: Path) -> None:
     assert data.images.shape == (10, 5, 5, 1) and data.num_classes == 7
 
 
+def test_npz_without_labels_where_none_are_needed(tmp_path: Path) -> None:
+    data = read_npz(npz(tmp_path, x_train=X, x_test=X[:4], y_test=Y[:4]), "train", labels=False)
+    assert np.array_equal(data.images, X) and data.labels.tolist() == [0] * 10 and data.num_classes == 10
+    assert data.mean == read_npz(npz(tmp_path, x=X, y=Y), "train").mean
+    assert read_npz(npz(tmp_path, x=X, num_classes=4), "train", labels=False).num_classes == 4
+    labelled = read_npz(npz(tmp_path, x=X, y=Y), "train", labels=False)  # labels that are there are kept
+    assert np.array_equal(labelled.labels, Y) and labelled.num_classes == 3
+    with pytest.raises(NoSuchSplit, match="no train images: x_train or x or images is needed, it has a"):
+        read_npz(npz(tmp_path, a=X), "train", labels=False)
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

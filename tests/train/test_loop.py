@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ from torch import Tensor, nn
 
 import prejudge
 from prejudge.errors import InputError, PrejudgeError
-from prejudge.train import Epoch, MemoryBatches, Recipe, TrainingFailure, accuracy, batch, fit, load
+from prejudge.train import Epoch, MemoryBatches, Recipe, TrainingFailure, accuracy, batch, fit, load, loop
+from prejudge.train.checkpoint import Keeper
+from prejudge.train.loop import run_epochs
+from prejudge.train.machine import Machine
+from prejudge.train.supervised import SupervisedLearner
 
 
 def tiny_network(seed: int = 0) -> nn.Module:
@@ -153,6 +158,64 @@ def test_on_epoch_hears_of_every_epoch() -> None:
     torch.manual_seed(0)
     epochs = fit(nn.Linear(5, 3).double(), TwoBatches(), Recipe(epochs=3), on_epoch=lambda n, e: heard.append((n, e)))
     assert heard == list(enumerate(epochs))
+
+
+def test_an_epoch_says_its_images_and_its_learning_rate() -> None:
+    torch.manual_seed(0)
+    first, second = fit(nn.Linear(5, 3).double(), TwoBatches(), Recipe(epochs=2, learning_rate=0.3))
+    assert first.images == 10 and first.images_per_second == 10 / first.seconds
+    assert first.learning_rate == 0.3 and second.learning_rate == pytest.approx(0.15)
+
+
+def test_a_loss_that_is_no_number_is_noticed_within_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "WATCH", 2)
+    with pytest.raises(TrainingFailure, match=r"loss of epoch 1 is not finite in its first [2468] steps; lower"):
+        train(learning_rate=1e30)
+
+
+def test_the_best_epoch_is_the_first_of_equals(tmp_path: Path) -> None:
+    accuracies = iter([3.0, 5.0, 4.0, 5.0])
+    begun: list[int] = []
+
+    def run(epochs: int) -> list[Epoch]:
+        torch.manual_seed(0)
+        network = nn.Linear(5, 3).double()
+        learner = SupervisedLearner(network, Recipe(epochs=4, learning_rate=0.1), Machine())
+        return run_epochs(
+            learner,
+            TwoBatches(),
+            epochs,
+            machine=Machine(),
+            evaluate=lambda _: {"valid": next(accuracies)},
+            keeper=keeper,
+            best_by="valid",
+            on_start=lambda history: begun.append(len(history)),
+        )
+
+    keeper = Keeper(tmp_path, {})
+    run(3)
+    assert [e.accuracies["valid"] for e in run(4)] == [3.0, 5.0, 4.0, 5.0]
+    best, last = keeper.best(), keeper.latest()
+    assert best is not None and best.epoch == 2 and last is not None and last.epoch == 4
+    assert begun == [0, 3]
+
+
+def test_a_failure_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Linear(5, 3).double()
+    keeper, recipe = Keeper(tmp_path, {}), Recipe(epochs=3, learning_rate=0.1)
+
+    def spoil(number: int, _: Epoch) -> None:
+        if number == 1:
+            network.weight.data.fill_(torch.nan)
+
+    with pytest.raises(TrainingFailure, match=r"loss of epoch 3 is nan; lower .* the checkpoint of epoch 2"):
+        run_epochs(
+            SupervisedLearner(network, recipe, Machine()), TwoBatches(), 3,
+            machine=Machine(), keeper=keeper, on_epoch=spoil,
+        )  # fmt: skip
+    kept = keeper.latest()
+    assert kept is not None and kept.epoch == 2 and kept.state["learner"]["network"]["weight"].isfinite().all()
 
 
 class Fixed(nn.Module):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from prejudge import cli
 from prejudge.errors import FileFormatError, InputError, PrejudgeError
 from prejudge.search import read_result, write_result
 from prejudge.search.pruning import PruningProtocol, PruningResult, agreement, convention, prune, search_result
@@ -151,6 +152,20 @@ def test_labelled_images_of_any_shape_and_number() -> None:
     result = prune(NB201, data, protocol=SMALL, num_classes=12)
     assert result.data["name"] == "digits"
     assert result.facts["num_classes"] == 12
+
+
+def test_the_command_takes_a_file_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez(tmp_path / "own.npz", images=images())
+    fast = [
+        f"--setting={name}" for name in ("repeats=1", "batch_size=4", "crops=40", "crop_batches=1", "prune_number=3")
+    ]
+    words = ["search", "te-nas", "--data", f"npz:{tmp_path / 'own.npz'}", *fast]
+    out = tmp_path / "r.h5"
+    assert cli.run([*words, "--normalisation", "cifar10", "--out", str(out), "--json"]) == 0
+    data = read_result(out).objective["data"]
+    assert (data["name"], data["images"], data["mean"][0]) == ("own", 30, 0.4914)
+    assert cli.run([*words, "--normalisation", "cifar11"]) == 2
+    assert "unknown normalisation 'cifar11'; did you mean" in capsys.readouterr().err
 
 
 def test_results_are_written_as_those_of_other_searches(

@@ -1,0 +1,152 @@
+"""Number formats, layouts, compilation, and a full memory."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import prejudge
+from prejudge.errors import InputError, PrejudgeError
+from prejudge.search.gradient.learner import SearchLearner
+from prejudge.search.gradient.updater import FirstOrder
+from prejudge.search.gradient.weighting import Softmax
+from prejudge.train.loop import Moment, run_epochs
+from prejudge.train.machine import Machine, OutOfMemory
+from prejudge.train.recipe import Recipe
+from prejudge.train.supervised import SupervisedLearner, fit
+from tests.search.gradient.fills import Given, images
+
+RECIPE = Recipe(epochs=1, batch_size=4, learning_rate=0.02, nesterov=False, clip=5.0)
+AT = Moment(0, 1, 0, 1)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return prejudge.space("darts").network("DARTS_V2", channels=4, cells=3)
+
+
+def search(machine: Machine) -> SearchLearner:
+    torch.manual_seed(0)
+    supernet = machine.place(prejudge.space("nasbench201").supernet(channels=4, cells=1))
+    weighting = Softmax(supernet.candidates).to(machine.device)
+    return SearchLearner(supernet, weighting, RECIPE, machine, FirstOrder(weighting.parameters(), Given([5, 6])))  # type: ignore[arg-type]
+
+
+def losses(machine: Machine) -> list[float]:
+    learner = SupervisedLearner(network(), RECIPE, machine)
+    learner.begin_epoch(0)
+    return [float(learner.step(*machine.take(*images(s)), Moment(0, 1, s, 3)).loss) for s in range(3)]
+
+
+def test_bf16_computes_in_bf16_and_learns_in_fp32() -> None:
+    seen: list[torch.dtype] = []
+    machine, small = Machine(precision="bf16"), network()
+    hook = lambda module, inputs, output: seen.append(output.dtype)  # noqa: E731
+    for module in small.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(hook)
+    learner = SupervisedLearner(small, RECIPE, machine)
+    learner.begin_epoch(0)
+    outcome = learner.step(*machine.take(*images(1)), AT)
+    assert seen and set(seen) == {torch.bfloat16} and outcome.loss.dtype == torch.float32
+    assert all(p.dtype == torch.float32 for p in small.parameters())
+    assert losses(machine) == pytest.approx(losses(Machine()), rel=0.05)
+
+
+def test_channels_last_changes_the_layout_alone() -> None:
+    assert losses(Machine(channels_last=True)) == pytest.approx(losses(Machine()), rel=1e-3)
+
+
+def test_a_supernet_searches_in_bf16() -> None:
+    learner = search(Machine(precision="bf16"))
+    before = learner.weighting.weights()["cell"].clone()
+    (epoch,) = run_epochs(learner, Given([1, 2]), 1, machine=learner.machine)
+    assert epoch.train_loss < 5 and not torch.equal(learner.weighting.weights()["cell"], before)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_and_searches_on_cuda(precision: str) -> None:
+    machine = Machine("cuda", precision, channels_last=True)
+    assert losses(machine) == pytest.approx(losses(Machine()), rel=0.05)
+    learner, plain = search(machine), search(Machine("cuda"))
+    found, expected = (
+        s.updater.gradients(s, s.machine.take(*images(1)), s.machine.take(*images(2)), AT)[0]  # type: ignore[attr-defined]
+        for s in (learner, plain)
+    )
+    scale = float(expected.abs().max())
+    torch.testing.assert_close(found, expected, rtol=0.1, atol=0.1 * scale)  # unscaled
+
+
+@pytest.mark.gpu
+def test_an_architecture_step_that_overflows_is_left_out_on_cuda() -> None:
+    learner = search(Machine("cuda", "fp16"))
+    learner.begin_epoch(0)
+    learner.weight_step(*learner.machine.take(*images(1)), AT, lambda x, y: (learner.loss(x, y), torch.zeros(4, 10)))
+    updater = learner.updater
+    assert isinstance(updater, FirstOrder)
+    before = [p.detach().clone() for p in updater.parameters]
+    scale = learner.weight_step.state_dict()["scaler"]["scale"]
+    for parameter in updater.parameters:
+        parameter.grad = torch.full_like(parameter, torch.inf)
+    learner.weight_step.move(updater.optimizer)
+    learner.weight_step(*learner.machine.take(*images(1)), AT, lambda x, y: (learner.loss(x, y), torch.zeros(4, 10)))
+    assert all(torch.equal(p, q) for p, q in zip(updater.parameters, before, strict=True))
+    assert learner.weight_step.state_dict()["scaler"]["scale"] < scale
+
+
+def test_fp16_is_for_cuda() -> None:
+    with pytest.raises(InputError, match="fp16 trains on CUDA devices only"):
+        Machine(precision="fp16")
+
+
+class Full(nn.Linear):
+    """Runs out of memory as torch does on the CPU."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) + torch.empty(1 << 60)
+
+
+def test_a_full_memory_is_said_in_one_line() -> None:
+    with pytest.raises(OutOfMemory, match="cpu has no memory left: lower batch_size, or raise accumulate") as caught:
+        fit(Full(5, 3), Few(), RECIPE)
+    assert isinstance(caught.value, PrejudgeError) and "\n" not in str(caught.value)
+
+
+class Few:
+    """One batch."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def epoch(self, number: int) -> list[tuple[Tensor, Tensor]]:  # type: ignore[override]
+        return [(torch.randn(6, 5), torch.arange(6) % 3)]
+
+
+def test_what_cannot_be_compiled_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(compile=True)
+    with pytest.raises(InputError, match="train them without compile"):
+        search(machine)
+
+    with pytest.raises(InputError, match="drops paths cannot be compiled"):
+        SupervisedLearner(network(), Recipe(drop_path=0.2), machine)
+
+    def cannot(self: nn.Module) -> None:
+        raise RuntimeError("there is no compiler\nat all")
+
+    monkeypatch.setattr(nn.Module, "compile", cannot)
+    with pytest.raises(InputError, match=r"cannot be compiled here; train without compile .*there is no compiler"):
+        SupervisedLearner(network(), RECIPE, machine)
+
+
+@pytest.mark.slow
+def test_a_compiled_network_learns_the_same() -> None:
+    def learned(machine: Machine) -> list[float]:
+        torch.manual_seed(0)
+        small = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(3600, 10))
+        learner = SupervisedLearner(small, RECIPE, machine)
+        learner.begin_epoch(0)
+        return [float(learner.step(*images(s), Moment(0, 1, s, 3)).loss) for s in range(3)]
+
+    assert learned(Machine(compile=True)) == pytest.approx(learned(Machine()), rel=1e-3)
