@@ -229,9 +229,9 @@ def _restore(state: Mapping[str, Any], machine: Machine) -> None:
 
 
 def _run_epoch(learner: Learner, batches: Batches, number: int, epochs: int, machine: Machine) -> Epoch:
-    learner.begin_epoch(number)
-    sums, steps = _Sums(machine), len(batches)
     start = time.perf_counter()
+    learner.begin_epoch(number)  # which may be long: a projection evaluates many networks
+    sums, steps = _Sums(machine), len(batches)
     for step, (inputs, targets) in enumerate(batches.epoch(number)):
         sums.add(learner.step(*machine.take(inputs, targets), Moment(number, epochs, step, steps)))
         if step % WATCH == WATCH - 1 and not sums.looks_finite():

@@ -99,3 +99,8 @@ def test_drawing_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_a_space_that_a_gradient_search_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["search", "stacnas", "--space", "nasbench201", "--data", "digits"]) == 2
     assert "stacnas searches darts; it is not defined on nasbench201" in capsys.readouterr().err
+
+
+def test_a_search_that_trains_its_own_supernet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["search", "darts", "--data", "digits", "--resume", str(tmp_path)]) == 2
+    assert "darts trains its own supernet; only darts-pt starts from that of an earlier run" in capsys.readouterr().err

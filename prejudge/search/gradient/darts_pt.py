@@ -28,7 +28,7 @@ SLOWER = 10
 """The learning rate of the tuning is the supernet's first one divided by this, and constant."""
 
 
-@gradient_method("darts-pt", reference="Wang et al., ICLR 2021, arXiv:2108.04392", spaces=SPACES)
+@gradient_method("darts-pt", reference="Wang et al., ICLR 2021, arXiv:2108.04392", spaces=SPACES, continues=True)
 def darts_pt(
     setup: Setup,
     supernet: str = "darts",

@@ -123,6 +123,7 @@ class GradientMethod:
         function: ``function(setup, **options)``, a generator of stages.
         reference: The paper.
         spaces: Patterns of the names of the spaces that it searches.
+        continues: Whether it can start from the supernet of an earlier run.
         options: Keyword options of ``function`` with their defaults.
     """
 
@@ -130,6 +131,7 @@ class GradientMethod:
     function: Callable[..., Stages]
     reference: str
     spaces: Sequence[str]
+    continues: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -148,7 +150,7 @@ register: Register[GradientMethod] = Register("gradient search", "prejudge.gradi
 
 
 def gradient_method(
-    name: str, *, reference: str, spaces: Sequence[str]
+    name: str, *, reference: str, spaces: Sequence[str], continues: bool = False
 ) -> Callable[[Callable[..., Stages]], Callable[..., Stages]]:
     """Decorator: register a generator of stages over a :class:`Setup` as a gradient search.
 
@@ -156,11 +158,12 @@ def gradient_method(
         name: The name that users type.
         reference: The paper or note that defines it.
         spaces: Names of the spaces that it searches; ``*`` stands for any text.
+        continues: Whether it looks at :attr:`Setup.resume_from`.
     """
 
     def add(function: Callable[..., Stages]) -> Callable[..., Stages]:
         options = options_of("gradient search", name, function)
-        register.add(GradientMethod(name, function, reference, tuple(spaces), options))
+        register.add(GradientMethod(name, function, reference, tuple(spaces), continues, options))
         return function
 
     return add

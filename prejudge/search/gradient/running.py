@@ -86,6 +86,8 @@ def search_gradient(
             raise unknown(f"option of {chosen.name}", option, chosen.options)
         given[option] = value
     chosen.check_space(space)
+    if resume_from is not None and not chosen.continues:
+        raise InputError(f"{chosen.name} trains its own supernet; only darts-pt starts from that of an earlier run")
     if seed < 0:
         raise InputError(f"a seed is not negative, but {seed} is")
     setup = Setup(

@@ -93,10 +93,15 @@ def entropy(weights: Mapping[str, Tensor]) -> float:
 
 
 def share_of(operation: str, weights: Mapping[str, Tensor], candidates: Candidates) -> float:
-    """Share of the edges on which one operation counts most: of ``skip_connect``, a sign of collapse."""
+    """Share of the edges on which one operation counts most: of ``skip_connect``, a sign of collapse.
+
+    Edges on which nothing counts are left out.
+    """
     hits = edges = 0
     for kind, matrix in weights.items():
         for names, row in zip(candidates[kind], matrix.detach().tolist(), strict=True):
+            if not any(row):
+                continue
             edges += 1
             hits += names[max(range(len(names)), key=row.__getitem__)] == operation
-    return hits / edges
+    return hits / max(1, edges)
