@@ -99,7 +99,7 @@ def search_steps(world: World, order: str, accumulate: int) -> tuple[dict[str, A
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}, str(stage.learner.architecture())
 
 
-@pytest.mark.parametrize("order", ["first", "second"])
+@pytest.mark.parametrize("order", ["first", pytest.param("second", marks=pytest.mark.slow)])
 def test_two_processes_search_as_one_in_two_parts(order: str) -> None:
     first, second = together(search_steps, order, 1)
     state, answer = search_steps(World(), order, 2)
