@@ -1,6 +1,7 @@
 """Cost of TE-NAS's pruning, extrapolated from a few networks. Writes ``results/pruning.json``.
 
     python perf/pruning.py [--threads 1] [--repeats 1] [--only nasbench201]
+    python perf/pruning.py --only signal --data npz:FILE [--normalisation cifar10] [--repeats 6]
 
 The plain way measures both networks anew for every candidate and repeat, each kernel by one backward pass per image and
 each number of regions from all pairs of patterns (tests/search/pruning/oracles.py). For every round one network, the
@@ -8,6 +9,10 @@ supernet without one of its operations, is measured in each way, in turns; its c
 round, the unpruned one included (which costs a little more, and of which the plain way measures more). What the rounds
 of a whole search would take follows from the numbers of their candidates. Seconds are the processor's, summed over
 threads: a busy machine stretches the clock's. Two minutes on one core, without ``whole_search``.
+
+``signal`` asks how much of a figure is more than chance: each is measured several times with images and weights of its
+own, and the orders in which the removals come are compared between the times. A mean Spearman of 0 is noise. Once for
+the supernet of the first round, and once for one of two convolutions on every edge, as the last round mostly has.
 """
 
 from __future__ import annotations
@@ -18,11 +23,14 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from scipy.stats import spearmanr
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -35,8 +43,22 @@ from prejudge.search.pruning.layout import Active, Layout, layout, operations_of
 from prejudge.search.pruning.tasks import Task  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
 from prejudge.spaces.supernet import Weighted, uniform  # noqa: E402
+from prejudge.train.data import load  # noqa: E402
+from prejudge.train.image_set import ImageSet  # noqa: E402
 from prejudge.train.random_state import own_random_state  # noqa: E402
 from tests.search.pruning import oracles  # noqa: E402
+
+SIGNALS: dict[str, tuple[str, dict[str, Any]]] = {
+    "regions": ("regions", {}),
+    "regions, Kaiming": ("regions", {"initialisation": "kaiming"}),
+    "fixed-bn, 32 images": ("condition", {"batch_size": 32}),
+    "fixed-bn, 72 images": ("condition", {}),
+    "fixed-bn, 72 images, Kaiming": ("condition", {"initialisation": "kaiming"}),
+    "fixed-bn, 144 images": ("condition", {"batch_size": 144}),
+    "exact, 16 images": ("condition", {"kernel": "exact", "batch_size": 16}),
+    "exact, 32 images": ("condition", {"kernel": "exact", "batch_size": 32}),
+}
+"""Which figure, and the settings that differ from the default."""
 
 
 def images() -> np.ndarray:
@@ -116,13 +138,51 @@ def whole_search(workers: int) -> dict[str, Any]:
     return found
 
 
+def signal(data: ImageSet | None, repeats: int) -> dict[str, Any]:
+    """Mean Spearman between independent measurements of one figure, and its cost, for two rounds of nasbench201."""
+    if data is None or repeats < 2:
+        raise SystemExit("signal needs real images (--data) and --repeats of at least 2")
+    found = layout(space("nasbench201"))
+    convolutions = {"cell": tuple(tuple(op for op in edge if op in (2, 3)) for edge in found.start["cell"])}
+    result: dict[str, Any] = {"repeats": repeats, "data": data.digest}
+    for stage, active in (("first round", found.start), ("two convolutions an edge", convolutions)):
+        result[stage] = {}
+        for name, (figure, changes) in SIGNALS.items():
+            start = time.process_time()
+            rows = [_changes(found, data, active, figure, changes, repeat) for repeat in range(repeats)]
+            pairs = [float(spearmanr(a, b).statistic) for a, b in combinations(rows, 2)]
+            networks = repeats * (1 + len(operations_of(active)))
+            row = {
+                "spearman": round(statistics.mean(pairs), 3),
+                "seconds_per_network": round((time.process_time() - start) / networks, 4),
+            }
+            result[stage][name] = row
+            print(stage, name, json.dumps(row), flush=True)
+    return result
+
+
+def _changes(
+    found: Layout, data: ImageSet, active: Active, figure: str, changes: dict[str, Any], repeat: int
+) -> np.ndarray:
+    """The relative change of a figure by every removal, with images and weights of the repeat's own."""
+    protocol = replace(CONVENTIONS["default"], **changes)
+    draws = {repeat: draw(data, protocol, protocol.batch_size or found.batch_size, 0, 0, repeat)}
+    measure = measurer(space("nasbench201"), found, protocol, draws, data.num_classes, "cpu")
+    networks = [active, *(without(active, [removal]) for removal in operations_of(active))]
+    wanted = {"kernel": figure == "condition", "regions": figure == "regions"}
+    values = np.array([getattr(measure(Task(0, repeat, "", left, **wanted)), figure) for left in networks])
+    return (values[0] - values[1:]) / values[0]
+
+
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2, help="of the whole search")
-    parser.add_argument("--only", choices=["nasbench201", "darts", "whole_search"])
+    parser.add_argument("--only", choices=["nasbench201", "darts", "whole_search", "signal"])
+    parser.add_argument("--data", help="images of signal, as for prejudge; without them it is left out")
+    parser.add_argument("--normalisation")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "pruning.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -131,6 +191,9 @@ def main() -> None:
         "darts": lambda: extrapolated("darts", options.repeats),
         "whole_search": lambda: whole_search(options.workers),
     }
+    if options.data or options.only == "signal":
+        data = load(options.data, normalisation=options.normalisation) if options.data else None
+        parts["signal"] = lambda: signal(data, options.repeats)
     measure_parts(parts, options.only, options.out, options.threads)
 
 

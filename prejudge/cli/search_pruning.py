@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Group, Parameter, validators
 
@@ -13,7 +14,10 @@ from prejudge.cli.arguments import pairs
 from prejudge.cli.options import MACHINE, DataOptions, Positive, use_threads
 from prejudge.cli.progress import ProgressBar
 from prejudge.cli.recipe import Recipe
-from prejudge.errors import InputError
+from prejudge.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from prejudge.train.image_set import ImageSet
 
 app = App(
     name="te-nas",
@@ -46,7 +50,7 @@ def te_nas(
     No network is trained and no label is read.
 
     Args:
-        images: Images; their labels are not used.
+        images: Images; those of a NumPy file need no labels.
         space: nasbench201, darts or darts-s1 … darts-s4.
         out: Result file (HDF5); what was measured is kept beside it until it is written, and taken up again.
         benchmark: Table in which the answers are looked up.
@@ -67,13 +71,12 @@ def te_nas(
     from prejudge.search.pruning.layout import layout
     from prejudge.search.summary import answers
     from prejudge.spaces import space as find_space
-    from prejudge.train.data import load
 
     where = find_space(space)
     layout(where)  # a space that cannot be pruned is said before anything is loaded
     protocol = settings(convention, **pairs(setting or []))
     table = _table(benchmark, space)
-    data = load(images.data, **images.places())
+    data = _images(images)
     use_threads(threads)
     results = []
     states = [None if out is None else out.with_name(f"{out.name}.{s}.state") for s in range(seed, seed + seeds)]
@@ -122,6 +125,24 @@ def te_nas(
         output.say(f"note: some figures are missing: {'; '.join(reasons)}")
     if written is not None:
         output.say(f"wrote {written}")
+
+
+def _images(options: DataOptions) -> ImageSet:
+    """The images, which need labels only where their class is a folder or a published file."""
+    from prejudge.train.data import load
+    from prejudge.train.files import read_npz
+    from prejudge.train.normalisation import NORMALISATIONS
+
+    kind, _, file = options.data.partition(":")
+    if kind != "npz" or not file:
+        return load(options.data, **options.places())
+    found = read_npz(Path(file).expanduser(), "train", labels=False)
+    if options.normalisation in (None, "own"):
+        return found
+    if options.normalisation not in NORMALISATIONS:
+        raise unknown("normalisation", options.normalisation, ["own", *NORMALISATIONS])
+    mean, std = NORMALISATIONS[options.normalisation]
+    return replace(found, mean=mean, std=std)
 
 
 def _progress(bar: ProgressBar, run: int, runs: int, done: int, total: int, seconds: float) -> None:
