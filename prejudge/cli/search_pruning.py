@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 from cyclopts import App, Group, Parameter, validators
 
@@ -14,10 +13,7 @@ from prejudge.cli.arguments import pairs
 from prejudge.cli.options import MACHINE, DataOptions, Positive, use_threads
 from prejudge.cli.progress import ProgressBar
 from prejudge.cli.recipe import Recipe
-from prejudge.errors import InputError, unknown
-
-if TYPE_CHECKING:
-    from prejudge.train.image_set import ImageSet
+from prejudge.cli.search_answers import open_table, show_answers
 
 app = App(
     name="te-nas",
@@ -69,14 +65,14 @@ def te_nas(
     from prejudge.search.pruning import convention as settings
     from prejudge.search.pruning import prune, search_result
     from prejudge.search.pruning.layout import layout
-    from prejudge.search.summary import answers
     from prejudge.spaces import space as find_space
+    from prejudge.train.data import load
 
     where = find_space(space)
     layout(where)  # a space that cannot be pruned is said before anything is loaded
     protocol = settings(convention, **pairs(setting or []))
-    table = _table(benchmark, space)
-    data = _images(images)
+    table = open_table(benchmark, space)
+    data = load(images.data, **images.places(), labels=False)
     use_threads(threads)
     results = []
     states = [None if out is None else out.with_name(f"{out.name}.{s}.state") for s in range(seed, seed + seeds)]
@@ -100,62 +96,12 @@ def te_nas(
     for state in states:
         if state is not None:
             state.unlink(missing_ok=True)
-    worth = answers(found, table) if table is not None else None
-    if as_json:
-        rows: list[dict[str, Any]] = [
-            {"seed": r.seed, "architecture": str(r.architecture), "seconds": r.seconds} for r in results
-        ]
-        if worth is not None:
-            rows = [row | dict(worth.iloc[i, 6:]) for i, row in enumerate(rows)]
-        output.print_json({"written": written, "runs": rows})
-        return
-    for i, run in enumerate(results):
-        print(f"seed {run.seed}, {run.seconds:.0f} s: {run.architecture}")
-        if worth is not None:
-            print("  " + ", ".join(f"{name} {value:.2f}" for name, value in worth.iloc[i, 6:].items()))
-    if worth is not None and len(results) > 1:
-        output.print_table(
-            f"{len(results)} runs, table {table.name}",  # type: ignore[union-attr]
-            ["metric", "mean", "std"],
-            [[c, worth[c].mean(), 0.0 if len(worth) < 2 else worth[c].std()] for c in worth.columns[6:]],
-            numeric=["mean", "std"],
-        )
+    show_answers(found, table, written, as_json=as_json)
     reasons = dict.fromkeys(reason for r in results for s in r.steps for reason in s.failures)
     if reasons:
         output.say(f"note: some figures are missing: {'; '.join(reasons)}")
-    if written is not None:
-        output.say(f"wrote {written}")
-
-
-def _images(options: DataOptions) -> ImageSet:
-    """The images, which need labels only where their class is a folder or a published file."""
-    from prejudge.train.data import load
-    from prejudge.train.files import read_npz
-    from prejudge.train.normalisation import NORMALISATIONS
-
-    kind, _, file = options.data.partition(":")
-    if kind != "npz" or not file:
-        return load(options.data, **options.places())
-    found = read_npz(Path(file).expanduser(), "train", labels=False)
-    if options.normalisation in (None, "own"):
-        return found
-    if options.normalisation not in NORMALISATIONS:
-        raise unknown("normalisation", options.normalisation, ["own", *NORMALISATIONS])
-    mean, std = NORMALISATIONS[options.normalisation]
-    return replace(found, mean=mean, std=std)
 
 
 def _progress(bar: ProgressBar, run: int, runs: int, done: int, total: int, seconds: float) -> None:
     """Progress of one of several runs, as that of all."""
     bar(run * total + done, runs * total, seconds)
-
-
-def _table(benchmark: str | None, space: str) -> Any:
-    if benchmark is None:
-        return None
-    from prejudge.benchmarks import benchmark as open_benchmark
-
-    table = open_benchmark(benchmark)
-    if table.space != space:
-        raise InputError(f"table {table.name} is of {table.space}, not {space}")
-    return table

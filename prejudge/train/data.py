@@ -44,6 +44,7 @@ def load(
     download: bool = False,
     normalisation: str | None = None,
     per_class: int | None = None,
+    labels: bool = True,
 ) -> ImageSet:
     """Read a set of images.
 
@@ -55,6 +56,7 @@ def load(
         normalisation: Name of a published normalisation (``"cifar10"`` …), or ``"own"`` to compute it from the set's
             training images. By default the published one of a named set, and ``"own"`` for any other.
         per_class: Read only the first so many images of each class of a folder (for ``imagenet`` 10 where left out).
+        labels: Whether a NumPy file must have labels; without any, all images count as of class 0.
 
     Returns:
         The images.
@@ -71,7 +73,7 @@ def load(
     if name == "digits":
         found = digits(split)
     elif name == "npz":
-        found = files.read_npz(Path(argument).expanduser(), split)
+        found = files.read_npz(Path(argument).expanduser(), split, labels=labels)
     elif name == "folder":
         found = files.read_folder(Path(argument).expanduser(), split, size=size, per_class=per_class)
     else:

@@ -51,8 +51,8 @@ def test_te_nas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "t.h5"
     fast = [f"--setting={s}" for s in ("repeats=1", "batch_size=8", "crops=50", "crop_batches=1")]
     found = _json(capsys, "search", "te-nas", "--data", "digits", "--benchmark", "digits", "--out", str(out), *fast)
-    assert read_result(out).trajectories[0].answer == found["runs"][0]["architecture"]
-    assert "none" not in found["runs"][0]["architecture"]
+    assert read_result(out).trajectories[0].answer == found["runs"][0]["answer"]
+    assert "none" not in found["runs"][0]["answer"]
     assert found["runs"][0]["digits_test_7ep"] > 0
     assert [p.name for p in tmp_path.iterdir()] == ["t.h5"]
 
