@@ -21,8 +21,11 @@ COMMANDS = {
     "cache": "Look into score caches; export, merge, check and import scores.",
     "bench": "Import, query and train tables of trained accuracies.",
     "search": "Let a method look for an architecture.",
+    "train": "Train what was found, by a published recipe.",
+    "test": "Evaluate trained weights.",
+    "run": "Run a recipe from search to report, in one folder.",
     "draw": "Draw the cells of an architecture.",
-    "report": "Rank correlation of cached scores with trained accuracies; comparison of searches.",
+    "report": "Rank correlation of cached scores with trained accuracies; comparison of searches; trainings.",
 }
 """The commands, in the order in which ``prejudge --help`` shows them; each is a module of this package."""
 

@@ -14,12 +14,12 @@ app = App(
     help_epilogue="Example: prejudge list proxies",
 )
 
-Kind = Literal["spaces", "genotypes", "proxies", "searches", "datasets", "benchmarks", "recipes"]
+Kind = Literal["spaces", "genotypes", "proxies", "searches", "trainings", "datasets", "benchmarks", "recipes"]
 
 
 @app.default
 def show(kind: Kind, /, *, as_json: output.Json = False) -> None:
-    """List what can be named elsewhere: spaces, published genotypes, proxies, searches, datasets, benchmarks, recipes.
+    """List what can be named elsewhere: spaces, genotypes, proxies, searches, trainings, datasets, benchmarks, recipes.
 
     Args:
         kind: What to list.
@@ -37,7 +37,11 @@ def show(kind: Kind, /, *, as_json: output.Json = False) -> None:
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:
     """What fits on a terminal: no files, and long remarks below what they are about."""
-    brief = {key: value for key, value in row.items() if key not in ("file", "reference", "options", "note", "text")}
+    brief = {
+        key: value
+        for key, value in row.items()
+        if key not in ("file", "reference", "options", "note", "numbers", "text")
+    }
     if row.get("options"):
         brief["what it is"] += f"\nOptions: {row['options']}"
     if "reference" in row:
@@ -122,6 +126,29 @@ def _searches() -> list[dict[str, Any]]:
     ]
 
 
+def _trainings() -> list[dict[str, Any]]:
+    from prejudge.train.published_recipes import PUBLISHED, published_recipe
+
+    return [
+        {
+            "--recipe": paper,
+            "images": data,
+            "space": found.space,
+            "epochs": found.training.epochs,
+            "batch": found.training.batch_size,
+            "learning rate": found.training.learning_rate,
+            "network": ", ".join(
+                f"{k} {v}" for k, v in found.skeleton if k in ("channels", "cells", "stacks", "stem", "form")
+            ),
+            "note": "; ".join(found.notes),
+            "numbers": found.as_dict(),
+        }
+        for paper, of in PUBLISHED.items()
+        for data in of
+        for found in [published_recipe(paper, data)]
+    ]
+
+
 def _datasets() -> list[dict[str, Any]]:
     from prejudge.train.data import KINDS
 
@@ -159,6 +186,7 @@ _ROWS: dict[Kind, Callable[[], list[dict[str, Any]]]] = {
     "genotypes": _genotypes,
     "proxies": _proxies,
     "searches": _searches,
+    "trainings": _trainings,
     "datasets": _datasets,
     "benchmarks": _benchmarks,
     "recipes": _recipes,

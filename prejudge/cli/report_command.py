@@ -1,4 +1,4 @@
-"""``prejudge report``: how well scores predict a table of trained accuracies; or how searches compare on it."""
+"""``prejudge report``: how well scores predict trained accuracies; how searches compare; what trainings came to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ app = App(
     name="report",
     help_epilogue=(
         "Example: prejudge report scores.h5 --benchmark digits --out report.html\n"
-        "Example: prejudge report --searches random.h5 evolution.h5 --benchmark digits --out compare.html"
+        "Example: prejudge report --searches random.h5 evolution.h5 --benchmark digits --out compare.html\n"
+        "Example: prejudge report --training my-training --out training.html"
     ),
 )
 
@@ -24,8 +25,9 @@ app = App(
 def report(
     cache: Path | None = None,
     *,
-    benchmark: str,
+    benchmark: str | None = None,
     searches: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
+    training: Annotated[list[Path] | None, Parameter(consume_multiple=True)] = None,
     out: Path | None = None,
     format: Literal["html", "csv", "md", "latex"] | None = None,
     metric: list[str] | None = None,
@@ -38,7 +40,7 @@ def report(
     recipe: Recipe = None,
     as_json: output.Json = False,
 ) -> None:
-    """Correlate cached scores with trained accuracies, or compare searches; print the table and write the report.
+    """Correlate cached scores with trained accuracies, compare searches, or show trainings; print, and write a report.
 
     Without a metric: every test column at its longest schedule; of searches on several datasets each one's own.
 
@@ -46,6 +48,7 @@ def report(
         cache: Score cache (HDF5).
         benchmark: Name of an imported or embedded table, or its file (see: prejudge list benchmarks).
         searches: Instead of a cache: result files of `prejudge search`, to be compared with each other.
+        training: Instead of a cache: folders of `prejudge train`. No benchmark is needed.
         out: Report to write: .html, .csv, .md or .tex; only the table is printed if left out.
         format: Format of the report, where the file's ending does not say it.
         metric: Metric as `bench info` writes it, e.g. cifar10_test_200ep; may be given several times.
@@ -62,8 +65,19 @@ def report(
     from prejudge.benchmarks.matched import default_metrics
     from prejudge.cli.metrics import choose
 
+    if training:
+        others: dict[str, object] = {"cache": cache, "benchmark": benchmark, "searches": searches, "metric": metric}
+        others |= {"dataset": dataset, "split": split, "epochs": epochs, "stratum": stratum, "protocol": protocol}
+        if given := [name for name, value in others.items() if value is not None]:
+            raise InputError(f"--training goes with --out, --format and --title only; leave out {', '.join(given)}")
+        from prejudge.cli.training_report import report_trainings
+
+        report_trainings(training, out, format, title, as_json=as_json)
+        return
     if (cache is None) == (not searches):
         raise InputError("give a score cache, or --searches with result files of `prejudge search`: one of the two")
+    if benchmark is None:
+        raise InputError("give --benchmark: the table whose accuracies count (see: prejudge list benchmarks)")
     table = open_benchmark(benchmark)
     candidates = (
         default_metrics(table)

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from prejudge.errors import InputError, PrejudgeError, unknown
-from prejudge.report import searches
+from prejudge.report import searches, training
 from prejudge.report.data import ReportData
 from prejudge.report.html import to_html
 from prejudge.report.searches.data import SearchReportData
 from prejudge.report.tables import to_csv, to_latex, to_markdown
+from prejudge.report.training.data import TrainingReportData
 
 FORMATS: dict[str, Callable[[ReportData], str]] = {
     "html": to_html,
@@ -24,6 +25,12 @@ SEARCH_FORMATS: dict[str, Callable[[SearchReportData], str]] = {
     "csv": searches.to_csv,
     "md": searches.to_markdown,
     "latex": searches.to_latex,
+}
+TRAINING_FORMATS: dict[str, Callable[[TrainingReportData], str]] = {
+    "html": training.to_html,
+    "csv": training.to_csv,
+    "md": training.to_markdown,
+    "latex": training.to_latex,
 }
 _SUFFIXES = {".html": "html", ".htm": "html", ".csv": "csv", ".md": "md", ".markdown": "md", ".tex": "latex"}
 
@@ -45,11 +52,13 @@ def write_html(data: ReportData, path: str | os.PathLike[str]) -> Path:
     return _replace(Path(path), to_html(data))
 
 
-def write_report(data: ReportData | SearchReportData, path: str | os.PathLike[str], format: str | None = None) -> Path:
+def write_report(
+    data: ReportData | SearchReportData | TrainingReportData, path: str | os.PathLike[str], format: str | None = None
+) -> Path:
     """Write a report in any of its formats.
 
     Args:
-        data: The content of a correlation report, or of a comparison of searches.
+        data: The content of a correlation report, of a comparison of searches, or of a report on trainings.
         path: The file to write; its folder must exist.
         format: ``html``, ``csv``, ``md`` or ``latex`` (``tex`` is the same); None takes it from the file's ending.
 
@@ -70,8 +79,11 @@ def write_report(data: ReportData | SearchReportData, path: str | os.PathLike[st
         )
     if chosen not in FORMATS:
         raise unknown("report format", chosen, FORMATS)
-    text = FORMATS[chosen](data) if isinstance(data, ReportData) else SEARCH_FORMATS[chosen](data)
-    return _replace(path, text)
+    if isinstance(data, ReportData):
+        return _replace(path, FORMATS[chosen](data))
+    if isinstance(data, SearchReportData):
+        return _replace(path, SEARCH_FORMATS[chosen](data))
+    return _replace(path, TRAINING_FORMATS[chosen](data))
 
 
 def _replace(path: Path, text: str) -> Path:

@@ -120,7 +120,10 @@ def _from_text_file(path: Path, space: str | None, seed: int | None) -> ChosenAr
     where = space_named(space or saved.space)
     form = saved.network.get("form")
     return ChosenArchitecture(
-        where, where.parse(str(saved.genotype)), form if isinstance(form, str) else None, origin={**origin, **saved.origin}
+        where,
+        where.parse(str(saved.genotype)),
+        form if isinstance(form, str) else None,
+        origin={**origin, **saved.origin},
     )
 
 

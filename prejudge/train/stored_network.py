@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,11 +58,13 @@ class Expected:
         space: The space.
         architecture: The architecture.
         skeleton: Macro numbers that are not the space's defaults.
+        fitting: Macro numbers that follow from the images, such as the number of classes, for files that say none.
     """
 
     space: Space
     architecture: Architecture
     skeleton: Mapping[str, Any]
+    fitting: Mapping[str, Any] = field(default_factory=dict)
 
 
 def read_network(path: Path | str, expected: Expected | None = None, *, key: str | None = None) -> StoredNetwork:
@@ -180,9 +182,9 @@ def _pickled(path: Path) -> StoredNetwork:
 
 
 def _filled(path: Path, state: Mapping[str, Tensor], expected: Expected) -> StoredNetwork:
-    where, numbers = expected.space, dict(expected.skeleton) | {"auxiliary": False}
-    if "auxiliary" not in where.default_skeleton:
-        numbers = dict(expected.skeleton)
+    where, numbers = expected.space, {**expected.fitting, **expected.skeleton}
+    if "auxiliary" in where.default_skeleton:
+        numbers["auxiliary"] = False
     with torch.device("meta"):
         network = where.network(expected.architecture, **numbers)
     try:

@@ -30,6 +30,9 @@ COMMANDS = [
     ["search"],
     ["search", "te-nas"],
     ["bench", "train"],
+    ["train"],
+    ["test"],
+    ["run"],
     ["report"],
 ]
 

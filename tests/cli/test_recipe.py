@@ -10,6 +10,7 @@ from cyclopts import App
 
 from prejudge import cli
 from prejudge.cli import recipe
+from prejudge.cli.chain import placeholders, read_chain
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 
 
@@ -84,7 +85,25 @@ def test_a_recipe_cannot_run_code(tmp_path: Path) -> None:
 def test_every_shipped_recipe_can_be_parsed(name: str) -> None:
     content = recipe.read(name)
     assert content["title"]
-    sections = [key for key, value in content.items() if key.split()[0] in cli.COMMANDS and isinstance(value, dict)]
+    sections = {
+        key: value for key, value in content.items() if key.split()[0] in cli.COMMANDS and isinstance(value, dict)
+    }
     assert sections
-    for section in sections:
-        parse([*section.split(), "--recipe", name])
+    for section, arguments in sections.items():
+        if "(" not in section and not any(found for value in arguments.values() for found in placeholders(value)):
+            out = ["--out", "here"] if section == "train" and "out" not in arguments else []
+            parse([*section.split(), "--recipe", name, *out])
+    if all(value.get("out") or "bench" not in key for key, value in sections.items()):
+        chain = read_chain(content, list(cli.COMMANDS), {})
+        for step in chain.steps:
+            parse(chain.words(step, Path("out")))
+
+
+@pytest.mark.parametrize("name", [n for n in sorted(recipe.shipped()) if "expected" in recipe.read(n)])
+def test_an_expected_value_says_what_it_is_and_where_from(name: str) -> None:
+    content = recipe.read(name)
+    expected = content["expected"]
+    assert set(expected) <= {"step", "what", "value", "spread", "source"}
+    assert expected["source"]
+    assert expected["step"] in content
+    assert 0 < expected["value"] < 100
