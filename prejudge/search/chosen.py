@@ -21,9 +21,6 @@ _HDF5 = b"\x89HDF\r\n\x1a\n"
 _NOTATION = re.compile(r"[|(\[{=]")
 """A text with one of these is an architecture, not the name of a genotype or of a file."""
 
-_FORMS = {"ista-onestage": "ista-onestage"}
-"""Searches whose answers are meant for another form of network than the standard one, without saying it."""
-
 _LEFT_WEIGHTS = "network.safetensors"
 """What ISTA-NAS's one-stage search leaves in the folder of a run: the network that it has trained on the way."""
 
@@ -133,7 +130,7 @@ def _from_result(path: Path, space: str | None, seed: int | None) -> ChosenArchi
         raise InputError(f"{path} is of a search in {result.space}, not {space}")
     run, notes = _run(path, result, seed)
     where = space_named(result.space)
-    form = run.facts.get("form") or _FORMS.get(result.method)
+    form = run.facts.get("form")
     left = path.with_name(f"{path.name}.run") / f"seed-{run.seed}" / _LEFT_WEIGHTS
     weights = left if left.is_file() else None
     if weights is not None:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from prejudge.errors import InputError
-from prejudge.train.evaluation import TestResult, _batches
+from prejudge.train.evaluation import TestResult, evaluation_batches
 from prejudge.train.image_set import ImageSet
 from prejudge.train.machine import Machine
 
@@ -90,7 +90,7 @@ def evaluate_by_class(
     was_training = network.training
     network.eval()
     with torch.inference_mode():
-        for images, labels in _batches(data, machine, batch_size, image_size):
+        for images, labels in evaluation_batches(data, machine, batch_size, image_size):
             inputs, targets = machine.take(images, labels)
             with machine.autocast():
                 logits = network(inputs)

@@ -68,7 +68,7 @@ def test(
         sums = sums.float()
     sums = sums.to(machine.device)
     with torch.inference_mode():
-        for images, classes in _batches(data, machine, batch_size, image_size):
+        for images, classes in evaluation_batches(data, machine, batch_size, image_size):
             inputs, targets = machine.take(images, classes)
             with machine.autocast():
                 logits = network(inputs)
@@ -84,7 +84,7 @@ def test(
     return TestResult(100 * top1 / n, 100 * top5 / n, total / n, n)
 
 
-def _batches(
+def evaluation_batches(
     data: ImageSet | ImageFiles, machine: Machine, batch_size: int, image_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Inputs ``(N, C, H, W)`` and targets ``(N,)`` of every image that is this process's to evaluate."""

@@ -64,7 +64,7 @@ def test_the_best_run_of_a_result_or_the_one_that_is_asked_for(tmp_path: Path) -
 
 
 def test_runs_without_values_and_weights_that_were_left(tmp_path: Path) -> None:
-    path = result(tmp_path / "ista.h5", [run(3, V1, np.nan), run(4, V2, np.nan)], "ista-onestage")
+    path = result(tmp_path / "ista.h5", [run(3, V1, np.nan, form="ista-onestage"), run(4, V2, np.nan)], "ista-onestage")
     left = tmp_path / "ista.h5.run" / "seed-3" / "network.safetensors"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"")

@@ -78,6 +78,7 @@ def ista_onestage(
     from prejudge.search.gradient.absorption import absorb as absorb_weights
 
     _check(setup, final_epochs, absorb)
+    setup.facts["form"] = "ista-onestage"
     recipe = _recipe(setup)
     search = search_phase(setup, recipe, solver, arch_learning_rate, max_params)
     yield search
