@@ -7,13 +7,14 @@ JOBS   ?= 2
 # Every test process computes with one thread: with more, the processes get in each other's way.
 ONE    := OMP_NUM_THREADS=1
 
-.PHONY: help demo test test-slow lint format docs clean
+.PHONY: help demo test test-slow test-cluster lint format docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo       install and run the main job on a small scale (no data needed); writes prejudge-demo/report.html'
 	@echo 'make test       install with the tools of development; lint, type check, fast tests'
 	@echo 'make test-slow  the tests that take minutes'
+	@echo 'make test-cluster  several Ray nodes on this machine: some minutes, too'
 	@echo 'make lint       ruff and mypy alone          make format   let ruff rewrite the sources'
 	@echo 'make docs       build the manual into build/site'
 	@echo 'make clean      remove what these left behind, .venv included'
@@ -47,6 +48,10 @@ test: lint
 # pytest exits with 5 where no test is marked slow.
 test-slow: $(VENV)/installed-dev
 	$(ONE) $(BIN)/python -m pytest -n $(JOBS) -m slow || test $$? -eq 5
+
+# One process: the nodes are processes enough.
+test-cluster: $(VENV)/installed-dev
+	$(ONE) $(BIN)/python -m pytest -m cluster
 
 docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -119,7 +119,7 @@ def test_a_head_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[
         assert err.startswith("prejudge: ") and err.count("\n") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 @pytest.mark.timeout(400)
 def test_a_cluster_for_this_run_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ray", reason="ray is not installed: pip install 'prejudge[ray]'")

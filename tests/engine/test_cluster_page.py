@@ -69,7 +69,7 @@ def whole(folder: Path) -> pd.DataFrame:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_the_array_and_the_merge(tmp_path: Path, programs: str) -> None:
     array = script("score-array.sh", tmp_path)
     for task in ("1", "2"):
@@ -80,7 +80,7 @@ def test_the_array_and_the_merge(tmp_path: Path, programs: str) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_the_ray_job(tmp_path: Path, programs: str) -> None:
     pytest.importorskip("ray", reason="ray is not installed: pip install 'prejudge[ray]'")
     with socket.create_server(("127.0.0.1", 0)) as free:

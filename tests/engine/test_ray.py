@@ -42,7 +42,7 @@ def test_every_job_gives_its_result_once_and_nodes_are_told(ray: Any) -> None:
     assert list(engine.run(jobs.square, [7])) == [(7, 49)]
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_workers_are_as_many_as_fit_or_as_asked_for(ray: Any) -> None:
     pids = {pid for _, pid in RayEngine().run(jobs.whoami, range(60))}
     assert len(pids) == 2 and os.getpid() not in pids
@@ -50,7 +50,7 @@ def test_workers_are_as_many_as_fit_or_as_asked_for(ray: Any) -> None:
     assert len({pid for _, pid in RayEngine(threads_per_worker=2).run(jobs.whoami, range(8))}) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_jobs_are_read_as_needed(ray: Any) -> None:
     read = 0
 
@@ -67,7 +67,7 @@ def test_jobs_are_read_as_needed(ray: Any) -> None:
     assert read <= 33
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_the_function_reaches_each_worker_once(ray: Any, tmp_path: Path) -> None:
     found = [result for _, result in RayEngine().run(jobs.Shared(tmp_path, 1_000_000), range(60))]
     assert [value for _, value in sorted(found, key=lambda pair: pair[1])] == list(range(60))
@@ -75,7 +75,7 @@ def test_the_function_reaches_each_worker_once(ray: Any, tmp_path: Path) -> None
     assert sorted(notes) == sorted({str(pid) for pid, _ in found})
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_the_initializer_runs_in_every_worker(ray: Any) -> None:
     found = RayEngine().run(
         jobs.read_environment, ["SET_HERE"] * 6, initializer=jobs.set_environment, initargs=("SET_HERE", "yes")
@@ -84,7 +84,7 @@ def test_the_initializer_runs_in_every_worker(ray: Any) -> None:
     assert "SET_HERE" not in os.environ
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_an_exception_reaches_the_caller_after_what_was_under_way(ray: Any) -> None:
     seen = []
     with pytest.raises(InputError, match="five is not allowed"):
@@ -104,7 +104,7 @@ def test_a_worker_that_dies_is_replaced_and_its_job_done_again(ray: Any, tmp_pat
     assert len(list(tmp_path.iterdir())) == 22  # no other job was done twice
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_a_job_that_kills_every_worker_is_named(ray: Any, tmp_path: Path) -> None:
     seen = []
     with pytest.raises(PrejudgeError, match=r"^2 workers died while they ran 5; finished results are kept") as error:
@@ -113,7 +113,7 @@ def test_a_job_that_kills_every_worker_is_named(ray: Any, tmp_path: Path) -> Non
     assert {0, 1, 2} <= set(seen) and "\n" not in str(error.value)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_leaving_early_ends_the_workers(ray: Any) -> None:
     results = RayEngine().run(jobs.whoami, itertools.count())
     pids = {next(results)[1] for _ in range(8)}
@@ -124,7 +124,7 @@ def test_leaving_early_ends_the_workers(ray: Any) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_workers_share_a_gpu(ray: Any) -> None:
     shared = RayEngine(gpus_per_worker=0.5)
     assert len({pid for _, pid in shared.run(jobs.whoami, range(40))}) == 2
@@ -132,7 +132,7 @@ def test_workers_share_a_gpu(ray: Any) -> None:
     assert len({pid for _, pid in RayEngine(gpus_per_worker=1).run(jobs.whoami, range(8))}) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.cluster
 def test_no_room_is_said_in_time(ray: Any) -> None:
     start = time.monotonic()
     with pytest.raises(

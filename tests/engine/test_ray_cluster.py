@@ -22,7 +22,7 @@ from prejudge.engine import RayEngine
 from tests.engine import jobs
 from tests.engine.ray_nodes import add_node, nodes
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
 
 SMALL = ["--channels", "4", "--cells", "1"]
 SCORE = [
