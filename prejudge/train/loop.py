@@ -36,7 +36,6 @@ class Batches(Protocol):
 
     def epoch(self, number: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Inputs ``(N, C, H, W)`` and targets ``(N,)`` of epoch ``number`` (from 0)."""
-        ...
 
 
 class Moment(NamedTuple):

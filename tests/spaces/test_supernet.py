@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from prejudge.errors import InputError
@@ -18,31 +17,9 @@ from prejudge.spaces.darts_candidates import DARTS8, EDGES, edge_index
 from prejudge.spaces.darts_supernet import SupernetSkeletonDARTS
 from prejudge.spaces.nasbench201 import OPERATIONS, Cell201
 from prejudge.spaces.supernet import Supernet, Weighted, uniform, weighted
+from tests.fills import close, filled, images
 
 NB201, DARTS = space("nasbench201"), space("darts")
-
-
-def filled(network: nn.Module) -> nn.Module:
-    """Weights by a formula that depends neither on names nor on order."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            w = module.weight
-            values = np.sin(0.7 * np.arange(1, w.numel() + 1)) * np.sqrt(2 / (w.numel() / w.shape[0]))
-            w.data.copy_(torch.from_numpy(values.astype(np.float32)).view_as(w))
-            if module.bias is not None:
-                module.bias.data.zero_()
-    return network
-
-
-def data(seed: int) -> tuple[Tensor, Tensor]:
-    rng = np.random.RandomState(seed)
-    images = rng.randn(4, 3, 32, 32).astype(np.float32)
-    return torch.from_numpy(images), torch.from_numpy(rng.randint(0, 10, 4))
-
-
-def close(found: Tensor, expected: np.ndarray, rtol: float) -> None:
-    scale = float(np.abs(expected).max())
-    torch.testing.assert_close(found.detach(), torch.from_numpy(np.asarray(expected)), rtol=rtol, atol=rtol * scale)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +40,7 @@ def test_softmax_supernets_and_their_gradients_equal_the_originals(
     network = filled(space(name).supernet(channels=4, cells=3, **options))
     assert sum(p.numel() for p in network.parameters()) == parameters
     alphas = {c: torch.from_numpy(expected[f"alpha_{c}"]).requires_grad_() for c in ("normal", "reduce")}
-    x, y = data(seed)
+    x, y = images(seed)
     logits = network(x, weighted({c: alpha.softmax(1) for c, alpha in alphas.items()}))
     close(logits, expected["logits_train"], 1e-5)
     cross_entropy(logits, y).backward()
@@ -78,7 +55,7 @@ def test_the_nasbench201_supernet_equals_the_original(golden: Path) -> None:
         expected = {key.removeprefix("nb201/"): stored[key] for key in stored.files if key.startswith("nb201/")}
     network = filled(NB201.supernet(channels=4, cells=1))
     alpha = torch.from_numpy(expected["alpha"]).requires_grad_()
-    x, y = data(1)
+    x, y = images(1)
     logits = network(x, weighted({"cell": alpha.softmax(1)}))
     close(logits, expected["logits_train"], 1e-5)
     cross_entropy(logits, y).backward()

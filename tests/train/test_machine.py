@@ -17,7 +17,7 @@ from prejudge.train.loop import Moment, run_epochs
 from prejudge.train.machine import Machine, OutOfMemory
 from prejudge.train.recipe import Recipe
 from prejudge.train.supervised import SupervisedLearner, fit
-from tests.search.gradient.fills import Given, images
+from tests.fills import Given, images
 
 RECIPE = Recipe(epochs=1, batch_size=4, learning_rate=0.02, nesterov=False, clip=5.0)
 AT = Moment(0, 1, 0, 1)

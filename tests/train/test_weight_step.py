@@ -20,7 +20,7 @@ from prejudge.train.recipe import Recipe
 from prejudge.train.rmsprop import RMSprop
 from prejudge.train.supervised import SupervisedLearner
 from prejudge.train.weight_step import WeightStep, loss_and_logits
-from tests.search.gradient.fills import filled, images
+from tests.fills import filled, images
 
 PLAIN = Recipe(epochs=1, learning_rate=0.025, schedule="constant", nesterov=False, weight_decay=3e-4, clip=5.0)
 GENOTYPES = {

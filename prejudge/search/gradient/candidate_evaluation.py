@@ -39,7 +39,6 @@ class CandidateEvaluation(Protocol):
             removals: What is removed.
             passes: How many there were before in this search.
         """
-        ...
 
 
 class Repeatable:

@@ -44,11 +44,9 @@ class Disturbance(Protocol):
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of an epoch."""
-        ...
 
     def __call__(self, learner: SearchLearner, inputs: Tensor, targets: Tensor) -> Mixture:
         """The mixture that the weights are about to learn this batch with; it requires no gradient."""
-        ...
 
 
 class ArchitectureLearner(Learner):

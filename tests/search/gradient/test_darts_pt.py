@@ -27,7 +27,7 @@ from prejudge.train import load
 from prejudge.train.batches import MemoryBatches
 from prejudge.train.checkpoint import read_checkpoint
 from prejudge.train.machine import Machine
-from tests.search.gradient.fills import close, filled, images
+from tests.fills import close, filled, images
 
 SMALL = {"channels": 2, "cells": 1, "stages": 1}
 TRAINING = {"epochs": 2, "batch_size": 16}

@@ -13,7 +13,7 @@ from prejudge.search.gradient.features import EdgeFeatures, Moments, compare_ope
 from prejudge.spaces import space
 from prejudge.spaces.darts_candidates import STACNAS_STAGE1
 from prejudge.spaces.supernet import uniform
-from tests.search.gradient.fills import images
+from tests.fills import images
 
 
 @pytest.mark.parametrize("size", [40, 16, 7, 1])

@@ -33,7 +33,7 @@ from prejudge.train.data import load
 from prejudge.train.image_set import ImageSet
 from prejudge.train.loop import Moment, run_epochs
 from prejudge.train.machine import Machine
-from tests.search.gradient.fills import Given, filled, images
+from tests.fills import Given, filled, images
 
 DARTS = space("darts")
 SMALL = {"channels": 2, "cells": 2}

@@ -36,7 +36,7 @@ from prejudge.train.export import load_weights
 from prejudge.train.image_set import ImageSet
 from prejudge.train.loop import Learner, Moment
 from prejudge.train.machine import Machine
-from tests.search.gradient.fills import filled, images
+from tests.fills import filled, images
 from tests.search.gradient.test_ista import give, kill_in_the_second_epoch
 
 DARTS = space("darts")

@@ -31,7 +31,7 @@ from prejudge.train import load
 from prejudge.train.loop import Moment
 from prejudge.train.machine import Machine
 from prejudge.train.recipe import Recipe
-from tests.search.gradient.fills import Given, close, filled, images
+from tests.fills import Given, close, filled, images
 
 KINDS = ("normal", "reduce")
 RECIPE = Recipe(

@@ -24,7 +24,7 @@ from prejudge.spaces.darts_candidates import STACNAS_STAGE1, same_everywhere, st
 from prejudge.train import ImageSet, load
 from prejudge.train.loop import Epoch, Moment
 from prejudge.train.machine import Machine
-from tests.search.gradient.fills import close, filled, images
+from tests.fills import close, filled, images
 
 CELLS = ("normal", "reduce")
 

@@ -20,7 +20,7 @@ from prejudge.spaces.darts_candidates import DARTS8
 from prejudge.train.loop import Moment, run_epochs
 from prejudge.train.machine import Machine
 from prejudge.train.recipe import Recipe
-from tests.search.gradient.fills import Given, close, filled, images
+from tests.fills import Given, close, filled, images
 
 DARTS = space("darts")
 RECIPE = Recipe(
