@@ -104,6 +104,37 @@ def read_folder(
         FileFormatError: A file is no image, or truncated.
         InputError: There are no classes or no images, sizes differ, or they do not fit into memory.
     """
+    where, train, chosen = class_files(folder, split, per_class)
+    total = sum(map(len, chosen.values()))
+    if size is not None and total * size * size * 3 > _LARGEST:
+        raise InputError(f"{where}: {total} images of {size}x{size} do not fit into memory; say per_class=N")
+    images = _decode([f for group in chosen.values() for f in group], size)
+    labels = np.repeat(np.arange(len(chosen), dtype=np.int64), [len(group) for group in chosen.values()])
+    if normalisation is None and train == where:
+        normalisation = channel_statistics(images)
+    elif normalisation is None:
+        reference = read_folder(folder, "train", size=size or images.shape[1], per_class=per_class)
+        normalisation = reference.mean, reference.std
+    mean, std = normalisation
+    if images.shape[3] < len(mean):  # all grey, in a set of colour images
+        images = images.repeat(len(mean), axis=3)
+    return ImageSet(name or folder.resolve().name, images, labels, len(chosen), mean, std)
+
+
+def class_files(folder: Path, split: str, per_class: int | None = None) -> tuple[Path, Path, dict[str, list[Path]]]:
+    """The image files of every class of a split, in alphabetical order, without reading any.
+
+    Args:
+        folder: As for :func:`read_folder`, as are ``split`` and ``per_class``.
+
+    Returns:
+        The folder with the class folders of this split, that of the training images, and the files by class: all
+        classes of the training images, some of which may have none here.
+
+    Raises:
+        MissingDataError: There is no such folder.
+        InputError: There are no classes or no images, or a class is not among those of the training images.
+    """
     if split not in _SPLITS:
         raise unknown("split", split, _SPLITS)
     if per_class is not None and per_class < 1:
@@ -116,23 +147,10 @@ def read_folder(
     strange = sorted(set(_class_names(where)) - set(classes))
     if strange:
         raise InputError(f"{where}: class {strange[0]} is not among the training classes in {train}")
-    chosen = {c: _image_files(where / c)[:per_class] for c in classes}
-    total = sum(map(len, chosen.values()))
-    if not total:
+    found = {c: _image_files(where / c)[:per_class] for c in classes}
+    if not any(found.values()):
         raise InputError(f"{where}: no images ({', '.join(IMAGE_SUFFIXES)}) in any of its {len(classes)} class folders")
-    if size is not None and total * size * size * 3 > _LARGEST:
-        raise InputError(f"{where}: {total} images of {size}x{size} do not fit into memory; say per_class=N")
-    images = _decode([f for group in chosen.values() for f in group], size)
-    labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(chosen[c]) for c in classes])
-    if normalisation is None and train == where:
-        normalisation = channel_statistics(images)
-    elif normalisation is None:
-        reference = read_folder(folder, "train", size=size or images.shape[1], per_class=per_class)
-        normalisation = reference.mean, reference.std
-    mean, std = normalisation
-    if images.shape[3] < len(mean):  # all grey, in a set of colour images
-        images = images.repeat(len(mean), axis=3)
-    return ImageSet(name or folder.resolve().name, images, labels, len(classes), mean, std)
+    return where, train, found
 
 
 def _npz_arrays(path: Path) -> Mapping[str, np.ndarray]:

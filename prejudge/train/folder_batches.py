@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError, unknown
 from prejudge.train.augmentations import Augmentation, centre_view, imagenet_view
 from prejudge.train.batches import check_shares, count_batches, epoch_order, shares
-from prejudge.train.files import FOLDER_NAMES, IMAGE_SUFFIXES, _class_names, _image_files, _split_folder
+from prejudge.train.files import class_files
 from prejudge.train.images import normalise
 from prejudge.train.normalisation import NORMALISATIONS
 from prejudge.train.recipe import Recipe
@@ -81,27 +81,15 @@ def list_folder(
         MissingDataError: There is no such folder.
         InputError: There are no classes or no images, or a class is not among those of the training images.
     """
-    if split not in FOLDER_NAMES:
-        raise unknown("split", split, FOLDER_NAMES)
     if normalisation not in NORMALISATIONS:
         raise unknown("normalisation", normalisation, NORMALISATIONS)
     mean, std = NORMALISATIONS[normalisation]
     if len(mean) != 3:
         raise InputError(f"normalisation {normalisation!r} is for {len(mean)} channel; images of folders have three")
-    if not folder.is_dir():
-        raise MissingDataError(f"no folder {folder}: it should hold one folder of images per class")
-    where = _split_folder(folder, split)
-    train = where if split == "train" or where == folder else _split_folder(folder, "train", missing_ok=True)
-    classes = _class_names(train)
-    strange = sorted(set(_class_names(where)) - set(classes))
-    if strange:
-        raise InputError(f"{where}: class {strange[0]} is not among the training classes in {train}")
-    found = [_image_files(where / c)[:per_class] for c in classes]
-    files = [os.fsencode(f.relative_to(where)) for of_class in found for f in of_class]
-    if not files:
-        raise InputError(f"{where}: no images ({', '.join(IMAGE_SUFFIXES)}) in any of its {len(classes)} class folders")
-    labels = np.repeat(np.arange(len(classes), dtype=np.int64), [len(of_class) for of_class in found])
-    return ImageFiles(name or folder.resolve().name, where, np.array(files), labels, tuple(classes), mean, std)
+    where, _, found = class_files(folder, split, per_class)
+    files = [os.fsencode(f.relative_to(where)) for of_class in found.values() for f in of_class]
+    labels = np.repeat(np.arange(len(found), dtype=np.int64), [len(of_class) for of_class in found.values()])
+    return ImageFiles(name or folder.resolve().name, where, np.array(files), labels, tuple(found), mean, std)
 
 
 def read_image(path: Path) -> Tensor:
