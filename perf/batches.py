@@ -131,19 +131,22 @@ def compared(data: ImageSet, device: str, workers: int, repeats: int) -> dict[st
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def measure(
+    doc: str | None, name: str, images: int, compared: Callable[[ImageSet, str, int, int], dict[str, Any]]
+) -> None:
+    """Read the command line of a script, and measure on random images, on every device that is there."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--images", type=int, default=images)
     parser.add_argument("--workers", type=int, default=2, help="of the DataLoader, besides none")
     parser.add_argument("--only", choices=["cpu", "cuda"])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "batches.json")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / f"{name}.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rng = np.random.default_rng(0)  # timings do not depend on what is in the images
-    images = rng.integers(0, 256, (options.images, 32, 32, 3), dtype=np.uint8)
-    data = ImageSet("random", images, rng.integers(0, 10, options.images), 10, MEAN, STD)
+    pixels = rng.integers(0, 256, (options.images, 32, 32, 3), dtype=np.uint8)
+    data = ImageSet("random", pixels, rng.integers(0, 10, options.images), 10, MEAN, STD)
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     parts: dict[str, Callable[[], Any]] = {
         device: lambda device=device: compared(data, device, options.workers, options.repeats)  # type: ignore[misc]
@@ -153,4 +156,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    measure(__doc__, "batches", 5000, compared)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prejudge.errors import InputError, PrejudgeError, unknown
 from prejudge.proxies.device import find_device
+from prejudge.proxies.layout import channels_last
 from prejudge.train.world import World
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -58,7 +59,7 @@ class Machine:
     def place(self, network: N) -> N:
         """Move a network there, in place."""
         network.to(self.device)
-        return network.to(memory_format=torch.channels_last) if self.channels_last else network  # type: ignore[call-overload,no-any-return]
+        return channels_last(network) if self.channels_last else network
 
     def take(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Images ``(N, C, H, W)`` and classes ``(N,)`` on the device, without waiting for them."""
