@@ -7,7 +7,7 @@ JOBS   ?= 2
 # Every test process computes with one thread: with more, the processes get in each other's way.
 ONE    := OMP_NUM_THREADS=1
 
-.PHONY: help demo test test-slow test-cluster lint format docs clean
+.PHONY: help demo test test-slow test-cluster fuzz lint format docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo 'make test       install with the tools of development; lint, type check, fast tests'
 	@echo 'make test-slow  the tests that take minutes'
 	@echo 'make test-cluster  several Ray nodes on this machine: some minutes, too'
+	@echo 'make fuzz       100,000 broken inputs for every parser and reader: some hours'
 	@echo 'make lint       ruff and mypy alone          make format   let ruff rewrite the sources'
 	@echo 'make docs       build the manual into build/site'
 	@echo 'make clean      remove what these left behind, .venv included'
@@ -52,6 +53,10 @@ test-slow: $(VENV)/installed-dev
 # One process: the nodes are processes enough.
 test-cluster: $(VENV)/installed-dev
 	$(ONE) $(BIN)/python -m pytest -m cluster
+
+# What is found is kept in build/fuzz; tests/fuzz/explore.py runs one of the targets under atheris.
+fuzz: $(VENV)/installed-dev
+	PREJUDGE_FUZZ_INPUTS=100000 $(ONE) $(BIN)/python -m pytest --timeout 0 tests/fuzz
 
 docs: $(VENV)/installed-dev
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

@@ -40,6 +40,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     part = beside(path, ".part")
     try:
+        part.unlink(missing_ok=True)  # of a process that was killed: it may be a second name of a whole file
         part.touch()
         with suppress(OSError):
             part.chmod(path.stat().st_mode & 0o777)

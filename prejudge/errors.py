@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+_LONGEST = 500
+_LONGEST_QUOTE = 80
+_LONGEST_LIST = 300
+
 
 class PrejudgeError(Exception):
     """Base of every error that prejudge raises on purpose; the command line prints it as one line and exits with 1."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """The message, whatever it quotes: one line of at most 500 printable characters."""
+        return one_line(super().__str__())
 
 
 class InputError(PrejudgeError, ValueError):
@@ -27,6 +35,15 @@ class BusyError(PrejudgeError):
     """Another process is writing the same file."""
 
 
+def quoted(value: object) -> str:
+    """``repr`` for messages: short, and of anything that a file may hold, such as an integer of a million digits."""
+    try:
+        text = repr(value[: 2 * _LONGEST_QUOTE] if isinstance(value, str) else value)
+    except (ValueError, RecursionError, MemoryError):
+        return f"a {type(value).__name__} too large to show"
+    return text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 1]}…"
+
+
 def unknown(kind: str, name: object, known: object) -> InputError:
     """The one way to say that a name is not known.
 
@@ -41,6 +58,27 @@ def unknown(kind: str, name: object, known: object) -> InputError:
     from difflib import get_close_matches
 
     names = sorted(str(k) for k in known)  # type: ignore[attr-defined]
-    close = get_close_matches(str(name), names, n=1)
+    given = quoted(name)
+    close = (
+        get_close_matches(name if isinstance(name, str) else given, names, n=1) if len(given) < _LONGEST_QUOTE else []
+    )
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return InputError(f"unknown {kind} {name!r}{hint} (known: {', '.join(names) or 'none'})")
+    return InputError(f"unknown {kind} {given}{hint} (known: {_listed(names)})")
+
+
+def _listed(names: list[str]) -> str:
+    shown, length = 0, 0
+    while shown < len(names) and length + len(names[shown]) <= _LONGEST_LIST:
+        length += len(names[shown]) + 2
+        shown += 1
+    rest = len(names) - shown
+    return (", ".join(names[:shown]) + (f" and {rest} more" if rest else "")) or "none"
+
+
+def one_line(text: str) -> str:
+    """A message as it is shown: one line of at most 500 printable characters, without the middle of a longer one."""
+    if len(text) > _LONGEST:  # the beginning says what is wrong, the end what to do
+        text = f"{text[: _LONGEST * 3 // 5]} … {text[-_LONGEST * 2 // 5 + 3 :]}"
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)

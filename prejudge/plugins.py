@@ -11,7 +11,8 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from prejudge.errors import InputError, MissingDataError, unknown
+from prejudge.errors import InputError, MissingDataError, quoted, unknown
+from prejudge.texts import is_file, parse_literal
 
 
 class Plugin(Protocol):
@@ -80,9 +81,9 @@ class Register(Generic[P]):
                 raise ValueError
             if not isinstance(call.func, ast.Name):  # NAME(…)(…)
                 raise ValueError
-            options: dict[Any, Any] = {k.arg: ast.literal_eval(k.value) for k in call.keywords}
-        except (ValueError, SyntaxError):
-            raise InputError(f"cannot read {self.kind} {text!r}; write NAME or NAME(option=value)") from None
+            options: dict[Any, Any] = {k.arg: parse_literal(k.value) for k in call.keywords}
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+            raise InputError(f"cannot read {self.kind} {quoted(text)}; write NAME or NAME(option=value)") from None
         chosen = self.get(name)
         for option in options:
             if option not in chosen.options:
@@ -96,7 +97,7 @@ class Register(Generic[P]):
             MissingDataError: There is no such file.
             InputError: The file cannot be imported.
         """
-        if not path.is_file():
+        if not is_file(path):
             raise MissingDataError(f"no {self.kind} file {path}")
         spec = importlib.util.spec_from_file_location(f"prejudge_user_{path.stem}", path)
         if spec is None or spec.loader is None:

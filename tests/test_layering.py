@@ -15,7 +15,8 @@ PACKAGE = Path(prejudge.__file__).parent
 
 LAYERS = (
     {"errors"},
-    {"atomic", "plugins"},
+    {"texts"},
+    {"archive", "atomic", "hdf5", "plugins", "ranking"},
     {"engine", "report"},
     {"spaces", "proxies"},
     {"train"},

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prejudge.benchmarks import ensembles
 from prejudge.benchmarks import rank_statistics as statistics
+from prejudge.benchmarks.concordance import Concordance
 from prejudge.benchmarks.matched import Matched, match
 from prejudge.benchmarks.metric import Metric
 from prejudge.benchmarks.table import Table
 from prejudge.errors import InputError
+from prejudge.ranking import Ranking
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -60,7 +62,8 @@ def correlate(
 
         - ``metric``, ``stratum``, ``proxy``;
         - ``n`` used, ``failed`` scores, ``ties``: architectures that share their score with another one;
-        - ``spearman`` with its percentile bootstrap interval ``spearman_low``, ``spearman_high``; ``kendall`` (tau-b);
+        - ``spearman`` with its bootstrap interval ``spearman_low``, ``spearman_high`` (percentiles of the
+          resamples; over more than 20,000 architectures their normal limit); ``kendall`` (tau-b);
           ``weighted_tau`` (Vigna's, hyperbolic); ``partial_spearman`` given the number of parameters;
         - ``pairs``: share of the pairs of different accuracy in the right order, a tied score counting half; for the
           vote, that of the majority itself (the published .817 for NAS-Bench-201);
@@ -94,22 +97,35 @@ def correlate_matched(
         raise InputError(f"confidence must lie between 0 and 1, not {confidence}")
     columns = {c: matched.oriented(c) for c in matched.scores.columns}
     vote, notes = _add_ensembles(columns, matched, seed)
+    ranked = _Ranked(
+        matched,
+        scores={name: Ranking.of(scores) for name, scores in columns.items()},
+        accuracies={str(m): Ranking.of(matched.accuracies[str(m)].to_numpy()) for m in matched.metrics},
+    )
     rows: list[dict[str, Any]] = []
-    used: list[np.ndarray] = []
+    used: list[bytes] = []
     for metric in matched.metrics:
         accuracy = matched.accuracies[str(metric)].to_numpy()
+        found: dict[tuple[str, bytes], dict[str, Any]] = {}  # strata may be equal, and cost nothing then
         for stratum, inside in _strata(accuracy, matched.connected).items():
             ceiling = _ceiling(table, metric, matched.index[inside])
             for name, scores in columns.items():
                 usable = inside & ~np.isnan(scores)
-                row: dict[str, Any] = {"metric": str(metric), "stratum": stratum, "proxy": name}
-                row |= _row(name, scores, accuracy, inside, usable, matched)
-                if name in vote and usable.sum() >= _FEWEST:
-                    three = np.vstack([columns[v][usable] for v in vote[name]])
-                    row["pairs"] = ensembles.vote_pairs(three, accuracy[usable], seed=seed)
-                rows.append(row | ceiling | {"seconds": matched.seconds.get(name, np.nan)})
-                used.append(usable)
-    _add_intervals(rows, used, columns, matched, resamples=resamples, confidence=confidence, seed=seed)
+                key = name, np.packbits(usable).tobytes()
+                if key not in found:
+                    found[key] = _row(name, scores, accuracy, usable, ranked, str(metric))
+                    if name in vote and usable.sum() >= _FEWEST:
+                        three = np.vstack([columns[v][usable] for v in vote[name]])
+                        found[key]["pairs"] = ensembles.vote_pairs(three, accuracy[usable], seed=seed)
+                row = {
+                    "metric": str(metric),
+                    "stratum": stratum,
+                    "proxy": name,
+                    "failed": _failed(name, inside, usable, matched),
+                }
+                rows.append(row | found[key] | ceiling | {"seconds": matched.seconds.get(name, np.nan)})
+                used.append(key[1])
+    notes += _add_intervals(rows, used, ranked, resamples=resamples, confidence=confidence, seed=seed)
     order = [
         "metric", "stratum", "proxy", "n", "failed", "ties", "spearman", "spearman_low", "spearman_high", "kendall",
         "weighted_tau", "partial_spearman", "pairs", *PRECISIONS, "regret", "repeats_std", "noise_ceiling",
@@ -147,27 +163,41 @@ def _strata(accuracy: np.ndarray, connected: np.ndarray) -> dict[str, np.ndarray
     return dict(zip(STRATA, (known, known & connected, known & (accuracy >= cut)), strict=True))
 
 
+@dataclass(frozen=True)
+class _Ranked:
+    """Every column sorted once; the ranking among the architectures that two columns share follows by counting."""
+
+    matched: Matched
+    scores: dict[str, Ranking]
+    accuracies: dict[str, Ranking]
+
+
+def _failed(name: str, inside: np.ndarray, usable: np.ndarray, matched: Matched) -> int:
+    if name in matched.failed:
+        return int(matched.failed[name].to_numpy()[inside].sum())
+    return int(inside.sum() - usable.sum())
+
+
 def _row(
-    name: str, scores: np.ndarray, accuracy: np.ndarray, inside: np.ndarray, usable: np.ndarray, matched: Matched
+    name: str, scores: np.ndarray, accuracy: np.ndarray, usable: np.ndarray, ranked: _Ranked, metric: str
 ) -> dict[str, Any]:
-    """The numbers of one proxy in one stratum, but for the intervals."""
-    x, y = scores[usable], accuracy[usable]
-    failed = (
-        int(matched.failed[name].to_numpy()[inside].sum()) if name in matched.failed else int(inside.sum() - len(x))
-    )
-    row: dict[str, Any] = {"n": len(x), "failed": failed, "ties": statistics.tied(x)}
+    """The numbers of one proxy over the usable architectures, but for the intervals."""
+    x, y = ranked.scores[name].among(usable), ranked.accuracies[metric].among(usable)
+    row: dict[str, Any] = {"n": len(x), "ties": x.tied}
     if len(x) < _FEWEST:
         return row
-    rx, ry, rz = (statistics.ranks(v) for v in (x, y, matched.scores["params"].to_numpy()[usable]))
+    rx, ry, pair = x.ranks, y.ranks, Concordance.of(x, y)
     row["spearman"] = statistics.pearson(rx, ry)
-    row["kendall"], row["pairs"] = statistics.kendall(x, y)
-    row["weighted_tau"] = statistics.weighted_tau(x, y)
-    row["partial_spearman"] = statistics.partial(
-        row["spearman"], statistics.pearson(rx, rz), statistics.pearson(ry, rz)
-    )
-    row |= {key: statistics.precision_at(x, y, share) for key, share in PRECISIONS.items()}
-    row["regret"] = statistics.regret(x, y)
-    row["repeats_std"] = _repeats_std(name, accuracy, usable, matched)
+    row["kendall"], row["pairs"], row["weighted_tau"] = pair.tau_b(), pair.share_right(), pair.weighted_tau()
+    if not np.isnan(ranked.matched.scores["params"].to_numpy()[usable]).any():
+        rz = ranked.scores["params"].among(usable).ranks
+        row["partial_spearman"] = statistics.partial(
+            row["spearman"], statistics.pearson(rx, rz), statistics.pearson(ry, rz)
+        )
+    known, reached = scores[usable], accuracy[usable]
+    row |= {key: statistics.precision_at(known, reached, share) for key, share in PRECISIONS.items()}
+    row["regret"] = statistics.regret(known, reached)
+    row["repeats_std"] = _repeats_std(name, accuracy, usable, ranked.matched)
     return row
 
 
@@ -194,27 +224,21 @@ def _ceiling(table: Table, metric: Metric, index: np.ndarray) -> dict[str, float
 
 
 def _add_intervals(
-    rows: list[dict[str, Any]],
-    used: list[np.ndarray],
-    columns: dict[str, np.ndarray],
-    matched: Matched,
-    *,
-    resamples: int,
-    confidence: float,
-    seed: int,
-) -> None:
-    """Bootstrap together all that use the same architectures: they share the draws and the ranking of each side."""
+    rows: list[dict[str, Any]], used: list[bytes], ranked: _Ranked, *, resamples: int, confidence: float, seed: int
+) -> list[str]:
+    """Bootstrap together all that use the same architectures: they share the draws. Returns remarks."""
     together: dict[bytes, list[int]] = {}
-    for i, usable in enumerate(used):
+    for i, packed in enumerate(used):
         if rows[i]["n"] >= _FEWEST:
-            together.setdefault(np.packbits(usable).tobytes(), []).append(i)
-    for members in together.values():
-        inside = used[members[0]]
+            together.setdefault(packed, []).append(i)
+    size = len(ranked.matched.index)
+    for packed, members in together.items():
+        inside = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=size).astype(bool)
         proxies = list(dict.fromkeys(rows[i]["proxy"] for i in members))
         metrics = list(dict.fromkeys(rows[i]["metric"] for i in members))
-        ends = statistics.bootstrap_spearman(
-            np.vstack([columns[p][inside] for p in proxies]),
-            np.vstack([matched.accuracies[m].to_numpy()[inside] for m in metrics]),
+        ends = statistics.bootstrap_rankings(
+            [ranked.scores[p].among(inside) for p in proxies],
+            [ranked.accuracies[m].among(inside) for m in metrics],
             resamples=resamples,
             seed=seed,
             level=confidence,
@@ -222,3 +246,10 @@ def _add_intervals(
         for i in members:
             low, high = ends[:, proxies.index(rows[i]["proxy"]), metrics.index(rows[i]["metric"])]
             rows[i] |= {"spearman_low": low, "spearman_high": high}
+    if max((row["n"] for row in rows), default=0) <= statistics.EXACT_BOOTSTRAP_UP_TO:
+        return []
+    return [
+        f"Intervals over more than {statistics.EXACT_BOOTSTRAP_UP_TO:,} architectures are the normal limit of the "
+        f"bootstrap (infinitesimal jackknife) in place of {resamples:,} resamples; where a few architectures decide, "
+        f"the resamples are drawn."
+    ]

@@ -7,15 +7,20 @@ import gzip
 import hashlib
 import io
 import math
+from collections import Counter
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from prejudge.errors import FileFormatError, InputError, MissingDataError
+from prejudge.errors import FileFormatError, InputError, MissingDataError, quoted
 from prejudge.spaces.base import Architecture, Space
+from prejudge.texts import is_file
 
 ARCHITECTURE_COLUMNS = ("arch_str", "arch", "architecture")
+
+_MOST_COLUMNS = 10_000
+_FREE_BYTES, _MOST_GROWTH = 64 * 2**20, 100  # bytes of text that a byte of a .csv.gz may be beyond that
 
 
 class CsvFile:
@@ -33,12 +38,14 @@ class CsvFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._reader = csv.reader(io.StringIO(_content(path), newline=""))
-        self.header = [c.strip() for c in next(self._reader, [])]
+        self.header = [c.strip() for c in next(self._lines(), [])]
         if not any(self.header):
             raise InputError(f"{path} is empty; a CSV file with a header is needed")
-        twice = [c for c in self.header if c and self.header.count(c) > 1]
+        if len(self.header) > _MOST_COLUMNS:
+            raise InputError(f"{path} has {len(self.header):,} columns; at most {_MOST_COLUMNS:,} can be read")
+        twice = [c for c, count in Counter(self.header).items() if c and count > 1]
         if twice:
-            raise InputError(f"{path}: column {twice[0]!r} is there twice")
+            raise InputError(f"{path}: column {quoted(twice[0])} is there twice")
         found = [c for c in ARCHITECTURE_COLUMNS if c in self.header]
         if not found:
             known = ", ".join(self.header)
@@ -53,7 +60,7 @@ class CsvFile:
     def rows(self, space: Space) -> Iterator[tuple[int, Architecture, list[str]]]:
         """Yield ``(line, architecture, fields)``; raises :class:`InputError` for a malformed row, or if none."""
         empty = True
-        for fields in self._reader:
+        for fields in self._lines():
             if not fields:
                 continue
             line, empty = self._reader.line_num, False
@@ -66,13 +73,21 @@ class CsvFile:
         if empty:
             raise InputError(f"{self.path} has a header but no rows")
 
+    def _lines(self) -> Iterator[list[str]]:
+        try:
+            yield from self._reader
+        except csv.Error as error:
+            raise self.error(self._reader.line_num, f"no line of a CSV file: {error}") from None
+
     def number(self, line: int, column: int, fields: list[str]) -> float:
         """The number in a field, NaN where it is empty; raises :class:`InputError` for anything else."""
         text = fields[column]
         try:
+            if "_" in text:  # float() takes 1_0 for ten
+                raise ValueError
             value = float(text) if text.strip() else math.nan
         except ValueError:
-            raise self.error(line, f"{self.header[column]} is {text!r}, which is no number") from None
+            raise self.error(line, f"{self.header[column]} is {quoted(text)}, which is no number") from None
         if math.isinf(value):
             raise self.error(line, f"{self.header[column]} is infinite")
         return value
@@ -83,11 +98,19 @@ class CsvFile:
 
 
 def _content(path: Path) -> str:
-    if not path.is_file():
+    if not is_file(path):
         raise MissingDataError(f"no CSV file {path}")
     data = path.read_bytes()
     try:
-        return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
+        if data[:2] == b"\x1f\x8b":
+            most = _FREE_BYTES + _MOST_GROWTH * len(data)
+            with gzip.open(io.BytesIO(data)) as file:
+                data = file.read(most + 1)
+            if len(data) > most:
+                raise FileFormatError(
+                    f"{path} unpacks to more than {most:,} bytes, which no table does; unpack it first"
+                )
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FileFormatError(f"{path} is no CSV file: byte {error.start} is no UTF-8 text") from error
     except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]

@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 
 from prejudge.benchmarks.table import Table, open_table
-from prejudge.errors import InputError, MissingDataError, unknown
+from prejudge.errors import InputError, MissingDataError, quoted, unknown
+from prejudge.texts import is_file, user_path
 
 ALIASES = {"digits": "nasbench201-digits"}
-_NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def shipped_folder() -> Path:
@@ -46,13 +47,16 @@ def benchmark(name: str | os.PathLike[str]) -> Table:
         MissingDataError: There is no such file.
         FileFormatError: The file is truncated, foreign, or of a newer format.
     """
-    if not isinstance(name, str) or Path(name).suffix in (".h5", ".hdf5") or not _NAME.match(name):
-        return open_table(Path(name).expanduser())
+    if not isinstance(name, str) or Path(name).suffix in (".h5", ".hdf5") or not _NAME.fullmatch(name):
+        path = user_path(os.fspath(name))
+        if not is_file(path):
+            raise MissingDataError(f"no benchmark table {path}")
+        return open_table(path)
     wanted = ALIASES.get(name, name)
     for folder in (shipped_folder(), user_folder()):
         if (folder / f"{wanted}.h5").is_file():
             return open_table(folder / f"{wanted}.h5")
-    if Path(name).exists():
+    if is_file(name):
         return open_table(name)
     hint = "make one with: prejudge bench import csv FILE"
     raise InputError(f"{unknown('benchmark', name, benchmark_names())}; {hint}")
@@ -65,8 +69,8 @@ def place_for(name: str) -> Path:
         InputError: The name is no file name, or belongs to a table that comes with prejudge.
         MissingDataError: The folder cannot be made.
     """
-    if not _NAME.match(name):
-        raise InputError(f"a benchmark's name is made of letters, digits, '.', '_' and '-', unlike {name!r}")
+    if not _NAME.fullmatch(name):
+        raise InputError(f"a benchmark's name is made of letters, digits, '.', '_' and '-', unlike {quoted(name)}")
     if name in ALIASES or (shipped_folder() / f"{name}.h5").is_file():
         raise InputError(f"benchmark {name!r} comes with prejudge; choose another name")
     try:

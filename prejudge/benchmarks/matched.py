@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prejudge.benchmarks.metric import ACCURACY, Metric, brief
-from prejudge.benchmarks.rows import NotListed
+from prejudge.benchmarks.rows import ListedRows, NotListed, Rows
 from prejudge.benchmarks.table import Table
 from prejudge.errors import InputError, unknown
 from prejudge.spaces import space as find_space
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from prejudge.cache.protocol import Protocol
     from prejudge.cache.store import ScoreCache
+    from prejudge.spaces.base import Space
 
 BASELINES = ("params", "flops")
 """Always among the rows: a proxy that ranks no better than these has found nothing."""
@@ -187,6 +188,8 @@ def _share_in_class(
     import pandas as pd
 
     scores = frames[0]
+    if isinstance(table.architectures, ListedRows):  # one row for each class: no two members are ever compared
+        return ()
     lacking = scores[invariant].isna() & ~failed[invariant]
     members = scores.index[lacking.any(axis=1)]
     where = find_space(table.space)
@@ -207,16 +210,29 @@ def _share_in_class(
 def _indices(scores: pd.DataFrame, table: Table) -> np.ndarray:
     """Row of each scored architecture in the table, -1 where it is not listed there; shape ``(len(scores),)``."""
     where, rows = find_space(table.space), table.architectures
-    index = np.full(len(scores), -1, dtype=np.intp)
-    for position, text in enumerate(scores.index):
-        arch = where.parse(text)
+    texts = scores.index.tolist()
+    if isinstance(rows, ListedRows):
+        listed = {text: row for row, text in enumerate(rows.texts)}
+        index = np.fromiter((listed.get(text, -1) for text in texts), dtype=np.intp, count=len(texts))
+    else:
+        index = np.full(len(texts), -1, dtype=np.intp)
+    others = np.flatnonzero(index < 0).tolist()  # of a listing, those that are written in another way there
+    for position, key in zip(others, _keys([where.parse(texts[i]) for i in others], where, rows), strict=True):
         with suppress(NotListed):
-            index[position] = rows.index(arch)
+            index[position] = rows.index(key)
     values, counts = np.unique(index[index >= 0], return_counts=True)
     if (counts > 1).any():
         twice = rows[int(values[counts > 1][0])]
         raise InputError(f"scores: {twice} has {counts.max()} rows; average the repeats first")
     return index
+
+
+def _keys(archs: list[Any], where: Space, rows: Rows) -> Sequence[Any]:
+    """What the rows find these architectures by fastest."""
+    if not isinstance(rows, ListedRows):
+        return archs
+    together = getattr(where, "canonical_many", None)  # NAS-Bench-101 hashes many cells at once
+    return together(archs) if together is not None else [where.canonical(a) for a in archs]
 
 
 def _one_per_class(index: np.ndarray, order: np.ndarray, table: Table) -> tuple[np.ndarray, list[str]]:

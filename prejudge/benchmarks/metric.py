@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
-from prejudge.errors import InputError
+from prejudge.errors import InputError, quoted
 
 Seed = int | Literal["mean"]
 """One training run's seed, or ``"mean"`` over all runs."""
@@ -15,9 +15,10 @@ Seed = int | Literal["mean"]
 ACCURACY = "accuracy"
 
 _TEXT = re.compile(
-    r"^(?P<dataset>.+)_(?P<split>[A-Za-z0-9-]+)_(?P<epochs>\d+)ep(?:_seed(?P<seed>\d+))?(?:_(?P<quantity>[a-z][a-z-]*))?$"
+    r"^(?P<dataset>.+)_(?P<split>[A-Za-z0-9-]+)_(?P<epochs>\d{1,18})ep(?:_seed(?P<seed>\d{1,18}))?(?:_(?P<quantity>[a-z][a-z-]*))?$"
 )
-_QUANTITY = re.compile(r"^[a-z][a-z-]*$")
+_QUANTITY = re.compile(r"[a-z][a-z-]*")
+_LONGEST = 200
 
 
 class MetricFields(TypedDict, total=False):
@@ -52,14 +53,15 @@ class Metric:
     def __post_init__(self) -> None:
         if not self.dataset or not self.split or not isinstance(self.dataset, str) or not isinstance(self.split, str):
             raise InputError(
-                f"a metric needs the names of a dataset and a split, not {self.dataset!r} and {self.split!r}"
+                "a metric needs the names of a dataset and a split, "
+                f"not {quoted(self.dataset)} and {quoted(self.split)}"
             )
         if isinstance(self.epochs, bool) or not isinstance(self.epochs, int) or self.epochs < 1:
-            raise InputError(f"epochs of a metric must be a positive integer, not {self.epochs!r}")
+            raise InputError(f"epochs of a metric must be a positive integer, not {quoted(self.epochs)}")
         if self.seed != "mean" and (isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0):
-            raise InputError(f"seed of a metric must be 'mean' or a seed (an integer >= 0), not {self.seed!r}")
-        if not isinstance(self.quantity, str) or not _QUANTITY.match(self.quantity):
-            raise InputError(f"quantity of a metric is lower-case letters and hyphens, not {self.quantity!r}")
+            raise InputError(f"seed of a metric must be 'mean' or a seed (an integer >= 0), not {quoted(self.seed)}")
+        if not isinstance(self.quantity, str) or not _QUANTITY.fullmatch(self.quantity):
+            raise InputError(f"quantity of a metric is lower-case letters and hyphens, not {quoted(self.quantity)}")
 
     @classmethod
     def parse(cls, text: str) -> Metric:
@@ -68,9 +70,11 @@ class Metric:
         Raises:
             InputError: The text has another form.
         """
-        match = _TEXT.match(text.strip())
+        match = _TEXT.fullmatch(text.strip()) if len(text) <= _LONGEST else None
         if match is None:
-            raise InputError(f"cannot read metric {text!r}; write cifar10_test_200ep or cifar10_test_200ep_seed777")
+            raise InputError(
+                f"cannot read metric {quoted(text)}; write cifar10_test_200ep or cifar10_test_200ep_seed777"
+            )
         seed: Seed = "mean" if match["seed"] is None else int(match["seed"])
         return cls(match["dataset"], match["split"], int(match["epochs"]), seed, match["quantity"] or ACCURACY)
 

@@ -9,6 +9,7 @@ from prejudge import __version__
 from prejudge.benchmarks.correlation import correlate_matched
 from prejudge.benchmarks.matched import BASELINES, Matched, match
 from prejudge.benchmarks.metric import Metric
+from prejudge.benchmarks.rank_statistics import EXACT_BOOTSTRAP_UP_TO
 from prejudge.benchmarks.table import Table
 from prejudge.report.data import ReportData
 
@@ -92,6 +93,8 @@ def _provenance(
     facts["architectures"] = f"{len(matched.index):,} of {table.index.size:,}"
     facts["repeats"] = str(max(1, len(matched.repeats)))
     facts["intervals"] = f"{level} percentile bootstrap over architectures, {resamples} resamples, seed {seed}"
+    if len(matched.index) > EXACT_BOOTSTRAP_UP_TO:
+        facts["intervals"] += f"; above {EXACT_BOOTSTRAP_UP_TO:,} architectures its normal limit"
     return facts
 
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from prejudge.errors import InputError
+from prejudge.errors import InputError, quoted
 from prejudge.spaces.base import Architecture, EnumerableSpace, Space, require_enumerable
 
 _HASH = re.compile(r"[0-9a-f]{32}")
@@ -42,7 +42,7 @@ def row_key(canonical: str) -> int:
     """64 bits that stand for a canonical key; of a hash its first 16 digits, so that rows ascend as hashes do."""
     if _HASH.fullmatch(canonical):
         return int(canonical[:16], 16)
-    return int.from_bytes(hashlib.blake2b(canonical.encode(), digest_size=8).digest())
+    return int.from_bytes(hashlib.blake2b(canonical.encode(errors="surrogatepass"), digest_size=8).digest())
 
 
 class RowNumbers:
@@ -109,7 +109,7 @@ class ListedRows:
 
     def __getitem__(self, index: int) -> Architecture:
         if not 0 <= index < len(self):
-            raise InputError(f"row {index} is outside 0..{len(self) - 1}")
+            raise InputError(f"row {quoted(index)} is outside 0..{len(self) - 1}")
         return self.space.parse(self.texts[index])
 
     def index(self, arch: Any) -> int:

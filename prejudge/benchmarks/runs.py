@@ -12,7 +12,7 @@ from typing import Any, Self
 from prejudge.cache.files import beside
 from prejudge.cache.journal import Journal, JournalContents, read_journal
 from prejudge.cache.lock import writer_lock
-from prejudge.errors import FileFormatError, InputError
+from prejudge.errors import FileFormatError, InputError, quoted
 
 _FIRST_LINE = re.compile(rb"[0-9a-f]{0,8}( (\{[^\n]*)?)?\Z")
 
@@ -85,14 +85,14 @@ class RunLog:
             journal = Journal(self.path, digest)
             journal.append([{"kind": "plan", "plan": self.plan}])
             return journal
-        plans = [r["plan"] for r in found.records if r.get("kind") == "plan"]
+        plans = [r["plan"] for r in found.records if r.get("kind") == "plan" and isinstance(r.get("plan"), dict)]
         if found.follows != digest:
             self._refuse(plans)
         for record in found.records:
-            if record["kind"] == "run":
+            if _is_run(record):
                 self.results[record["architecture"], record["seed"]] = record["result"]
-            elif record["kind"] == "environment" and record["text"] not in self.environments:
-                self.environments.append(record["text"])
+            elif record.get("kind") == "environment" and record.get("text") not in (None, *self.environments):
+                self.environments.append(str(record["text"]))
         # A line damaged in the middle costs its training, which is done again; the file itself goes on.
         return Journal(self.path, digest, resume_at=found.end)
 
@@ -102,7 +102,7 @@ class RunLog:
             return False
         if not found.follows:  # ended within the first line; any other file is not ours
             return _FIRST_LINE.match(self.path.read_bytes()) is not None
-        return not any(r["kind"] == "run" for r in found.records)
+        return not any(r.get("kind") == "run" for r in found.records)
 
     def _refuse(self, plans: list[dict[str, Any]]) -> None:
         if not plans:
@@ -117,9 +117,16 @@ class RunLog:
         )
 
 
+def _is_run(record: dict[str, Any]) -> bool:
+    """Whether a record is a finished training; what is none costs its training, which is done again."""
+    kinds = {"architecture": str, "seed": int, "result": dict}
+    return record.get("kind") == "run" and all(type(record.get(name)) is kind for name, kind in kinds.items())
+
+
 def _differences(old: Any, new: Any, name: str = "") -> list[str]:
     """``NAME OLD, not NEW`` for every plain value that differs."""
     if isinstance(old, dict) and isinstance(new, dict):
         keys = dict.fromkeys([*old, *new])
         return [d for key in keys for d in _differences(old.get(key), new.get(key), f"{name} {key}".strip())]
-    return [] if old == new else [f"{name} {old}, not {new}"]
+    was, now = (value if isinstance(value, str) else quoted(value) for value in (old, new))
+    return [] if old == new else [f"{name} {was}, not {now}"]

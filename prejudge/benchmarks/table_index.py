@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from prejudge import hdf5
 from prejudge.benchmarks.metric import Metric
 from prejudge.benchmarks.rows import ListedRows, Rows
 from prejudge.errors import FileFormatError, MissingDataError, PrejudgeError
 from prejudge.spaces import space as find_space
 from prejudge.spaces.base import EnumerableSpace
+from prejudge.texts import parse_json
 
 FORMAT = "prejudge-table"
 VERSION = 2
@@ -22,6 +24,9 @@ _READABLE = (1, 2)
 
 KEYS, TEXTS = "architectures/keys", "architectures/texts"
 """The arrays of a table that lists its architectures."""
+
+_NAMES = ("units", "aliases", "provenance")
+_TYPES = {KEYS: "<u8", TEXTS: "|u1", "answers": "<i8"}
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,24 @@ class TableIndex:
     @classmethod
     def from_json(cls, text: str | bytes) -> TableIndex:
         """Read :meth:`to_json`; raises ``KeyError``, ``TypeError`` or ``ValueError`` for anything else."""
-        plain = json.loads(text)
+        plain = parse_json(text)
         for key in ("metrics", "curves"):
             plain[key] = tuple(Metric(*m) for m in plain[key])
         plain["extras"] = tuple(plain["extras"])
         return cls(**plain)
+
+    def check(self, most_bytes: int) -> None:
+        """Raise :class:`ValueError` unless every field has its type and the arrays fit into so many bytes."""
+        named = {"extras": self.extras, **{key: (*getattr(self, key), *getattr(self, key).values()) for key in _NAMES}}
+        texts = {"space": (self.space,), "name": (self.name,), "digest": (self.digest,), **named}
+        for field, values in texts.items():
+            if not all(isinstance(value, str) for value in values):
+                raise ValueError(f"its {field} is no text")
+        if type(self.size) is not int or self.size < 1 or type(self.per_class) is not bool:
+            raise ValueError("it does not say how many rows it has")
+        arrays = len(self.metrics) + len(self.extras)
+        if 8 * self.size * max(arrays, 1) > most_bytes:
+            raise ValueError(f"it claims {arrays} columns of {self.size} rows, more than the file can hold")
 
 
 def read_index(path: Path) -> TableIndex:
@@ -81,17 +99,21 @@ def read_index(path: Path) -> TableIndex:
         FileFormatError: It is truncated, no benchmark table, or written by a newer prejudge.
     """
     with _reading(path) as file:
-        if file.attrs.get("format") != FORMAT:
-            raise FileFormatError(f"{path} is an HDF5 file but no prejudge benchmark table")
-        version = int(file.attrs.get("version", 0))
-        if version not in _READABLE:
-            raise FileFormatError(
-                f"{path} has table format {version}, this prejudge reads up to format {VERSION}; upgrade prejudge"
-            )
         try:
-            return TableIndex.from_json(file["index"][()])
-        except (KeyError, TypeError, ValueError, OSError) as error:
-            raise FileFormatError(f"{path} is damaged: its index cannot be read ({error})") from error
+            if hdf5.attribute(file, "format") != FORMAT:
+                raise FileFormatError(f"{path} is an HDF5 file but no prejudge benchmark table")
+            version = hdf5.attribute(file, "version")
+            if version not in _READABLE:
+                raise FileFormatError(
+                    f"{path} has table format {version}, this prejudge reads up to format {VERSION}; upgrade prejudge"
+                )
+            index = TableIndex.from_json(hdf5.text(file, "index", hdf5.Budget(path)))
+            index.check(8 * (hdf5.FREE_BYTES + hdf5.MOST_GROWTH * path.stat().st_size))
+            return index
+        except hdf5.READ_ERRORS as error:
+            raise FileFormatError(
+                f"{path} is damaged: its index cannot be read ({hdf5.describe(error)}); get or import it again"
+            ) from error
 
 
 def read_array(path: Path, index: TableIndex, key: str) -> np.ndarray:
@@ -102,12 +124,20 @@ def read_array(path: Path, index: TableIndex, key: str) -> np.ndarray:
     """
     with _reading(path) as file:
         try:
-            if file.attrs["digest"] != index.digest:
+            if hdf5.attribute(file, "digest") != index.digest:
                 raise FileFormatError(f"{path} was replaced since it was opened; open it again")
-            node = file[key]
-            array = np.asarray(node["values"][()][node["codes"][()]] if "codes" in node else node["values"][()])
-        except (KeyError, TypeError, ValueError, IndexError, OSError) as error:
-            raise FileFormatError(f"{path} is damaged: {key} cannot be read ({str(error).splitlines()[0]})") from error
+            budget = hdf5.Budget(path)
+            node = hdf5.member(file, key)
+            kind, dims = _TYPES.get(key, "<f8"), 2 if key.startswith("curves/") else 1
+            if hdf5.has(node, "codes"):
+                values = hdf5.array(node, "values", budget, kind, (1,))
+                array = values[hdf5.array(node, "codes", budget, "u", (dims,))]
+            else:
+                array = hdf5.array(node, "values", budget, kind, (dims,))
+        except hdf5.READ_ERRORS as error:
+            raise FileFormatError(
+                f"{path} is damaged: {key} cannot be read ({hdf5.describe(error)}); get or import it again"
+            ) from error
     if key != TEXTS and array.shape[:1] != (index.size,):
         raise FileFormatError(f"{path} is damaged: {key} has {array.shape[:1]} rows, not {index.size}")
     return array
@@ -131,14 +161,12 @@ def read_rows(path: Path, index: TableIndex) -> Rows:
 
 
 def _reading(path: Path) -> Any:
-    import h5py
-
     if not path.is_file():
         raise MissingDataError(f"no benchmark table {path}")
     try:
         # Table files are only ever replaced whole: a reader needs no lock, and some network disks have none.
-        return h5py.File(path, "r", locking=False)
-    except OSError as error:
+        return hdf5.open_file(path)
+    except hdf5.READ_ERRORS as error:
         if isinstance(error, PermissionError):
             raise PrejudgeError(f"cannot read {path}: permission denied") from error
         raise FileFormatError(f"{path} is no HDF5 file, or it is truncated") from error

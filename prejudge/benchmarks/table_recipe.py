@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError, quoted, unknown
 from prejudge.spaces.base import Space
 from prejudge.train.image_set import ImageSet
 from prejudge.train.recipe import Recipe
@@ -35,13 +35,15 @@ class TableRecipe:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "skeleton", tuple(sorted(dict(self.skeleton).items())))
-        for name in ("valid_copies", "test_copies"):
-            if getattr(self, name) < 1:
-                raise InputError(f"recipe: {name} must be at least 1, not {getattr(self, name)}")
+        for name, least in (("valid_copies", 1), ("test_copies", 1), ("noise_seed", 0)):
+            if type(getattr(self, name)) is not int or getattr(self, name) < least:
+                raise InputError(
+                    f"recipe: {name} must be an integer of at least {least}, not {quoted(getattr(self, name))}"
+                )
+        if self.train_images is not None and (type(self.train_images) is not int or self.train_images < 1):
+            raise InputError(f"recipe: train_images must be a positive integer, not {quoted(self.train_images)}")
         if self.training.noise == 0 and (self.valid_copies > 1 or self.test_copies > 1):
             raise InputError("recipe: copies of the images are all the same without noise")
-        if self.noise_seed < 0:
-            raise InputError(f"recipe: noise_seed must be at least 0, not {self.noise_seed}")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a file."""
@@ -49,7 +51,10 @@ class TableRecipe:
 
     @classmethod
     def from_dict(cls, plain: Mapping[str, Any]) -> TableRecipe:
-        """From :meth:`as_dict`; raises :class:`InputError` for a name that a recipe does not have."""
+        """From :meth:`as_dict`; raises :class:`InputError` for a name that a recipe does not have, or a wrong value."""
+        for name in ("training", "skeleton"):
+            if not isinstance(plain.get(name, {}), Mapping):
+                raise InputError(f"recipe: {name} must be a mapping of numbers, not {quoted(plain[name])}")
         training = dict(plain.get("training", {}))
         for given, known in ((plain, cls.__dataclass_fields__), (training, Recipe.__dataclass_fields__)):
             for name in given:

@@ -8,7 +8,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,11 +26,18 @@ from prejudge.train.random_state import own_random_state
 from prejudge.train.worker import prepare
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from prejudge.cache.store import ScoreCache
+    from prejudge.proxies.memory import Memory
     from prejudge.train.data import Batch, ImageSet
 
 Progress = Callable[[int, int, float], None]
 """Called with the number of jobs done, of all jobs, and the seconds since the start."""
+
+
+REPEATS_AT_ONCE = 16
+"""Repeats of an architecture that run as one network on CUDA, at most: by then launches no longer count."""
 
 
 def fill(
@@ -53,6 +60,7 @@ def fill(
     retry_failed: bool = False,
     shard: Shard | None = None,
     engine: Engine | None = None,
+    repeats_at_once: int | None = None,
     progress: Progress | None = None,
 ) -> Protocol:
     """Compute what the cache lacks; every architecture's scores are saved as soon as they are there.
@@ -86,6 +94,9 @@ def fill(
         retry_failed: Try again what failed before.
         shard: Compute only this part; the caches of all parts together, merged, are the cache of the whole.
         engine: Where to compute, in place of ``workers`` processes; e.g. :class:`~prejudge.engine.RayEngine`.
+        repeats_at_once: How many repeats of an architecture run as one network, at most; default: some on CUDA, where
+            launches are the cost, and one elsewhere. Their scores are the same but for rounding. Then an architecture's
+            repeats follow each other in the run, where else the first repeat of all comes before the second of any.
         progress: Told after each architecture.
 
     Returns:
@@ -98,8 +109,8 @@ def fill(
     """
     engine = local_unless(engine, workers)
     requests = resolve(proxies)
-    for name, number in (("repeats", repeats), ("batch_size", batch_size)):
-        if number < 1:
+    for name, number in (("repeats", repeats), ("batch_size", batch_size), ("repeats_at_once", repeats_at_once)):
+        if number is not None and number < 1:
             raise InputError(f"{name} must be positive, not {number}")
     for request in requests:
         if batch_size < request.proxy.min_batch:
@@ -137,12 +148,13 @@ def fill(
     if shard is not None:
         mine = shard.of(str(arch) for _, archs in wanted for arch in archs)
         wanted = [(columns, [arch for arch in archs if str(arch) in mine]) for columns, archs in wanted]
-    jobs = _missing_jobs(cache, protocol, wanted, repeats, retry_failed)
+    at_once = repeats_at_once or (REPEATS_AT_ONCE if str(device).startswith("cuda") else 1)
+    jobs = _missing_jobs(cache, protocol, wanted, repeats, retry_failed, at_once)
     if not jobs:
         return protocol
     scorer = Scorer(space, data, protocol, _spellings(proxies, requests, engine), device)
     with engine:
-        _compute(cache, scorer, jobs, engine, progress)
+        _compute(cache, scorer, jobs, engine, progress, at_once)
     return protocol
 
 
@@ -166,14 +178,15 @@ def declaration(request: ProxyRequest) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Job:
-    """The missing columns of one architecture and repeat."""
+    """The columns that one architecture lacks, for one repeat or for several that lack the same."""
 
     architecture: str
-    repeat: int
+    repeats: tuple[int, ...]
     columns: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.architecture} (repeat {self.repeat})"
+        several = "s" if len(self.repeats) > 1 else ""
+        return f"{self.architecture} (repeat{several} {', '.join(map(str, self.repeats))})"
 
 
 @dataclass
@@ -194,41 +207,74 @@ class Scorer:
     proxies: dict[str, str | ProxyRequest]
     device: str | None = None
     _batches: dict[int, Batch] = field(default_factory=dict, repr=False)
+    _on_device: dict[int, Tensor] = field(default_factory=dict, repr=False)
 
     @cached_property
     def _requests(self) -> dict[str, ProxyRequest]:
         return {column: resolve([proxy])[0] for column, proxy in self.proxies.items()}
 
-    def __call__(self, job: Job) -> dict[str, Score]:
-        """Scores of a job's columns; whatever goes wrong with its network makes them failed, with the reason."""
-        from prejudge.proxies.scoring import score
+    @cached_property
+    def _memory(self) -> Memory:
+        from prejudge.proxies.device import find_device
+        from prejudge.proxies.memory import Memory
 
-        requests = [self._requests[column] for column in job.columns]
-        batch = self.batch(job)
-        seed = self.protocol.seed + job.repeat
+        return Memory(find_device(self.device or "cpu"))
+
+    def __call__(self, job: Job) -> list[dict[str, Score]]:
+        """For each repeat of a job the scores of its columns; whatever goes wrong with a network makes them failed."""
         try:
-            with own_random_state(seed):
-                network = self.space.network(self.space.parse(job.architecture), **dict(self.protocol.skeleton))
-                scores = score(
-                    network, batch.inputs, batch.targets, requests,
-                    mode=self.protocol.mode, device=self.device, seed=seed,
-                )  # fmt: skip
+            found = self._scores(job)
         except Exception as error:  # one architecture must not cost the others
-            return dict.fromkeys(job.columns, Score.failed(f"{type(error).__name__}: {error}"))
-        return {c: scores.get(c, Score.failed("the scoring gave no value")) for c in job.columns}
+            if len(job.repeats) > 1:  # nor one repeat the others
+                return [scores for repeat in job.repeats for scores in self(replace(job, repeats=(repeat,)))]
+            return [dict.fromkeys(job.columns, Score.failed(f"{type(error).__name__}: {error}"))]
+        return [{c: scores.get(c, Score.failed("the scoring gave no value")) for c in job.columns} for scores in found]
 
-    def batch(self, job: Job) -> Batch:
-        """The batch of a job: by repeat, and by architecture where the protocol says so."""
+    def _scores(self, job: Job) -> list[dict[str, Score]]:
+        from prejudge.proxies.scoring import score_repeats
+
+        networks, inputs, targets = [], [], []
+        for repeat, batch in zip(job.repeats, self.batches(job), strict=True):
+            with own_random_state(self.protocol.seed + repeat):
+                networks.append(self.space.network(self.space.parse(job.architecture), **dict(self.protocol.skeleton)))
+            inputs.append(self._resident(repeat, batch))
+            targets.append(batch.targets)  # a few numbers, which are checked where they are cheap to read
+        return score_repeats(
+            networks,
+            inputs,
+            targets,
+            [self._requests[column] for column in job.columns],
+            mode=self.protocol.mode,
+            device=self.device,
+            seeds=[self.protocol.seed + repeat for repeat in job.repeats],
+            memory=self._memory,
+        )
+
+    def batches(self, job: Job) -> list[Batch]:
+        """The batches of a job: by repeat, and by architecture where the protocol says so."""
         from prejudge.train.data import batch
 
         p = self.protocol
         if p.batch == "per-architecture":
-            key = f"{p.seed + job.repeat} {job.architecture}".encode()
-            seed = int.from_bytes(hashlib.sha256(key).digest()[:6], "big")
-            return batch(self.data, p.batch_size, seed=seed, augment=p.augment)
-        if job.repeat not in self._batches:  # jobs come repeat by repeat, so one is enough
-            self._batches = {job.repeat: batch(self.data, p.batch_size, seed=p.seed + job.repeat, augment=p.augment)}
-        return self._batches[job.repeat]
+            keys = (f"{p.seed + repeat} {job.architecture}".encode() for repeat in job.repeats)
+            seeds = [int.from_bytes(hashlib.sha256(key).digest()[:6], "big") for key in keys]
+            return [batch(self.data, p.batch_size, seed=seed, augment=p.augment) for seed in seeds]
+        known, self._batches = self._batches, {}  # jobs come with the same repeats for long: these are enough
+        for r in job.repeats:
+            drawn = known.get(r)
+            if drawn is None:
+                drawn = batch(self.data, p.batch_size, seed=p.seed + r, augment=p.augment)
+            self._batches[r] = drawn
+        self._on_device = {r: x for r, x in self._on_device.items() if r in self._batches}
+        return list(self._batches.values())
+
+    def _resident(self, repeat: int, batch: Batch) -> Tensor:
+        """The images of a batch where they are to be scored, moved there once if other architectures share them."""
+        if self.device is None or self.protocol.batch == "per-architecture":
+            return batch.inputs
+        if repeat not in self._on_device:
+            self._on_device[repeat] = batch.inputs.to(self.device)
+        return self._on_device[repeat]
 
 
 def _resolved_skeleton(space: Space, given: dict[str, Any], data: ImageSet) -> dict[str, Any]:
@@ -250,14 +296,21 @@ def _missing_jobs(
     wanted: Iterable[tuple[Sequence[str], Sequence[Architecture]]],
     repeats: int,
     retry_failed: bool,
+    at_once: int,
 ) -> list[Job]:
-    """Jobs repeat by repeat, so that an interrupted run has the first repeat of as many as possible."""
+    """Jobs repeat by repeat, so that an interrupted run has the first repeat of as many as possible.
+
+    Where several repeats run at once, the first ones of all architectures come before the next ones of any.
+    """
     columns: dict[tuple[str, int], tuple[str, ...]] = {}
     for names, archs in wanted:
         for text, repeat, missing in cache.missing(protocol, archs, names, repeats, retry_failed=retry_failed):
             columns[text, repeat] = columns.get((text, repeat), ()) + missing
-    jobs = [Job(text, repeat, missing) for (text, repeat), missing in columns.items()]
-    return sorted(jobs, key=lambda job: job.repeat)
+    together: dict[tuple[str, int, tuple[str, ...]], list[int]] = {}
+    for (text, repeat), missing in sorted(columns.items(), key=lambda item: item[0][1]):
+        together.setdefault((text, repeat // at_once, missing), []).append(repeat)
+    jobs = [Job(text, tuple(found), missing) for (text, _, missing), found in together.items()]
+    return sorted(jobs, key=lambda job: job.repeats[0] // at_once)
 
 
 def _spellings(
@@ -269,12 +322,15 @@ def _spellings(
     return {str(resolve([proxy])[0]): str(proxy) for proxy in proxies}
 
 
-def _compute(cache: ScoreCache, scorer: Scorer, jobs: Sequence[Job], engine: Engine, progress: Progress | None) -> None:
+def _compute(
+    cache: ScoreCache, scorer: Scorer, jobs: Sequence[Job], engine: Engine, progress: Progress | None, at_once: int
+) -> None:
     import torch
 
-    first = scorer.batch(jobs[0])  # a batch that cannot be drawn is the caller's error too
+    first = scorer.batches(jobs[0])[0]  # a batch that cannot be drawn is the caller's error too
     threads = engine.threads(torch.get_num_threads())
-    run = cache.begin_run(_environment(scorer.device, threads, engine) | {"first batch": first.digest})
+    environment = _environment(scorer.device, threads, engine) | {"first batch": first.digest}
+    run = cache.begin_run(environment | ({"repeats at once": at_once} if at_once > 1 else {}))
     start = time.perf_counter()
     results = engine.run(
         scorer,
@@ -282,11 +338,14 @@ def _compute(cache: ScoreCache, scorer: Scorer, jobs: Sequence[Job], engine: Eng
         initializer=None if engine.in_process else prepare,
         initargs=(threads, scorer.device if engine.elsewhere else None),
     )
+    done, total = 0, sum(len(job.repeats) for job in jobs)
     with closing(results):
-        for done, (job, scores) in enumerate(results, start=1):
-            cache.put(scorer.protocol, job.architecture, scores, repeat=job.repeat, run=run)
-            if progress is not None:
-                progress(done, len(jobs), time.perf_counter() - start)
+        for job, found in results:
+            for repeat, scores in zip(job.repeats, found, strict=True):
+                cache.put(scorer.protocol, job.architecture, scores, repeat=repeat, run=run)
+                done += 1
+                if progress is not None:
+                    progress(done, total, time.perf_counter() - start)
 
 
 def _environment(device: str | None, threads: int, engine: Engine) -> dict[str, Any]:

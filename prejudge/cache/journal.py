@@ -16,7 +16,8 @@ from pathlib import Path
 
 from prejudge.cache.files import BINARY, cannot_write, sync_folder
 from prejudge.cache.scores import Record
-from prejudge.errors import FileFormatError
+from prejudge.errors import FileFormatError, quoted
+from prejudge.texts import parse_json
 
 FORMAT = 1
 SYNC_SECONDS = 1.0
@@ -67,9 +68,11 @@ def read_journal(path: Path) -> JournalContents | None:
         found.damaged, unsound = found.damaged + unsound, []
         if record.get("kind") != "journal":
             found.records.append(record)
+        elif not isinstance(record.get("follows"), str):
+            raise FileFormatError(f"{path} does not say what it follows, so it is no journal; delete it")
         elif record.get("format") != FORMAT:
             raise FileFormatError(
-                f"{path} is of journal format {record.get('format')}; this prejudge reads {FORMAT}: update it"
+                f"{path} is of journal format {quoted(record.get('format'))}; this prejudge reads {FORMAT}: update it"
             )
         else:
             found.follows = record["follows"]
@@ -89,9 +92,10 @@ def _decode(line: bytes) -> Record | None:
         return None
     text = line[9:-1]
     try:
-        return json.loads(text) if int(line[:8], 16) == zlib.crc32(text) else None
+        record = parse_json(text) if int(line[:8], 16) == zlib.crc32(text) else None
     except ValueError:
         return None
+    return record if isinstance(record, dict) else None
 
 
 class Journal:

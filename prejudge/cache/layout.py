@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import numpy as np
 
+from prejudge import hdf5
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.scores import FAILED, Column, Contents, ProtocolScores
 from prejudge.errors import FileFormatError, InputError, MissingDataError
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 FORMAT = "prejudge scores"
 VERSION = 1
 CHUNK_ROWS = 8192
+_TYPES = {"value": "<f8", "status": "|u1", "seconds": "<f4", "run": "<i4"}
 
 
 def encode(contents: Contents) -> bytes:
@@ -93,31 +95,29 @@ def decode(path: Path) -> Contents:
     """
     with _open(path) as file:
         try:
-            return _contents(file)
-        except (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError) as error:
-            text = " ".join(str(error).split())
+            return _contents(file, hdf5.Budget(path))
+        except hdf5.READ_ERRORS as error:
             raise FileFormatError(
-                f"{path} is damaged ({text}); restore it from a copy or score again into a new file"
+                f"{path} is damaged ({hdf5.describe(error)}); restore it from a copy or score again into a new file"
             ) from error
 
 
 def _open(path: Path) -> h5py.File:
-    import h5py
 
     if path.is_dir():
         raise InputError(f"{path} is a folder; name a score file such as {path / 'scores.h5'}")
     if not path.exists():
         raise MissingDataError(f"no score file {path}")
     try:
-        file = h5py.File(path, "r", locking=False)  # it is only ever replaced as a whole, so no lock is needed
+        file = hdf5.open_file(path)  # it is only ever replaced as a whole, so no lock is needed
     except PermissionError:
         raise FileFormatError(f"cannot read {path}: no permission") from None
-    except (OSError, RuntimeError) as error:
+    except hdf5.READ_ERRORS as error:
         truncated = "truncated" in str(error)
         cause = "is truncated: part of the file is missing" if truncated else "is no HDF5 file, or its start is damaged"
         raise FileFormatError(f"{path} {cause}") from None
     try:
-        kind, version = file.attrs.get("format"), file.attrs.get("version", 0)
+        kind, version = hdf5.attribute(file, "format"), int(hdf5.attribute(file, "version") or 0)
         if kind != FORMAT:
             raise FileFormatError(f"{path} is an HDF5 file, but not a score cache of prejudge")
         if version > VERSION:
@@ -131,36 +131,57 @@ def _open(path: Path) -> h5py.File:
     return file
 
 
-def _contents(file: h5py.File) -> Contents:
-    contents = Contents(str(file.attrs["identity"]), str(file.attrs["previous"]))
-    contents.runs = [json.loads(text) for text in _texts(file["runs"])]
-    for group in _in_order(file["protocols"]):
-        scores = ProtocolScores(Protocol.from_json(group.attrs["json"]))
-        scores.architectures = _texts(group["architectures"])
+def _contents(file: h5py.File, budget: hdf5.Budget) -> Contents:
+    contents = Contents(_said(file, "identity"), _said(file, "previous"))
+    contents.runs = [json.loads(text) for text in _texts(file, "runs", budget)]
+    if not all(isinstance(run, dict) for run in contents.runs):
+        raise ValueError("a run is not described")
+    for group in _in_order(file, "protocols"):
+        scores = ProtocolScores(Protocol.from_json(_said(group, "json")))
+        if scores.protocol.digest in contents.protocols:
+            raise ValueError(f"protocol {scores.protocol.digest} is there twice")
+        scores.architectures = _texts(group, "architectures", budget)
         scores.row = {text: row for row, text in enumerate(scores.architectures)}
-        for part in _in_order(group["columns"]):
-            scores.columns[str(part.attrs["name"])] = _column(part, len(scores.architectures))
+        for part in _in_order(group, "columns"):
+            name = _said(part, "name")
+            if name in scores.columns:
+                raise ValueError(f"column {name} is there twice")
+            scores.columns[name] = _column(part, name, len(scores.architectures), budget)
         contents.protocols[scores.protocol.digest] = scores
     return contents
 
 
-def _column(group: h5py.Group, rows: int) -> Column:
-    arrays = {name: group[name][...] for name in ("value", "status", "seconds", "run")}
+def _column(group: h5py.Group, name: str, rows: int, budget: hdf5.Budget) -> Column:
+    arrays = {part: hdf5.array(group, part, budget, kind, (2,)) for part, kind in _TYPES.items()}
     if len({a.shape for a in arrays.values()}) != 1 or len(arrays["value"]) != rows:
-        raise ValueError(f"column {group.attrs['name']} has arrays of different lengths")
-    texts = _texts(group["reasons"])
-    reasons = {(row, repeat): texts[index] for row, repeat, index in group["failures"][...].tolist()}
-    if len(reasons) != np.count_nonzero(arrays["status"] == FAILED):
-        raise ValueError(f"column {group.attrs['name']} has failures without a reason")
-    return Column.of(json.loads(group.attrs["info"]), reasons=reasons, **arrays)
+        raise ValueError(f"column {name} has arrays of different lengths")
+    failures = hdf5.array(group, "failures", budget, "<i4", (2,))
+    if failures.shape[1] != 3 or (failures < 0).any():
+        raise ValueError(f"column {name} has failures without a place")
+    texts = _texts(group, "reasons", budget)
+    reasons = {(row, repeat): texts[index] for row, repeat, index in failures.tolist()}
+    failed = arrays["status"] == FAILED
+    if len(reasons) != np.count_nonzero(failed) or not failed[failures[:, 0], failures[:, 1]].all():
+        raise ValueError(f"column {name} has failures without a reason")
+    info = json.loads(_said(group, "info"))
+    if not isinstance(info, dict):
+        raise ValueError(f"column {name} has no declaration")
+    return Column.of(info, reasons=reasons, **arrays)
 
 
-def _in_order(group: h5py.Group) -> list[h5py.Group]:
-    return sorted(group.values(), key=lambda g: int(g.attrs["position"]))
+def _in_order(group: h5py.Group, path: str) -> list[h5py.Group]:
+    return sorted(hdf5.members(group, path), key=lambda g: int(hdf5.attribute(g, "position")))
 
 
-def _texts(dataset: h5py.Dataset) -> list[str]:
-    return [text.decode() for text in dataset[...].tolist()]
+def _said(node: h5py.Group, name: str) -> str:
+    value = hdf5.attribute(node, name)
+    if not isinstance(value, str):
+        raise ValueError(f"{node.name} has no {name}")
+    return value
+
+
+def _texts(group: h5py.Group, path: str, budget: hdf5.Budget) -> list[str]:
+    return [text.decode() for text in hdf5.array(group, path, budget, "S", (1,)).tolist()]
 
 
 def column_digest(column: Column) -> str:
@@ -173,8 +194,11 @@ def column_digest(column: Column) -> str:
 def stored_digests(path: Path) -> dict[tuple[str, str], Any]:
     """``{(protocol digest, column): digest}`` as the file states them."""
     with _open(path) as file:
-        return {
-            (digest, str(column.attrs["name"])): str(column.attrs["digest"])
-            for digest, group in file["protocols"].items()
-            for column in group["columns"].values()
-        }
+        try:
+            return {
+                (PurePosixPath(group.name).name, _said(column, "name")): _said(column, "digest")
+                for group in hdf5.members(file, "protocols")
+                for column in hdf5.members(group, "columns")
+            }
+        except hdf5.READ_ERRORS as error:
+            raise FileFormatError(f"{path} is damaged ({hdf5.describe(error)}); restore it from a copy") from error

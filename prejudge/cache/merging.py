@@ -60,8 +60,9 @@ def merge(ours: Contents, others: Iterable[tuple[str, Contents]], on_conflict: s
         run_here = np.array([draft.runs.index(run) for run in contents.runs] + [-1])  # -1, the last: unknown
         for digest, scores in contents.protocols.items():
             draft.protocols.setdefault(digest, ProtocolScores(scores.protocol))
+        rows_here: dict[str, np.ndarray] = {}
         for step in steps:
-            _take(draft, step, run_here, on_conflict)
+            _take(draft, step, rows_here, run_here, on_conflict)
     ours.protocols, ours.runs = draft.protocols, draft.runs
     added, equal, conflicts = counts.tolist()
     return added, equal, conflicts
@@ -96,14 +97,20 @@ def _compare(ours: Contents, theirs: Contents, digest: str, name: str) -> list[_
     return steps
 
 
-def _take(ours: Contents, step: _Step, run_here: np.ndarray, on_conflict: str) -> None:
-    target = ours.protocols[step.scores.protocol.digest]
+def _take(
+    ours: Contents, step: _Step, rows_here: dict[str, np.ndarray], run_here: np.ndarray, on_conflict: str
+) -> None:
+    """Take over one column; its protocol's rows are looked up for the first column that needs them."""
+    digest = step.scores.protocol.digest
+    target = ours.protocols[digest]
     taken = step.added | step.conflicts if on_conflict == "replace" else step.added
     if step.name in target.columns and not taken.any():
         return
     if step.name not in target.columns or step.version_differs:
         target.declare(step.name, step.theirs.info)
-    rows = np.array([target.add(text) for text in step.scores.architectures], dtype=np.int64)
+    if digest not in rows_here:
+        rows_here[digest] = np.array([target.add(text) for text in step.scores.architectures], dtype=np.int64)
+    rows = rows_here[digest]
     column = target.full(step.name)
     column.grow(len(target.architectures), step.theirs.repeats)
     row, repeat = np.nonzero(taken)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.safe_pickle import read_pickles
-from prejudge.errors import FileFormatError, InputError
+from prejudge.errors import FileFormatError, InputError, quoted
 from prejudge.proxies.registry import get, names
 from prejudge.proxies.score import Score
 
@@ -123,8 +123,9 @@ def _score(value: object) -> Score:
         value = value[0]
     try:
         number = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return Score.failed(f"the file has {str(value)[:80]!r} instead of a number", math.nan)
+    except (TypeError, ValueError, OverflowError):
+        text = value if isinstance(value, str) else quoted(value)
+        return Score.failed(f"the file has {text[:80]!r} instead of a number", math.nan)
     if not math.isfinite(number):
         return Score.failed(f"the file has {number}", math.nan)
     return Score(number, seconds=math.nan)

@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError, quoted, unknown
+from prejudge.texts import parse_json
 
 BATCHES = ("fixed", "per-architecture")
 MODES = ("exact", "fast")
@@ -84,9 +85,18 @@ class Protocol:
     def from_json(cls, text: str) -> Protocol:
         """Read what :meth:`to_json` wrote; raises :class:`InputError` for anything else."""
         try:
-            values = json.loads(text)
-            return cls(**values)
-        except (TypeError, ValueError, AttributeError) as error:
+            values = parse_json(text)
+            json.dumps(values, allow_nan=False)
+            for field in fields(cls):
+                kinds = (
+                    (list, dict) if field.default == () else (type(field.default) if field.name != "space" else str,)
+                )
+                if field.name in values and type(values[field.name]) not in kinds:
+                    raise TypeError(f"{field.name} is {quoted(values[field.name])}")
+            found = cls(**values)
+            hash(found)
+            return found
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(f"not a protocol: {error}") from None
 
     def describe(self) -> dict[str, str]:

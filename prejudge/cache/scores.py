@@ -13,6 +13,9 @@ from prejudge.cache.protocol import Protocol
 MISSING, OK, FAILED = 0, 1, 2
 """Values of a status array."""
 
+_LARGEST_INDEX = 2**31 - 1
+_BYTES_PER_SCORE = 21
+
 Record = dict[str, Any]
 """One change, as the journal keeps it: ``{"kind": "protocol" | "column" | "run" | "scores", …}``."""
 
@@ -165,27 +168,66 @@ class Contents:
         """Bytes of all scores in memory."""
         return sum(c.nbytes for scores in self.protocols.values() for c in scores.columns.values())
 
+    def claimed_bytes(self, records: list[Record]) -> int:
+        """Upper bound of the bytes of all scores in memory once these records are applied."""
+        scores = [record for record in records if record.get("kind") == "scores"]
+        repeats = [record["repeat"] for record in scores if isinstance(record.get("repeat"), int)]
+        known = self.protocols.values()
+        rows = max((len(p.architectures) for p in known), default=0) + len(scores)
+        columns = sum(len(p.columns) for p in known) + sum(record.get("kind") == "column" for record in records)
+        return rows * columns * max([*repeats, *(p.repeats for p in known), 0]) * _BYTES_PER_SCORE
+
     def apply(self, record: Record) -> None:
         """Make one change. Applying a record twice is the same as once.
 
         Raises:
             KeyError: It refers to a protocol or column that is not known, or lacks a field.
+            TypeError: A field is of another type than it should.
+            ValueError: A field has a value that none can have. In all three cases nothing has changed.
         """
         kind = record["kind"]
         if kind == "scores":
             scores = self.protocols[record["protocol"]]
-            columns = [scores.columns[name] for name in record["scores"]]
-            row, repeat, run = scores.add(record["architecture"]), int(record["repeat"]), int(record["run"])
-            for column, (value, seconds, *reason) in zip(columns, record["scores"].values(), strict=True):
-                seconds = math.nan if seconds is None else seconds
-                column.set(row, repeat, value, seconds, reason[0] if reason else "", run)
+            repeat, run = _index(record["repeat"], 0), _index(record["run"], -1)
+            found = [(scores.columns[name], *_score(score)) for name, score in record["scores"].items()]
+            row = scores.add(_text(record["architecture"]))
+            for column, value, seconds, reason in found:
+                column.set(row, repeat, value, seconds, reason, run)
         elif kind == "protocol":
             protocol = Protocol.from_json(record["json"])
             self.protocols.setdefault(protocol.digest, ProtocolScores(protocol))
         elif kind == "column":
-            self.protocols[record["protocol"]].declare(record["name"], record["info"])
+            self.protocols[record["protocol"]].declare(_name(record["name"]), dict(record["info"]))
         elif kind == "run":
             if record["index"] == len(self.runs):
-                self.runs.append(record["run"])
+                self.runs.append(dict(record["run"]))
         else:
             raise KeyError(kind)
+
+
+def _text(value: Any) -> str:
+    if "\0" in value:
+        raise ValueError("a text of the cache has no NUL characters")
+    value.encode()  # a lone surrogate, which JSON can write, is no text either
+    return str(value)
+
+
+def _name(value: Any) -> str:
+    if not value:
+        raise ValueError("a column has a name")
+    return _text(value)
+
+
+def _index(value: Any, least: int) -> int:
+    if type(value) is not int or not least <= value <= _LARGEST_INDEX:
+        raise ValueError(f"no index from {least} to {_LARGEST_INDEX}")
+    return value
+
+
+def _score(plain: Any) -> tuple[float | None, float, str]:
+    """Value, seconds and reason of ``[value, seconds]`` or ``[None, seconds, reason]``."""
+    value, seconds, *reason = plain
+    if value is not None and not math.isfinite(value):
+        raise ValueError("a value that is not finite is a failure, and has a reason")
+    seconds = math.nan if seconds is None else float(seconds)
+    return None if value is None else float(value), seconds, _text(reason[0]) if reason else ""

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
-from prejudge.errors import InputError
+from prejudge.errors import InputError, quoted
+from prejudge.texts import whole_number
 
 _PART = re.compile(r"\s*(\d+)\s*/\s*(\d+)\s*")
 
@@ -41,8 +42,11 @@ class Shard:
         """Read ``I/N``; raises :class:`~prejudge.errors.InputError` for anything else."""
         match = _PART.fullmatch(text)
         if match is None:
-            raise InputError(f"cannot read the shard {text!r}; give I/N, from 1/N to N/N")
-        return cls(int(match[1]), int(match[2]))
+            raise InputError(f"cannot read the shard {quoted(text)}; give I/N, from 1/N to N/N")
+        index, count = (whole_number(number) for number in match.groups())
+        if index is None or count is None:
+            raise InputError(f"no part {quoted(text)}: parts are 1/N to N/N")
+        return cls(index, count)
 
     def of(self, architectures: Iterable[str]) -> set[str]:
         """The texts in this part."""

@@ -12,6 +12,8 @@ from prejudge.cache.journal import JournalContents, read_journal
 from prejudge.cache.scores import Contents
 from prejudge.errors import FileFormatError, MissingDataError
 
+_FREE_BYTES, _MOST_GROWTH = 256 * 2**20, 2000  # arrays have a place for every architecture and repeat, scored or not
+
 
 def read_snapshot(path: Path, *, writing: bool) -> tuple[Contents, JournalContents | None]:
     """All scores of the cache at ``path``, the journal's included, and what was read of the journal.
@@ -59,11 +61,13 @@ def continued(contents: Contents, journal: JournalContents) -> bool:
 
 
 def _replay(contents: Contents, journal: JournalContents, path: Path) -> None:
+    if contents.claimed_bytes(journal.records) > _FREE_BYTES + _MOST_GROWTH * journal.size + 8 * contents.nbytes:
+        raise FileFormatError(f"{path} claims more repeats than it has scores; delete it, or restore it from a copy")
     unusable = len(journal.damaged)
     for record in journal.records:
         try:
             contents.apply(record)
-        except (KeyError, TypeError, ValueError, IndexError):
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
             unusable += 1  # it hangs on a damaged one
     if unusable:
         first = f" (line {journal.damaged[0]} first)" if journal.damaged else ""

@@ -27,6 +27,7 @@ from prejudge.cache.reader import ScoreReader
 from prejudge.cache.scores import Record
 from prejudge.cache.snapshot import read_snapshot
 from prejudge.errors import InputError, PrejudgeError, unknown
+from prejudge.hdf5 import check_in_child
 from prejudge.proxies.score import Score
 
 if TYPE_CHECKING:
@@ -205,15 +206,20 @@ class ScoreCache(ScoreReader):
         so is a column whose proxy has another version there.
 
         Args:
-            others: Caches or their files; they are only read.
+            others: Caches or their files; they are only read, files by a process of their own first: one from elsewhere
+                may make the HDF5 library crash.
             on_conflict: ``"error"`` changes nothing and says what conflicts; ``"keep"`` ours; ``"replace"`` by theirs.
 
         Raises:
             InputError: A conflict under ``"error"``.
+            FileFormatError: A file is damaged.
         """
         from prejudge.cache.merging import merge
 
         self._writable()
+        for other in others:
+            if not isinstance(other, ScoreCache):
+                check_in_child(other)
         opened = [o if isinstance(o, ScoreCache) else ScoreCache(o, "r") for o in others]
         report = merge(self._contents, [(str(o.path), o._contents) for o in opened], on_conflict)
         self._dirty = True

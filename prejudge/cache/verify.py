@@ -14,12 +14,14 @@ from prejudge.cache.journal import read_journal
 from prejudge.cache.scores import FAILED, MISSING, OK, Contents
 from prejudge.cache.snapshot import read_snapshot
 from prejudge.errors import MissingDataError, PrejudgeError
+from prejudge.hdf5 import check_in_child
 
 
 def verify(path: str | os.PathLike[str]) -> list[str]:
     """Read everything and say what is wrong.
 
-    Checks that file and journal can be read to the last byte and belong together, every checksum and column digest,
+    The file is read by a process of its own first, so that one which makes the HDF5 library crash is a problem like any
+    other. Checks that file and journal can be read to the last byte and belong together, every checksum and digest,
     that each score's value, status and reason agree, and that no architecture occurs twice.
 
     Returns:
@@ -32,6 +34,7 @@ def verify(path: str | os.PathLike[str]) -> list[str]:
     path = Path(path)
     problems: list[str] = []
     try:
+        check_in_child(path)
         journal = read_journal(beside(path, ".journal"))
         if journal is not None:
             problems += [

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from prejudge import __version__
-from prejudge.errors import PrejudgeError
+from prejudge.errors import PrejudgeError, one_line, quoted
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -87,7 +87,7 @@ def run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        where = f" {os.fspath(error.filename)!r}" if isinstance(error.filename, str | os.PathLike) else ""
+        where = f" {quoted(os.fspath(error.filename))}" if isinstance(error.filename, str | os.PathLike) else ""
         return _complain(f"cannot read or write{where}: {error.strerror or error}; {RUN_AGAIN} once that is solved", 1)
     except MemoryError:
         return _complain("out of memory; try a smaller --batch-size or fewer --workers", 1)
@@ -111,7 +111,7 @@ def _complain(message: str, code: int) -> int:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+    return one_line(" ".join(str(error).split())).rstrip(".")
 
 
 def _help_command(error: Exception) -> str:

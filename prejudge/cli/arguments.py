@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prejudge.errors import InputError, MissingDataError
+from prejudge.errors import InputError, MissingDataError, quoted
+from prejudge.texts import is_file, parse_literal, whole_number
 
 if TYPE_CHECKING:
     from prejudge.spaces import Architecture, EnumerableSpace, Space
@@ -22,14 +22,13 @@ _MOST_DRAWN = 1_000_000
 
 def split_list(text: str) -> list[str]:
     """Split at commas, except inside brackets: ``"a,zen(images=32, scale=1)"`` has two items."""
-    items, depth = [""], 0
-    for character in text:
+    items, depth, start = [], 0, 0
+    for place, character in enumerate(text):
         depth += (character in "([{") - (character in ")]}")
         if character == "," and depth <= 0:
-            items.append("")
-        else:
-            items[-1] += character
-    return [item.strip() for item in items if item.strip()]
+            items.append(text[start:place])
+            start = place + 1
+    return [item.strip() for item in (*items, text[start:]) if item.strip()]
 
 
 def pairs(texts: Iterable[str]) -> dict[str, Any]:
@@ -42,15 +41,15 @@ def pairs(texts: Iterable[str]) -> dict[str, Any]:
     for item in (i for text in texts for i in split_list(text)):
         name, equals, value = item.partition("=")
         if not equals or not name.strip() or not value.strip():
-            raise InputError(f"cannot read {item!r}; write NAME=VALUE")
+            raise InputError(f"cannot read {quoted(item)}; write NAME=VALUE")
         found[name.strip().replace("-", "_")] = _literal(value.strip())
     return found
 
 
 def _literal(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        return parse_literal(text)
+    except ValueError:
         return text
 
 
@@ -81,18 +80,18 @@ def architectures(space: Space, text: str, *, seed: int) -> list[Architecture]:
         return _random(space, number, seed)
     if kind == "unique" and colon:
         return _some(require_enumerable(space).unique(), text, seed, f"{space.name} has that many classes")
-    if Path(text).is_file():
+    if is_file(text):
         return _from_file(space, Path(text))
     try:
         return [space.parse(text)]
     except InputError as error:
-        if _ARCHITECTURE.search(text) or text.isdigit():
+        if _ARCHITECTURE.search(text) or text.isdecimal():
             raise
         if Path(text).suffix or len(Path(text).parts) > 1:
             raise MissingDataError(f"no file {text} with architectures, one a line") from None
         raise InputError(
-            f"cannot read --archs {text!r}; give all, unique, random:N, unique:N, a file with one architecture a line, "
-            f"or one ({error})"
+            f"cannot read --archs {quoted(text)}; give all, unique, random:N, unique:N, a file with one architecture a "
+            f"line, or one ({error})"
         ) from None
 
 
@@ -103,11 +102,12 @@ def _random(space: Space, number: str, seed: int) -> list[Architecture]:
 
     if isinstance(space, EnumerableSpace):
         return _some(space, f"random:{number}", seed, f"{space.name} has that many")
-    if not number.isdigit() or not 1 <= int(number) <= _MOST_DRAWN:
+    count = whole_number(number) or 0
+    if not 1 <= count <= _MOST_DRAWN:
         raise InputError(f"--archs random:{number} needs a number from 1 to {_MOST_DRAWN:,}")
     rng = np.random.default_rng(seed)
     found: dict[str, Architecture] = {}
-    while len(found) < int(number):
+    while len(found) < count:
         arch = space.sample(rng)
         found.setdefault(space.canonical(arch), arch)
     return list(found.values())
@@ -117,10 +117,11 @@ def _some(among: Sequence[Architecture] | EnumerableSpace, text: str, seed: int,
     import numpy as np
 
     number = text.partition(":")[2]
-    if not number.isdigit() or not 1 <= int(number) <= len(among):
+    count = whole_number(number) or 0
+    if not 1 <= count <= len(among):
         raise InputError(f"--archs {text} needs a number from 1 to {len(among)} ({why})")
     # A prefix of one permutation, so that a larger sample continues a smaller one and what was scored is used again.
-    return [among[int(i)] for i in np.random.default_rng(seed).permutation(len(among))[: int(number)]]
+    return [among[int(i)] for i in np.random.default_rng(seed).permutation(len(among))[:count]]
 
 
 def _from_file(space: Space, path: Path) -> list[Architecture]:

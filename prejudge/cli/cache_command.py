@@ -106,9 +106,12 @@ def merge(
     """
     from prejudge.cache import ScoreCache
     from prejudge.errors import InputError
+    from prejudge.hdf5 import check_in_child
 
     if not files:
         raise InputError("name the caches to merge: prejudge cache merge A.h5 B.h5 --out ALL.h5")
+    for file in files:
+        check_in_child(file)
     sources = [ScoreCache(file, "r") for file in files]
     with ScoreCache(out) as cache:
         report = cache.merge(*sources, on_conflict=on_conflict)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from prejudge import __version__
-from prejudge.errors import FileFormatError, InputError, unknown
+from prejudge.errors import FileFormatError, InputError, quoted, unknown
+from prejudge.texts import parse_json
 
 MANIFEST = "run.json"
 REPLACED = "replaced"
@@ -38,8 +40,23 @@ _RESULTS = {
 }
 """What a step's result is called by default, by the beginning of its command; empty: the step's folder itself."""
 
+_LONGEST_NAME = 100
 _ELSEWHERE = frozenset(
-    {"device", "threads", "workers", "compile", "channels-last", "data-dir", "download", "engine", "address"}
+    {
+        "device",
+        "threads",
+        "workers",
+        "compile",
+        "channels-last",
+        "data-dir",
+        "download",
+        "engine",
+        "address",
+        "threads-per-worker",
+        "gpus-per-worker",
+        "retries",
+        "repeats-at-once",
+    }
 )
 """Arguments that say where something is computed or read, not what: a result counts whatever they are."""
 
@@ -171,7 +188,7 @@ class Manifest:
     def seconds(self, step: Step) -> float | None:
         """Time that a step took, in all calls together; None where it is not known."""
         found = self._steps.get(step.name, {}).get("seconds")
-        return float(found) if isinstance(found, int | float) else None
+        return float(found) if isinstance(found, int | float) and 0 <= found < math.inf else None
 
     def begin(self, step: Step) -> Path | None:
         """Note that a step is begun, and make room for it.
@@ -187,14 +204,13 @@ class Manifest:
             moved.parent.mkdir(parents=True, exist_ok=True)
             folder.rename(moved)
         folder.mkdir(parents=True, exist_ok=True)
-        before = noted.get("seconds", 0.0) if noted.get("key") == key else 0.0
-        self._note(step, key, done=False, seconds=before)
+        before = self.seconds(step) if noted.get("key") == key else None
+        self._note(step, key, done=False, seconds=before or 0.0)
         return moved
 
     def end(self, step: Step, seconds: float, *, done: bool) -> None:
         """Note that a step has ended, or was interrupted, after so many seconds of this call."""
-        before = self._steps[step.name].get("seconds", 0.0)
-        self._note(step, self.chain.key(step), done=done, seconds=before + seconds)
+        self._note(step, self.chain.key(step), done=done, seconds=(self.seconds(step) or 0.0) + seconds)
 
     def _note(self, step: Step, key: str, *, done: bool, seconds: float) -> None:
         from prejudge.atomic import write_atomically
@@ -255,7 +271,12 @@ def _result(command: tuple[str, ...], arguments: Mapping[str, Any]) -> str:
             f"`prejudge {words}` cannot be a step: it has no result for others ({', '.join(_RESULTS)} can)"
         )
     given = arguments.get("out")
-    return default if given is None or not default else Path(str(given)).name
+    if given is None or not default:
+        return default
+    name = Path(str(given)).name
+    if name in ("", "..") or not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise InputError(f"the out of `prejudge {words}` must be the name of a file, not {quoted(given)}")
+    return name
 
 
 def _free(path: Path) -> Path:
@@ -267,11 +288,11 @@ def _free(path: Path) -> Path:
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if content["format"] != _FORMAT or not all(isinstance(s, dict) for s in content["steps"].values()):
             raise KeyError("format")
         version = int(content["version"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise FileFormatError(
             f"{path} is no record of a run, or it is damaged; remove it to do all steps again"
         ) from error

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from prejudge.benchmarks.metric import brief
 from prejudge.errors import InputError
+from prejudge.texts import whole_number
 
 if TYPE_CHECKING:
     from prejudge.benchmarks import Metric, Table
@@ -58,6 +59,7 @@ def choose(
 
 
 def _number(seed: str) -> int:
-    if not seed.isdigit():
+    number = whole_number(seed)
+    if number is None:
         raise InputError(f"--seed is mean or the number of a training run's seed, not {seed!r}")
-    return int(seed)
+    return number

@@ -24,7 +24,7 @@ app = App(
     name="run",
     help=COMMANDS["run"],
     help_epilogue=(
-        "Example: prejudge run darts-digits-chain --out my-run\n"
+        "Example: prejudge run digits-darts --out my-run\n"
         'Example: prejudge run darts-cifar10 --device cuda --set "train.epochs=50"'
     ),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -9,7 +10,16 @@ from cyclopts import App, Group, Parameter, validators
 
 from prejudge.cli import output
 from prejudge.cli.arguments import pairs
-from prejudge.cli.options import MACHINE, OWN_TRAINING, DataOptions, Positive, TrainingOptions, use_threads
+from prejudge.cli.node_rates import ClusterBar
+from prejudge.cli.options import (
+    MACHINE,
+    OWN_TRAINING,
+    THIS_PROCESS,
+    DataOptions,
+    EngineOptions,
+    Positive,
+    TrainingOptions,
+)
 from prejudge.cli.progress import ProgressBar
 from prejudge.cli.recipe import Recipe
 from prejudge.cli.search_answers import open_table, show_answers
@@ -29,6 +39,42 @@ METHODS = {
 }
 """Every built-in method, with what its help says first."""
 
+_SOLVER = "solver=exact, cvxpy-clarabel or cvxpy-mosek: who solves the LASSO problems"
+_ZERO = "whether none takes part in the softmax (in the space darts)"
+_PERTURBATION = "perturbation=random or adversarial"
+
+OPTIONS = {
+    "darts": ["order=first or second: of the architecture's gradient", f"zero=True or False: {_ZERO}"],
+    "blank": [f"zero=False or True: {_ZERO}"],
+    "sdarts": [_PERTURBATION, f"zero=False or True: {_ZERO}"],
+    "darts-pt": [
+        "supernet=darts, blank or sdarts: how it is trained",
+        "criterion=acc or loss: what tells how good it is on held-out images",
+        "tune_epochs=5: from one projection to the next",
+        "evaluation=repeatable or original",
+        f"{_PERTURBATION}: of sdarts",
+        "zero=False or True: whether none may be chosen (in the space darts)",
+    ],
+    "ista": [_SOLVER, "arch_learning_rate=6e-4"],
+    "ista-onestage": [
+        _SOLVER,
+        "arch_learning_rate=3e-4",
+        "max_params=3.7e6: parameters from which a choice is refused; 0 refuses none",
+        "final_epochs=None: as many as the search phase has at most; 0 leaves the final phase out",
+        "absorb=end or start: when operations become part of their batch norms",
+    ],
+    "stacnas": [
+        "cells1=14: of the first supernet, where --cells is left out",
+        "cells2=20: of the second",
+        "train_ratio=1.0: share of the images that is learned from; below 1 the best epoch on the others decides",
+        "share_alphas=True or False: whether all cells of a type share their architecture parameters",
+        "keep_zero=False or True: whether the final network keeps none beside each operation",
+        "features=0: training images by which operations are compared (10000 in the original)",
+        "single_epochs=0: epochs of a network of each single operation",
+    ],
+}
+"""What ``--option`` takes for each built-in method: a name, its default, other values, and what it says."""
+
 _SUPERNET = Group("Supernet (the published macro-skeleton if left out)", sort_key=1)
 
 
@@ -37,9 +83,13 @@ def _command(name: str) -> App:
     app = App(
         name=name,
         help=METHODS[name],
-        help_epilogue=(
-            f"Example: prejudge search {name} --space darts --data digits --channels 4 --cells 3 --epochs 2 "
-            f"--out {name}.h5"
+        help_epilogue="\n".join(
+            [
+                "What --option takes, and first what holds if it is left out:",
+                *(f"  {option}" for option in OPTIONS[name]),
+                f"Example: prejudge search {name} --space darts --data digits --channels 4 --cells 3 --epochs 2 "
+                f"--out {name}.h5",
+            ]
         ),
     )
 
@@ -63,7 +113,7 @@ def _command(name: str) -> App:
         device: Annotated[str, Parameter(group=MACHINE)] = "cpu",
         precision: Annotated[Literal["fp32", "bf16", "fp16"], Parameter(group=MACHINE)] = "fp32",
         channels_last: Annotated[bool, Parameter(group=MACHINE)] = True,
-        threads: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
+        machine: EngineOptions = THIS_PROCESS,
         as_json: output.Json = False,
     ) -> None:
         """Train a supernet on images, and answer with the architecture that it stands for.
@@ -74,7 +124,7 @@ def _command(name: str) -> App:
             out: Result file (HDF5). Checkpoints of every epoch are kept in OUT.run beside it: the same command goes on
                 from them.
             benchmark: Table in which the answers are looked up.
-            option: Option of the method: NAME=VALUE (see: prejudge list searches).
+            option: Option of the method: NAME=VALUE, as listed below; may be given several times.
             seeds: Runs, each from its own seed.
             seed: The first seed.
             resume: OUT.run/seed-N of an earlier run whose supernet is taken instead of training one (darts-pt).
@@ -87,11 +137,11 @@ def _command(name: str) -> App:
             device: cpu, cuda, cuda:1, mps …; with torchrun, cuda is one device for each process.
             precision: Number format of forward passes.
             channels_last: Lay out images with their channels last, which is faster on most machines.
-            threads: Threads.
+            machine: Where runs from several seeds take place.
             as_json: Print JSON instead of text.
         """
         from prejudge.search import write_result
-        from prejudge.search.gradient import register, search_gradient, search_result
+        from prejudge.search.gradient import SeedRun, register, search_gradient, search_result, search_seeds
         from prejudge.spaces import space as find_space
         from prejudge.train.data import load
 
@@ -104,30 +154,41 @@ def _command(name: str) -> App:
         if resume is not None and seeds > 1:
             raise InputError("--resume takes the supernet of one run; leave --seeds out")
         data = load(images.data, **images.places())
-        use_threads(threads)
+        bar = ClusterBar("searching", quiet=as_json)
+        engine = machine.open(device, bar.watch)
+        kept = None if out is None else out.with_name(f"{out.name}.run").absolute()
 
         from prejudge.train.machine import Machine
         from prejudge.train.world import joined
 
         runs = []
-        with joined(device) as world:
-            machine = Machine(world.device(device), precision, channels_last, world=world)
-            for number in range(seed, seed + seeds):
-                with _EpochBar(number, quiet=as_json or not world.is_first) as bar:
+        with joined(device) as world, bar:
+            if not engine.in_process:
+                if world.size > 1 or resume is not None:
+                    what = "--resume" if resume is not None else "torchrun"
+                    raise InputError(f"{what} is for one run at a time: leave --workers and --engine out")
+                make = partial(Machine, device, precision, channels_last)
+                if not engine.elsewhere:
+                    make()  # what cannot be is said before workers are started
+                one = SeedRun(name, where, data, make, options, macro, training.given(), kept)
+                runs = search_seeds(one, range(seed, seed + seeds), engine, device=device, progress=bar)
+            for number in range(seed + len(runs), seed + seeds):
+                computing = Machine(world.device(device), precision, channels_last, world=world)
+                with _EpochBar(number, quiet=as_json or not world.is_first) as epochs:
                     runs.append(
                         search_gradient(
                             name,
                             where,
                             data,
-                            machine=machine,
+                            machine=computing,
                             seed=number,
                             options=options,
                             skeleton=macro,
                             training=training.given(),
-                            folder=None if out is None else out.with_name(f"{out.name}.run") / f"seed-{number}",
+                            folder=None if kept is None else kept / f"seed-{number}",
                             resume_from=resume,
                             resume_epoch=epoch,
-                            progress=bar.show,
+                            progress=epochs.show,
                         )
                     )
         if not world.is_first:
@@ -135,6 +196,8 @@ def _command(name: str) -> App:
         result = search_result(name, options, where, data, runs)
         written = write_result(result, out) if out is not None else None
         show_answers(result, table, written, as_json=as_json)
+        if bar.summary:
+            output.say(f"by node: {bar.summary}")
 
     return app
 

@@ -9,6 +9,7 @@ from cyclopts import Group, Parameter
 
 from prejudge.cli.options import DataOptions, NetworkOptions, TrainingOptions
 from prejudge.errors import InputError
+from prejudge.texts import whole_number
 
 if TYPE_CHECKING:
     from prejudge.benchmarks import Table
@@ -50,8 +51,8 @@ class TableOptions:
 
     def _seed(self) -> int | Literal["mean", "random"] | None:
         text = self.run_seed
-        if text is None or text.isdigit():
-            return None if text is None else int(text)
+        if text is None or (number := whole_number(text)) is not None:
+            return None if text is None else number
         if text not in ("mean", "random"):
             raise InputError(f"--run-seed is mean, random or the number of a training run's seed, not {text!r}")
         return text  # type: ignore[return-value]

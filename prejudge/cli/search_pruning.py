@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +12,8 @@ from cyclopts import App, Group, Parameter, validators
 
 from prejudge.cli import output
 from prejudge.cli.arguments import pairs
-from prejudge.cli.options import MACHINE, DataOptions, Positive, use_threads
+from prejudge.cli.node_rates import ClusterBar
+from prejudge.cli.options import MACHINE, THIS_PROCESS, DataOptions, EngineOptions, Positive
 from prejudge.cli.progress import ProgressBar
 from prejudge.cli.recipe import Recipe
 from prejudge.cli.search_answers import open_table, show_answers
@@ -37,8 +40,7 @@ def te_nas(
     setting: Annotated[list[str] | None, Parameter(group=_PRUNING)] = None,
     classes: Annotated[int | None, Parameter(group=_PRUNING, validator=Positive)] = None,
     device: Annotated[str, Parameter(group=MACHINE)] = "cpu",
-    workers: Annotated[int, Parameter(group=MACHINE, validator=Positive)] = 1,
-    threads: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
+    machine: EngineOptions = THIS_PROCESS,
     as_json: output.Json = False,
 ) -> None:
     """Remove the operations of a supernet that matter least to its kernel's condition and its linear regions.
@@ -57,8 +59,7 @@ def te_nas(
         setting: Any other setting of the pruning: NAME=VALUE, e.g. kernel=exact, batch_size=32, repeats=5.
         classes: Outputs of the networks; the classes of the data if left out.
         device: cpu, cuda, cuda:1, mps …
-        workers: Processes.
-        threads: Threads of all processes together.
+        machine: Where the networks are measured; the round that is at work is shared out.
         as_json: Print JSON instead of text.
     """
     from prejudge.search import write_result
@@ -72,11 +73,12 @@ def te_nas(
     layout(where)  # a space that cannot be pruned is said before anything is loaded
     protocol = settings(convention, **pairs(setting or []))
     table = open_table(benchmark, space)
+    bar = ClusterBar("measuring", quiet=as_json)
+    engine = machine.open(device, bar.watch)
     data = load(images.data, **images.places(), labels=False)
-    use_threads(threads)
     results = []
     states = [None if out is None else out.with_name(f"{out.name}.{s}.state") for s in range(seed, seed + seeds)]
-    with ProgressBar("measuring", quiet=as_json) as bar:
+    with _alone(out), engine, bar:
         for number, state in enumerate(states):
             results.append(
                 prune(
@@ -85,21 +87,38 @@ def te_nas(
                     protocol=protocol,
                     seed=seed + number,
                     num_classes=classes,
-                    workers=workers,
+                    engine=engine,
                     device=device,
                     state=state,
                     progress=partial(_progress, bar, number, len(states)),
                 )
             )
-    found = search_result(results)
-    written = write_result(found, out) if out is not None else None
-    for state in states:
-        if state is not None:
-            state.unlink(missing_ok=True)
+        found = search_result(results)
+        written = write_result(found, out) if out is not None else None
+        for state in states:
+            if state is not None:
+                state.unlink(missing_ok=True)
     show_answers(found, table, written, as_json=as_json)
     reasons = dict.fromkeys(reason for r in results for s in r.steps for reason in s.failures)
     if reasons:
         output.say(f"note: some figures are missing: {'; '.join(reasons)}")
+    if bar.summary:
+        output.say(f"by node: {bar.summary}")
+
+
+@contextmanager
+def _alone(out: Path | None) -> Iterator[None]:
+    """One process at a time writes a result and what is kept beside it."""
+    if out is None:
+        yield
+        return
+    from prejudge.cache.lock import writer_lock
+
+    lock = writer_lock(out)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _progress(bar: ProgressBar, run: int, runs: int, done: int, total: int, seconds: float) -> None:

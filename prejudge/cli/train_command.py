@@ -58,7 +58,7 @@ def train(
     space: Annotated[str | None, Parameter(group=_ARCHITECTURE)] = None,
     search_seed: Annotated[int | None, Parameter(group=_ARCHITECTURE)] = None,
     recipe: Annotated[str | None, Parameter(name="--recipe")] = None,
-    select: Literal["last", "valid", "test"] = "last",
+    select: Literal["last", "valid", "test"] = "valid",
     held_out: float = 0.1,
     seed: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None,
     export: Literal["standalone"] | None = None,
@@ -88,9 +88,10 @@ def train(
         recipe: darts, ista, ista-onestage, stacnas, hnas, tenas, nasbench201 or nasbench101: whose training this is;
             that of the search or of the space if left out (see: prejudge list trainings). Or a YAML file that fills in
             what is left out here.
-        select: Which network is the result: that of the last epoch, as the papers compare; the best on validation
-            images, which are split off the training images where the data has none; or the best on the test images, as
-            some released codes do, whose test accuracy is too good to compare.
+        select: Which network is the result: the best on validation images, which are split off the training images
+            where the data has none; that of the last epoch, which has learned from all training images, as the papers
+            compare; or the best on the test images, as some released codes do, whose test accuracy is too good to
+            compare.
         held_out: Share of the training images that --select valid splits off.
         seed: Of weights, order and augmentation; that of the recipe if left out.
         export: Also write the network as one Python file that needs nothing but PyTorch.

@@ -10,7 +10,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from prejudge.errors import InputError, PrejudgeError
+from prejudge.errors import InputError, PrejudgeError, quoted
+from prejudge.texts import whole_number
 
 ANSWER_SECONDS = 10.0
 """How long a head may take to answer; Ray itself would try for two minutes and then end the process."""
@@ -58,13 +59,14 @@ def connect(ray: Any, address: str) -> bool:
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     if not address.startswith(_CLIENT):
         options |= {"configure_logging": False}
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    for logger in ("ray", "ray.util.client_builder"):  # the second one has a level of its own
+        logging.getLogger(logger).setLevel(logging.ERROR)
     try:
         ray.init(address=address, log_to_driver=False, **options)
     except (Exception, SystemExit) as error:  # Ray ends the process when a head falls silent at this very moment
         with suppress(Exception):
             ray.shutdown()
-        raise _refusal(address, " ".join(str(error).split())) from None
+        raise _refusal(address, _last_words(str(error))) from None
     _remarks_to_stderr(ray)
     return True
 
@@ -79,6 +81,11 @@ def _remarks_to_stderr(ray: Any) -> None:
 
 def _to_stderr(plain: Callable[..., None], data: dict[str, Any], *rest: Any, **options: Any) -> None:
     plain(data | {"is_err": True}, *rest, **options)
+
+
+def _last_words(text: str) -> str:
+    """One line of an error; of one that has the traceback of another process its end."""
+    return " ".join((text.strip().splitlines()[-1] if "Traceback" in text else text).split())
 
 
 def _refusal(address: str, reason: str) -> PrejudgeError:
@@ -113,6 +120,9 @@ def _host_and_port(address: str) -> tuple[str, int]:
     host, colon, port = address.removeprefix(_CLIENT).rpartition(":")
     if not colon and address.startswith(_CLIENT):
         host, port = port, str(_CLIENT_PORT)
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InputError(f"cannot read the Ray address {address!r}; give auto, local, HOST:PORT or ray://HOST:PORT")
-    return host.strip("[]"), int(port)
+    number = whole_number(port) or 0
+    if not host or not 0 < number < 65536:
+        raise InputError(
+            f"cannot read the Ray address {quoted(address)}; give auto, local, HOST:PORT or ray://HOST:PORT"
+        )
+    return host.strip("[]"), number

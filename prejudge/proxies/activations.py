@@ -6,7 +6,6 @@ in-place one overwrites its input.
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -16,7 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from prejudge.proxies.clock import Clock
 from prejudge.proxies.graph import nodes_above
+from prejudge.proxies.layers import add_gram, by_repeat
 
 RECTIFIERS: frozenset[Callable[..., Any]] = frozenset(
     {
@@ -48,25 +49,23 @@ _FEATURES_AT_ONCE = 8192  # a block of this width and its copies stay in a CPU's
 
 
 def _kernels(rows: Tensor, wanted: list[str]) -> dict[str, Tensor]:
-    """All wanted kernels of one rectifier's input ``(N, F)``, block by block of features.
+    """All wanted kernels ``(R, N, N)`` of one rectifier's input ``(R, N, F)``, block by block of features.
 
     The binary kernel is Mellor's A A^T + (1-A)(1-A)^T with A = [input > 0], from one product: 2 A A^T - a_i - a_j + F.
     """
-    n, features = rows.shape
-    both = torch.zeros(n, n, device=rows.device)
-    raw = torch.zeros(n, n, device=rows.device, dtype=torch.promote_types(rows.dtype, torch.float32))
+    repeats, n, features = rows.shape
+    both = torch.zeros(repeats, n, n, device=rows.device)
+    raw = torch.zeros(repeats, n, n, device=rows.device, dtype=torch.promote_types(rows.dtype, torch.float32))
     width = _FEATURES_AT_ONCE if rows.device.type == "cpu" else features
     for start in range(0, features, width):
-        block = rows[:, start : start + width]
+        block = rows[..., start : start + width]
         if "activation_kernel" in wanted:
-            state = (block > 0).float()
-            both.addmm_(state, state.T)  # exact: counts stay below 2^24
+            add_gram(both, (block > 0).float())  # exact: counts stay below 2^24
         if "preactivation_kernel" in wanted:
-            value = block.to(raw.dtype)
-            raw.addmm_(value, value.T)
-    count = both.diagonal()
+            add_gram(raw, block.to(raw.dtype))
+    count = both.diagonal(dim1=1, dim2=2)
     found = {
-        "activation_kernel": 2 * both - count[:, None] - count[None, :] + features,
+        "activation_kernel": 2 * both - count[:, :, None] - count[:, None, :] + features,
         "preactivation_kernel": raw,
     }
     return {name: found[name] for name in wanted}
@@ -77,21 +76,22 @@ class RectifierWatch(TorchFunctionMode):
 
     Args:
         wanted: Names out of :data:`KERNELS`.
+        repeats: R.
+        clock: Takes the time.
     """
 
-    def __init__(self, wanted: Iterable[str]):
+    def __init__(self, wanted: Iterable[str], repeats: int, clock: Clock):
         super().__init__()
         self.wanted = [k for k in KERNELS if k in wanted]
-        self.seconds = 0.0
+        self._repeats, self._clock = repeats, clock
         self._seen: list[tuple[Any, dict[str, Tensor]]] = []  # per rectifier: its output's graph node, its kernels
         self._last: dict[int, tuple[Any, int, dict[str, Tensor]]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in RECTIFIERS:
             return func(*args, **(kwargs or {}))
-        start = time.perf_counter()
-        found = self._compute(args[0])
-        self.seconds += time.perf_counter() - start
+        with self._clock("rectifiers"):
+            found = self._compute(args[0])
         output = func(*args, **(kwargs or {}))
         self._seen.append((output.grad_fn, found))
         return output
@@ -102,8 +102,7 @@ class RectifierWatch(TorchFunctionMode):
         if known is not None and known[0]() is x and known[1] == x._version:
             return known[2]
         with torch.no_grad():
-            rows = _rows(x.detach())
-            found = _kernels(rows, self.wanted)
+            found = _kernels(by_repeat(_rows(x.detach()), self._repeats), self.wanted)
         self._last[id(x)] = (weakref.ref(x), x._version, found)
         return found
 
@@ -117,13 +116,14 @@ class RectifierWatch(TorchFunctionMode):
             logits: The network's output, with its graph.
 
         Returns:
-            ``(N, N)`` in float64 on the CPU.
+            ``(R, N, N)`` in float64, where the device has that.
         """
         live = nodes_above(logits)
         chosen = [kernels for node, kernels in self._seen if node is None or node in live]
         results: dict[str, Tensor | None] = dict.fromkeys(self.wanted)
         for name in self.wanted if chosen else ():
-            results[name] = torch.stack([k[name] for k in chosen]).cpu().double().sum(0)
+            each = torch.stack([k[name] for k in chosen])
+            results[name] = (each.cpu() if each.device.type == "mps" else each).double().sum(0)
         self._seen.clear()
         self._last.clear()
         return results

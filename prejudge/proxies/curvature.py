@@ -9,10 +9,14 @@ import torch
 from torch import Tensor
 
 from prejudge.proxies.double_backward import Projection
+from prejudge.proxies.layers import sums_by_repeat
 
 
 def weight_curvature(
-    weights: dict[str, Tensor], gradients: Mapping[str, Tensor | None], projection: Projection | None
+    weights: dict[str, Tensor],
+    gradients: Mapping[str, Tensor | None],
+    projection: Projection | None,
+    repeats: int,
 ) -> dict[str, Tensor]:
     """theta_l . (H g)_l for every layer l, by double backward.
 
@@ -20,11 +24,12 @@ def weight_curvature(
         weights: Counted weights by layer name.
         gradients: Their gradients with a graph (``create_graph=True``); None for layers that did not run.
         projection: Of :func:`~prejudge.proxies.double_backward.cheap_double_backward`, if the forward pass ran in it.
+        repeats: R. One double backward serves all: no repeat's gradients depend on another's weights.
 
     Returns:
-        A 0-dimensional tensor for each layer; zero where it did not run.
+        A tensor ``(R,)`` for each layer; zero where it did not run.
     """
-    result = {name: w.new_zeros(()) for name, w in weights.items()}
+    result = {name: w.new_zeros(repeats) for name, w in weights.items()}
     ran = [g for g in gradients.values() if g is not None and g.requires_grad]
     if not ran:
         return result
@@ -33,5 +38,5 @@ def weight_curvature(
         second = torch.autograd.grad(product, list(weights.values()), allow_unused=True)
     for (name, w), hg in zip(weights.items(), second, strict=True):
         if hg is not None:
-            result[name] = (w.detach() * hg).sum()
+            result[name] = sums_by_repeat(w.detach() * hg, repeats)
     return result

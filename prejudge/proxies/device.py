@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor, nn
 
 from prejudge.errors import InputError
 
@@ -23,6 +24,20 @@ def find_device(name: str | torch.device) -> torch.device:
         first = str(error).partition("\n")[0]
         raise InputError(f"no device {str(name)!r} here (there is {', '.join(_available())}): {first}") from None
     return device
+
+
+def where_to_run(
+    network: nn.Module, inputs: Tensor, name: str | torch.device | None
+) -> tuple[torch.device, torch.dtype]:
+    """Where a network is to run, and in which type its images are to come.
+
+    Args:
+        network: Its first floating tensor decides; that of ``inputs`` where it has none.
+        inputs: Its batch.
+        name: The device, where it is not to be the network's own.
+    """
+    tensor = next((t for t in (*network.parameters(), *network.buffers()) if t.is_floating_point()), inputs)
+    return tensor.device if name is None else find_device(name), tensor.dtype
 
 
 def _available() -> list[str]:

@@ -24,19 +24,32 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from prejudge.proxies.layers import BatchNorm, batch_norms, counted_layers, replaced_forward
+from prejudge.proxies.layers import (
+    BatchNorm,
+    batch_norms,
+    counted_layers,
+    fold,
+    repeats_of,
+    replaced_forward,
+    unfold,
+)
+from prejudge.proxies.stacking import StackedBatchNorm2d, StackedConv2d
 
 _aten = torch.ops.aten
 
 
 @dataclass
 class _Window:
-    """How a convolution slides, and whether backwards that are not differentiated project on the weight."""
+    """How a convolution slides, and whether backwards that are not differentiated project on the weight.
+
+    Where it holds several repeats, all tensors are folded: repeats lie side by side in the channels.
+    """
 
     stride: list[int]
     padding: list[int]
     dilation: list[int]
     groups: int
+    repeats: int
     project: bool = False
 
     def convolve(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -49,9 +62,14 @@ class _Window:
 
 
 def _projection(w: Tensor, along: Tensor) -> Tensor:
-    """The multiple of ``w`` whose inner product with ``w`` is ``along``."""
-    square = w.square().sum()
-    return w * torch.where(square > 0, along / square, torch.zeros_like(square))
+    """The multiple of ``w`` whose inner product with ``w`` is ``along``, or a multiple for each repeat's part of it."""
+    if not along.dim():
+        square = w.square().sum()
+        return w * torch.where(square > 0, along / square, torch.zeros_like(square))
+    parts = w.unflatten(0, (len(along), -1))
+    square = parts.square().sum((1, 2, 3, 4))
+    multiple = torch.where(square > 0, along / square, torch.zeros_like(square))
+    return (parts * multiple[:, None, None, None, None]).flatten(0, 1)
 
 
 class _Convolution(Function):
@@ -74,9 +92,9 @@ class _Convolution(Function):
         dx = ctx.window.backward(grad, x, w, [True, False, False])[0] if ctx.needs_input_grad[0] else None
         if not ctx.window.project:
             return dx, None, None, None
-        along = _inner(grad, z)
+        along = _inner(grad, z, ctx.window.repeats)
         if bias is not None:
-            along = along - (grad.sum((0, 2, 3)) * bias).sum()
+            along = along - (grad.sum((0, 2, 3)) * bias).view(*along.shape, -1).sum(-1)
         return dx, _projection(w, along), None, None
 
 
@@ -96,7 +114,7 @@ class _ConvolutionBackward(Function):
         g_grad = g_x = g_w = None
         if u is not None:
             g_grad = ctx.window.convolve(u, w)
-            g_w = _projection(w, _inner(g_grad, grad))
+            g_w = _projection(w, _inner(g_grad, grad, ctx.window.repeats))
         if v is not None:
             through = ctx.window.convolve(x, v)
             g_grad = through if g_grad is None else g_grad.add_(through)
@@ -163,8 +181,11 @@ def _rows(x: Tensor, like: Tensor) -> Tensor:
     return x.permute(0, 2, 3, 1).reshape(like.shape[0] * like.shape[2], like.shape[3] * like.shape[1])
 
 
-def _inner(x: Tensor, y: Tensor) -> Tensor:
-    """Inner product without an intermediate tensor, where both share a memory format."""
+def _inner(x: Tensor, y: Tensor, repeats: int) -> Tensor:
+    """Inner product, without an intermediate tensor where both share a memory format; ``(R,)`` of several repeats."""
+    if repeats > 1:
+        precise = torch.promote_types(x.dtype, torch.float32)
+        return (x * y).unflatten(1, (repeats, -1)).sum((0, 2, 3, 4), dtype=precise)
     if x.dtype not in (torch.float32, torch.float64):  # dot is not vectorised for these, and would lose digits
         return (x * y).sum(dtype=torch.float32)
     return torch.dot(x.permute(0, 2, 3, 1).reshape(-1), y.permute(0, 2, 3, 1).reshape(-1))
@@ -204,17 +225,37 @@ def cheap_double_backward(network: nn.Module) -> Iterator[Projection]:
     convolutions = {
         name: layer
         for name, layer in counted_layers(network).items()
-        if type(layer) is nn.Conv2d and layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
+        if type(layer) in (nn.Conv2d, StackedConv2d)
+        and layer.padding_mode == "zeros"
+        and not isinstance(layer.padding, str)
     }
-    norms = {name: bn for name, bn in batch_norms(network).items() if type(bn) is nn.BatchNorm2d}
+    norms = {name: bn for name, bn in batch_norms(network).items() if type(bn) in (nn.BatchNorm2d, StackedBatchNorm2d)}
 
     def convolution(layer: nn.Conv2d) -> Any:
-        window = _Window(list(layer.stride), list(layer.padding), list(layer.dilation), layer.groups)  # type: ignore[arg-type]
+        repeats = repeats_of(layer)
+        window = _Window(
+            list(layer.stride), list(layer.padding), list(layer.dilation), layer.groups * repeats, repeats  # type: ignore[arg-type]
+        )  # fmt: skip
         projection.windows.append(window)
-        return lambda x: _Convolution.apply(x, layer.weight, layer.bias, window)
+        if repeats == 1:
+            return lambda x: _Convolution.apply(x, layer.weight, layer.bias, window)
+
+        def forward(x: Tensor) -> Tensor:
+            bias = None if layer.bias is None else layer.bias.flatten()
+            return unfold(_Convolution.apply(fold(x, repeats), layer.weight.flatten(0, 1), bias, window), repeats)
+
+        return forward
 
     def norm(bn: BatchNorm) -> Any:
-        return lambda x: _Norm.apply(x, bn.weight, bn.bias, bn.eps)
+        repeats = repeats_of(bn)
+        if repeats == 1:
+            return lambda x: _Norm.apply(x, bn.weight, bn.bias, bn.eps)
+
+        def forward(x: Tensor) -> Tensor:
+            weight, bias = (None if p is None else p.flatten() for p in (bn.weight, bn.bias))
+            return unfold(_Norm.apply(fold(x, repeats), weight, bias, bn.eps), repeats)
+
+        return forward
 
     with ExitStack() as stack:
         stack.enter_context(replaced_forward(convolutions, convolution))

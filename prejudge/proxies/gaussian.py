@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prejudge.proxies.graph import nodes_above
-from prejudge.proxies.layers import BatchNorm, batch_norms, counted_layers, full_precision, replaced_forward
+from prejudge.proxies.layers import (
+    BatchNorm,
+    batch_norms,
+    by_repeat,
+    counted_layers,
+    fold,
+    full_precision,
+    in_turns,
+    repeats_of,
+    replaced_forward,
+    unfold,
+)
 from prejudge.proxies.logits import class_scores
 
 
-def gaussian_response(network: nn.Module, inputs: Tensor, images: int, scale: float) -> tuple[Tensor, Tensor]:
+def gaussian_response(
+    network: nn.Module, inputs: Tensor, images: int, scale: float, seeds: Sequence[int], layout: torch.memory_format
+) -> list[tuple[Tensor, Tensor]]:
     """Feature change under input noise, and batch-norm variances (Lin et al., ICCV 2021, Algorithm 1).
 
     Weights of counted layers are drawn from N(0, 1), other parameters are reset (scales to 1, biases to 0), images x
@@ -21,25 +35,29 @@ def gaussian_response(network: nn.Module, inputs: Tensor, images: int, scale: fl
 
     Args:
         network: In training mode.
-        inputs: Any batch; the drawn images take its shape, type, device and memory format.
+        inputs: Any batch; the drawn images take its shape, type and device.
         images: How many images are drawn.
         scale: alpha, the noise's size.
+        seeds: Of each repeat's draws.
+        layout: Memory format of a single network, in which the draws are made: they depend on it.
 
     Returns:
-        ``||f(x) - f(x + alpha e)||_F`` of each image ``(images,)``, and for each live batch norm the mean over channels
-        of the variance that it divides by (batch norms that dead branches feed are left out).
+        For each repeat ``||f(x) - f(x + alpha e)||_F`` of each image ``(images,)``, and for each live batch norm the
+        mean over channels of the variance that it divides by (batch norms that dead branches feed are left out).
     """
-    state = _gaussian_state(network)
-    form = inputs[:1].expand(images, *inputs.shape[1:])
-    x = torch.randn_like(form, memory_format=torch.channels_last if form.dim() == 4 else torch.contiguous_format)
-    noisy = x + scale * torch.randn_like(x)
+    repeats = len(seeds)
+    state, x, noise = _draws(network, inputs, images, seeds, layout)
+    noisy = x + scale * noise
     variances: list[tuple[Any, Tensor]] = []
 
     def observing(bn: BatchNorm) -> Any:
         def forward(value: Tensor) -> Tensor:
-            output, _, rstd = torch.native_batch_norm(value, bn.weight, bn.bias, None, None, True, 0.0, bn.eps)
-            variances.append((output.grad_fn, (full_precision(rstd.detach()).pow(-2) - bn.eps).mean()))
-            return output
+            weight, bias = (None if p is None else p.flatten() for p in (bn.weight, bn.bias))
+            value = fold(value, repeats_of(bn))
+            output, _, rstd = torch.native_batch_norm(value, weight, bias, None, None, True, 0.0, bn.eps)
+            variance = full_precision(rstd.detach()).pow(-2) - bn.eps
+            variances.append((output.grad_fn, variance.view(repeats, -1).mean(1)))
+            return unfold(output, repeats_of(bn))
 
         return forward
 
@@ -48,21 +66,43 @@ def gaussian_response(network: nn.Module, inputs: Tensor, images: int, scale: fl
     live = nodes_above(logits)
     with torch.no_grad():
         moved, _ = _features(network, state, noisy)
-    change = torch.linalg.vector_norm(full_precision(features.detach() - moved).flatten(1), dim=1)
-    counted = [v for node, v in variances if node in live and v > 1e-6]  # 0 but for rounding behind a dead edge
-    return change, torch.stack(counted) if counted else change.new_zeros(0)
+    changes = torch.linalg.vector_norm(full_precision(features.detach() - moved).flatten(1), dim=1)
+    counted = [v for node, v in variances if node in live]
+    each = torch.stack(counted, 1) if counted else changes.new_zeros(repeats, 0)
+    # A variance is 0 but for rounding behind a dead edge.
+    return [(change, v[v > 1e-6]) for change, v in zip(by_repeat(changes, repeats), each, strict=True)]
 
 
-def _gaussian_state(network: nn.Module) -> dict[str, Tensor]:
+def _draws(
+    network: nn.Module, inputs: Tensor, images: int, seeds: Sequence[int], layout: torch.memory_format
+) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+    """Parameters, images and noise: each repeat draws as if it were alone, in that order."""
     gaussian = {f"{name}.weight" if name else "weight" for name in counted_layers(network)}
+    stacked = len(seeds) > 1
+    weights: dict[str, list[Tensor]] = {name: [] for name, _ in network.named_parameters() if name in gaussian}
+    drawn: list[Tensor] = []
+    noise: list[Tensor] = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        for name, value in network.named_parameters():
+            if name in gaussian:
+                weights[name].append(_normal(value[0] if stacked else value, layout))
+        drawn.append(_normal(inputs[:1].expand(images, *inputs.shape[1:]), layout))
+        noise.append(_normal(drawn[-1], layout))
     state = {}
     for name, value in network.named_parameters():
-        if name in gaussian:
-            drawn = torch.randn_like(value)
+        if name in weights:
+            drawing = torch.stack([w.contiguous() for w in weights[name]]) if stacked else weights[name][0]
         else:
-            drawn = torch.ones_like(value) if name.endswith("weight") else torch.zeros_like(value)
-        state[name] = drawn.requires_grad_()
-    return state
+            drawing = torch.ones_like(value) if name.endswith("weight") else torch.zeros_like(value)
+        state[name] = drawing.requires_grad_()
+    return state, in_turns(drawn), in_turns(noise)
+
+
+def _normal(form: Tensor, layout: torch.memory_format) -> Tensor:
+    """Draws from N(0, 1), shaped as ``form``."""
+    image = form.dim() == 4
+    return torch.randn_like(form, memory_format=layout if image else torch.contiguous_format)
 
 
 def _features(network: nn.Module, state: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,11 +1,15 @@
 """Counted layers, batch norms, and what a forward pass leaves behind in them.
 
 The field counts the weights of every ``nn.Conv2d`` and ``nn.Linear``, executed or not, and nothing else.
+
+Every pass may run R networks of one structure at once (see :mod:`stacking`). Their images then take turns in the batch,
+``(N * R, …)`` with repeat r's images at ``r, R + r, 2 R + r …``, so that the batch of a convolution can be read as N
+images of R * C channels without a copy. With R = 1 that is the plain batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +36,54 @@ def full_precision(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
+class Stacked:
+    """Marks a layer that holds the weights of several repeats, ``(R, …)``.
+
+    Attributes:
+        repeats: R.
+    """
+
+    repeats: int
+
+
+def repeats_of(layer: nn.Module) -> int:
+    """How many repeats' weights a layer holds."""
+    return layer.repeats if isinstance(layer, Stacked) else 1
+
+
+def fold(x: Tensor, repeats: int) -> Tensor:
+    """``(N * R, C, …)`` as ``(N, R * C, …)``: the repeats side by side in the channels."""
+    return x if repeats == 1 else x.reshape(len(x) // repeats, repeats * x.shape[1], *x.shape[2:])
+
+
+def unfold(x: Tensor, repeats: int) -> Tensor:
+    """``(N, R * C, …)`` as ``(N * R, C, …)``."""
+    return x if repeats == 1 else x.reshape(len(x) * repeats, x.shape[1] // repeats, *x.shape[2:])
+
+
+def in_turns(batches: Sequence[Tensor]) -> Tensor:
+    """R batches ``(N, …)`` as one ``(N * R, …)``: first the first image of every repeat, then the second."""
+    return batches[0] if len(batches) == 1 else torch.stack([b.contiguous() for b in batches], 1).flatten(0, 1)
+
+
+def by_repeat(images: Tensor, repeats: int) -> Tensor:
+    """``(N * R, …)`` as a view ``(R, N, …)``."""
+    return images.unflatten(0, (-1, repeats)).transpose(0, 1)
+
+
+def sums_by_repeat(values: Tensor, repeats: int) -> Tensor:
+    """Sums ``(R,)`` of something shaped as a layer's weight, which has a leading R where there are several repeats."""
+    return values.sum()[None] if repeats == 1 else values.sum(tuple(range(1, values.dim())))
+
+
+def add_gram(grams: Tensor, rows: Tensor) -> None:
+    """Add to ``(R, N, N)`` the Gram matrices of rows ``(R, N, P)``, in place."""
+    if len(grams) == 1:
+        grams[0].addmm_(rows[0], rows[0].T)
+    else:
+        grams.baddbmm_(rows, rows.mT)
+
+
 @dataclass(eq=False)
 class Call:
     """One execution of a counted layer.
@@ -39,7 +91,7 @@ class Call:
     Attributes:
         name: Module name of the layer.
         layer: The layer.
-        inputs: What it was given, ``(N, C, H, W)`` or ``(N, …, D)``, detached.
+        inputs: What it was given, ``(N * R, C, H, W)`` or ``(N * R, …, D)``, detached.
         output: What it returned, part of the autograd graph.
     """
 

@@ -13,42 +13,44 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.proxies.graph import nodes_from
-from prejudge.proxies.layers import Call, CountedLayer, full_precision
+from prejudge.proxies.layers import Call, CountedLayer, add_gram, by_repeat, full_precision
 
 
-def weight_shares(layer: CountedLayer, inputs: Tensor, output_grad: Tensor) -> Tensor:
-    """Each image's share of the gradient of ``layer.weight``.
+def weight_shares(
+    layer: CountedLayer, inputs: Tensor, output_grad: Tensor, images_at_once: int | None = None
+) -> Tensor:
+    """Each image's share of the gradient of ``layer.weight``, or of its own repeat's part of it.
 
     Args:
         layer: A convolution or linear layer.
         inputs: Its input A, ``(N, C, H, W)`` or ``(N, …, D_in)``.
         output_grad: Gradient B of a scalar with respect to its output.
+        images_at_once: Images whose unfolded patches are held together; None for all.
 
     Returns:
-        Shape ``(blocks, N, P / blocks)``, P the number of weights, in an order that is the same for every image.
+        Shape ``(blocks, N, P / blocks)``, P the number of a repeat's weights, in an order that is the same
+        for every image.
     """
     if isinstance(layer, nn.Linear):
         if inputs.dim() == 2:
             return (output_grad.unsqueeze(2) * inputs.unsqueeze(1)).flatten(1)[None]
         b, a = (t.reshape(len(t), -1, t.shape[-1]) for t in (output_grad, inputs))
         return torch.bmm(b.transpose(1, 2), a).flatten(1)[None]
-    return _conv_shares(layer, inputs, output_grad)
+    return _conv_shares(layer, inputs, output_grad, images_at_once or len(inputs))
 
 
-def _conv_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor) -> Tensor:
+def _conv_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, images_at_once: int) -> Tensor:
     if layer.padding_mode != "zeros":
         inputs = nn.functional.pad(inputs, layer._reversed_padding_repeated_twice, mode=layer.padding_mode)
     padding = [0, 0] if layer.padding_mode != "zeros" else _padding(layer)
     if layer.groups > 1 or layer.dilation != (1, 1) or (layer.stride != (1, 1) and layer.kernel_size != (1, 1)):
         return _grouped_shares(layer, inputs, output_grad, padding)
-    return _shifted_shares(layer, inputs, output_grad, padding)
+    return _shifted_shares(layer, inputs, output_grad, padding, images_at_once)
 
 
-IMAGES_AT_ONCE = 16
-"""Images whose unfolded rows are held together on a CPU; few enough to stay in its cache."""
-
-
-def _shifted_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, padding: list[int]) -> Tensor:
+def _shifted_shares(
+    layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, padding: list[int], images_at_once: int
+) -> Tensor:
     """By matrix products: patches are unfolded along rows only; a shift along columns is a view of the same memory."""
     (kh, kw), (n, c_out, h, w) = layer.kernel_size, output_grad.shape
     x = inputs[:, :, :: layer.stride[0], :: layer.stride[1]].permute(
@@ -57,7 +59,7 @@ def _shifted_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, paddi
     (ph, pw), (height, width, c_in) = padding, x.shape[1:]
     b = output_grad.permute(0, 2, 3, 1).reshape(n, h * w, c_out).transpose(1, 2)
     c = kw * c_in
-    step = min(n, IMAGES_AT_ONCE) if inputs.device.type == "cpu" else n
+    step = min(n, images_at_once)
     rows = x.new_zeros(step, height + 2 * ph, w, kw, c_in)
     shares = x.new_empty(kh, n, c_out, c)
     for start in range(0, n, step):
@@ -74,7 +76,7 @@ def _shifted_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, paddi
 def _grouped_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, padding: list[int]) -> Tensor:
     """By one grouped convolution, every image its own group: its weight gradient is the stack of the shares."""
     n = len(inputs)
-    weight = layer.weight.new_empty(()).expand(n * layer.out_channels, *layer.weight.shape[1:])
+    weight = layer.weight.new_empty(()).expand(n * layer.out_channels, *layer.weight.shape[-3:])
     _, shares, _ = torch.ops.aten.convolution_backward(
         output_grad.reshape(1, n * layer.out_channels, *output_grad.shape[2:]),
         inputs.reshape(1, n * layer.in_channels, *inputs.shape[2:]),
@@ -136,7 +138,7 @@ def _reporter(gram: ShareGram, call: Call) -> Any:
 
 
 class ShareGram:
-    """Accumulates the N x N Gram matrix of all layers' shares as their output gradients arrive.
+    """Accumulates each repeat's N x N Gram matrix of all layers' shares as their output gradients arrive.
 
     A layer that runs several times contributes the Gram matrix of the *sum* of its shares, so its shares wait until the
     last call has reported.
@@ -144,15 +146,27 @@ class ShareGram:
     Args:
         calls: All calls of the forward pass.
         images: N.
+        repeats: R.
         full: Accumulate the whole matrix; otherwise only its diagonal, which the trace needs and which is cheaper.
         biases: Whether the biases' shares are rows too (HNAS) or the weights alone count (TE-NAS).
+        images_at_once: See :func:`weight_shares`.
     """
 
-    def __init__(self, calls: list[Call], images: int, *, full: bool, biases: bool = True):
+    def __init__(
+        self,
+        calls: list[Call],
+        images: int,
+        repeats: int = 1,
+        *,
+        full: bool,
+        biases: bool = True,
+        images_at_once: int | None = None,
+    ):
         self.full, self.biases = full, biases
+        self._repeats, self._images_at_once = repeats, images_at_once
         device = calls[0].output.device if calls else "cpu"
-        self._diagonal = torch.zeros(images, device=device)
-        self._matrix = torch.zeros(images, images, device=device) if full else None
+        self._diagonal = torch.zeros(repeats, images, device=device)
+        self._matrix = torch.zeros(repeats, images, images, device=device) if full else None
         self._waiting: dict[str, tuple[Tensor, Tensor | None]] = {}
         self._open: dict[str, int] = {}
         for call in calls:
@@ -160,7 +174,7 @@ class ShareGram:
 
     def add(self, call: Call, output_grad: Tensor) -> None:
         """Take the gradient with respect to one call's output."""
-        shares = weight_shares(call.layer, call.inputs.to(output_grad.dtype), output_grad)
+        shares = weight_shares(call.layer, call.inputs.to(output_grad.dtype), output_grad, self._images_at_once)
         bias = bias_shares(output_grad, call.layer) if self.biases and call.layer.bias is not None else None
         self._open[call.name] -= 1
         if self._open[call.name] or call.name in self._waiting:
@@ -180,15 +194,16 @@ class ShareGram:
             self.add_rows(bias)
 
     def add_rows(self, rows: Tensor) -> None:
-        """Take one block of rows, ``(N, P)``."""
-        rows = full_precision(rows)
+        """Take one block of rows, ``(N * R, P)``."""
+        rows = by_repeat(full_precision(rows), self._repeats)
         if self._matrix is not None:
-            self._matrix = self._matrix.to(rows.dtype).addmm_(rows, rows.T)
+            self._matrix = self._matrix.to(rows.dtype)
+            add_gram(self._matrix, rows)
         else:
-            self._diagonal = self._diagonal.to(rows.dtype) + torch.linalg.vector_norm(rows, dim=1).square()
+            self._diagonal = self._diagonal.to(rows.dtype) + torch.linalg.vector_norm(rows, dim=2).square()
 
     def finish(self) -> Tensor:
-        """The Gram matrix ``(N, N)``, or its diagonal ``(N,)`` where only that was asked for."""
+        """The Gram matrices ``(R, N, N)``, or their diagonals ``(R, N)`` where only these were asked for."""
         for shares, bias in self._waiting.values():  # a call that nothing depends on never reports
             self._add_blocks(shares, bias)
         self._waiting.clear()

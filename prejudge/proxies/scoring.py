@@ -1,15 +1,20 @@
-"""Score one network: the entry point of this room."""
+"""Score a network, or several repeats of one architecture: the entry points of this room."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prejudge.errors import InputError, PrejudgeError
+from prejudge.proxies.device import where_to_run
+from prejudge.proxies.image_by_image import Unstackable
+from prejudge.proxies.memory import Limits, Memory, widest
 from prejudge.proxies.probe import Probe
 from prejudge.proxies.registry import ProxyRequest, default_names, resolve
 from prejudge.proxies.score import Score, ScoreFailure
@@ -44,38 +49,138 @@ def score(
     Raises:
         InputError: An unknown proxy, missing labels, a batch too small, shapes or labels that do not fit the network.
     """
+    (scores,) = score_repeats(
+        [network],
+        [inputs],
+        None if targets is None else [targets],
+        proxies,
+        mode=mode,
+        device=device,
+        seeds=[seed],
+    )
+    return scores
+
+
+def score_repeats(
+    networks: Sequence[nn.Module],
+    inputs: Sequence[Tensor],
+    targets: Sequence[Tensor] | None = None,
+    proxies: Iterable[str | ProxyRequest] | None = None,
+    *,
+    mode: str = "exact",
+    device: torch.device | str | None = None,
+    seeds: Sequence[int] | None = None,
+    memory: Memory | None = None,
+) -> list[dict[str, Score]]:
+    """Score several repeats of one architecture, each on a batch of its own, with the launches of one.
+
+    Networks that cannot run as one (see :mod:`stacking`) are scored one by one. Where the device's memory is too small,
+    fewer run at once, then with less held at once; a score that does not fit even so is a failed one.
+
+    Args:
+        networks: R networks of one structure; they are left exactly as they were.
+        inputs: R batches as of :func:`score`.
+        targets: R times the labels, or None.
+        proxies: As of :func:`score`.
+        mode: As of :func:`score`.
+        device: Where to run; default: where the first network is.
+        seeds: Of each repeat's own draws; default 0.
+        memory: What is known of the device's memory, to be kept from one call to the next.
+
+    Returns:
+        For each repeat what :func:`score` returns for it, but for rounding. Repeats that share their passes share the
+        passes' seconds equally.
+
+    Raises:
+        InputError: As of :func:`score`, or there are not as many batches, labels or seeds as networks.
+    """
+    seeds = [0] * len(networks) if seeds is None else seeds
+    for name, given in (("batches", inputs), ("labels", targets), ("seeds", seeds)):
+        if given is not None and len(given) != len(networks):
+            raise InputError(f"{len(networks)} networks need as many {name}, not {len(given)}")
     requests = resolve(default_names(labels=targets is not None) if proxies is None else proxies)
     for request in requests:
         if request.proxy.needs_labels and targets is None:
             raise InputError(f"{request.proxy.name} needs labels; give targets of shape (N,)")
-        if isinstance(inputs, Tensor) and 0 < len(inputs) < request.proxy.min_batch:
-            raise InputError(
-                f"{request.proxy.name} needs a batch of at least {request.proxy.min_batch}, not {len(inputs)}"
+        for batch in inputs:
+            if isinstance(batch, Tensor) and 0 < len(batch) < request.proxy.min_batch:
+                raise InputError(
+                    f"{request.proxy.name} needs a batch of at least {request.proxy.min_batch}, not {len(batch)}"
+                )
+    reads = {r for q in requests for r in q.proxy.reads}
+    if memory is None:
+        memory = Memory(where_to_run(networks[0], inputs[0], device)[0])
+
+    def evaluate(start: int, limits: Limits) -> list[dict[str, Score]]:
+        chosen = slice(start, start + limits.repeats)
+        try:
+            probes = Probe.stacked(
+                networks[chosen],
+                inputs[chosen],
+                None if targets is None else targets[chosen],
+                reads=reads,
+                mode=mode,
+                device=device,
+                seeds=seeds[chosen],
+                limits=limits,
             )
-    probe = Probe(
-        network,
-        inputs,
-        targets,
-        mode=mode,
-        device=device,
-        seed=seed,
-        reads={r for q in requests for r in q.proxy.reads},
-    )
-    return {str(request): _evaluate(request, probe) for request in requests}
+        except torch.OutOfMemoryError:
+            if limits.smaller() is not None:
+                raise
+            return [{str(request): _too_large(memory.device) for request in requests}]
+        return [{str(request): _evaluate(request, probe) for request in requests} for probe in probes]
+
+    images = inputs[0].shape[:1].numel() if isinstance(inputs[0], Tensor) else 1  # no batch at all is refused later
+    limits = memory.fitting(widest(memory.device, len(networks), images))
+    scores: list[dict[str, Score]] = []
+    while len(scores) < len(networks):
+        limits = replace(limits, repeats=min(limits.repeats, len(networks) - len(scores)))
+        found, limits = _fitting(partial(evaluate, len(scores)), limits, memory)
+        scores += found
+    return scores
+
+
+def _fitting(
+    evaluate: Callable[[Limits], list[dict[str, Score]]], limits: Limits, memory: Memory
+) -> tuple[list[dict[str, Score]], Limits]:
+    """The first repeats' scores, with as much held at once as the memory allows; and how much that was."""
+    while True:
+        memory.start()
+        try:
+            scores = evaluate(limits)
+        except Unstackable:
+            if limits.repeats == 1:
+                raise
+            limits = replace(limits, repeats=1)
+            continue
+        except torch.OutOfMemoryError:
+            smaller = limits.smaller()
+            if smaller is None:
+                raise
+        else:
+            memory.fitted(limits)
+            return scores, limits
+        memory.ran_out(limits)  # only here, where the error and with it the tensors of its frames are gone
+        limits = smaller
 
 
 def _evaluate(request: ProxyRequest, probe: Probe) -> Score:
-    passes = sum(probe.clock.seconds.values())
+    clock = probe.passes.clock
+    passes = sum(clock.seconds.values())
     start = time.perf_counter()
 
     def seconds() -> float:
-        own = time.perf_counter() - start - (sum(probe.clock.seconds.values()) - passes)
+        own = time.perf_counter() - start - (sum(clock.seconds.values()) - passes)
         return max(own, 0.0) + probe.seconds_for(request.proxy.reads)
 
     try:
         value = float(_number(request.proxy.function(probe, **dict(request.options))))
-    except PrejudgeError:
+    except (PrejudgeError, Unstackable):
         raise
+    except torch.OutOfMemoryError:
+        if probe.passes.limits.smaller() is not None:
+            raise
+        return _too_large(probe.device, seconds())
     except ScoreFailure as failure:
         return Score.failed(str(failure), seconds())
     except Exception as error:  # a third party's proxy may raise anything, and the other scores must survive it
@@ -83,6 +188,13 @@ def _evaluate(request: ProxyRequest, probe: Probe) -> Score:
     if value != value or value in (float("inf"), float("-inf")):
         return Score.failed(f"the value is {value}", seconds())
     return Score(value, seconds=seconds())
+
+
+def _too_large(device: torch.device, seconds: float = 0.0) -> Score:
+    return Score.failed(
+        f"out of memory on {device} with one network at a time; lower the batch size, or the channels or cells",
+        seconds,
+    )
 
 
 def _number(value: Any) -> Any:

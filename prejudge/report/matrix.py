@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from prejudge.ranking import Ranking
 from prejudge.report.data import ReportData
 
 
@@ -36,25 +37,24 @@ def agreement(data: ReportData) -> AgreementMatrix:
         The matrix over all architectures on which both proxies of a pair have a finite score, ordered by
         average-linkage clustering; the end with the better first-metric Spearman comes first.
     """
-    from scipy.stats import rankdata
-
     names = [str(column) for column in data.scores.columns]
     scores = data.scores.to_numpy(dtype=float, na_value=np.nan)
     signs = np.array([1.0 if data.higher_is_better(name) else -1.0 for name in names])
     finite = np.isfinite(scores)
     counts = finite.T.astype(np.int64) @ finite.astype(np.int64)
     values = np.full((len(names), len(names)), np.nan)
-    own = [rankdata(scores[finite[:, i], i]) for i in range(len(names))]
+    order = [Ranking.of(column) for column in scores.T]
+    own = [order[i].among(finite[:, i]).ranks for i in range(len(names))]
     for i in range(len(names)):
         for j in range(i, len(names)):
             if counts[i, j] < 3:
                 continue
             both = finite[:, i] & finite[:, j]
-            x, y = (own[k] if counts[i, j] == counts[k, k] else rankdata(scores[both, k]) for k in (i, j))
+            x, y = (own[k] if counts[i, j] == counts[k, k] else order[k].among(both).ranks for k in (i, j))
             values[i, j] = values[j, i] = signs[i] * signs[j] * _pearson(x, y)
-    order = _order(data, names, values)
-    grid = np.ix_(order, order)
-    return AgreementMatrix(tuple(names[i] for i in order), values[grid], counts[grid])
+    clustered = _order(data, names, values)
+    grid = np.ix_(clustered, clustered)
+    return AgreementMatrix(tuple(names[i] for i in clustered), values[grid], counts[grid])
 
 
 def _pearson(x: NDArray[np.float64], y: NDArray[np.float64]) -> float:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 LIMIT = 2_000_000  # bytes of a whole page
 
 
-def render(name: str, content: Mapping[str, Any], payload: Callable[[int], Any]) -> str:
+def render(name: str, content: Mapping[str, Any], payload: Callable[[int], Any], parts: Sequence[str] = ()) -> str:
     """Render a page; a content security policy forbids it every request and every script but its own.
 
     Args:
@@ -19,6 +19,7 @@ def render(name: str, content: Mapping[str, Any], payload: Callable[[int], Any])
             complete ``base.js`` and ``base.css``.
         content: What the template shows; all texts are escaped.
         payload: What the page's script reads, given the most bytes that it may take as JSON.
+        parts: Scripts and styles that several pages share, between those of all pages and this page's own.
 
     Returns:
         The page; the same for the same content.
@@ -32,7 +33,7 @@ def render(name: str, content: Mapping[str, Any], payload: Callable[[int], Any])
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    script, style = _source(environment, name, "js"), _source(environment, name, "css")
+    script, style = (_source(environment, ("base", *parts, name), kind) for kind in ("js", "css"))
     frame = {
         "style": style,
         "script": script,
@@ -51,10 +52,10 @@ def script_json(content: object) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _source(environment: Any, name: str, kind: str) -> str:
+def _source(environment: Any, names: Sequence[str], kind: str) -> str:
     known = set(environment.list_templates())
     return "".join(
         environment.loader.get_source(environment, file)[0]
-        for file in (f"base.{kind}", f"{name}.{kind}")
+        for file in (f"{name}.{kind}" for name in names)
         if file in known
     )

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.errors import InputError, MissingDataError
+from prejudge.errors import InputError, MissingDataError, quoted
 from prejudge.search.result import SearchResult, Trajectory, read_result
 from prejudge.spaces import genotype_names, published_genotype
 from prejudge.spaces import space as space_named
 from prejudge.spaces.base import Architecture, Space
 from prejudge.spaces.genotype_file import read_genotype
+from prejudge.texts import is_file
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _NOTATION = re.compile(r"[|(\[{=]")
@@ -66,12 +67,12 @@ def choose_architecture(given: str, space: str | None = None, *, seed: int | Non
         FileFormatError: The file is damaged or of another kind.
     """
     path = Path(given)
-    if not _NOTATION.search(given) and path.is_file():
+    if not _NOTATION.search(given) and is_file(path):
         with path.open("rb") as file:
             is_result = file.read(len(_HDF5)) == _HDF5
         return _from_result(path, space, seed) if is_result else _from_text_file(path, space, seed)
     if seed is not None:
-        raise InputError(f"a seed chooses among the runs of a search; {given!r} is no result file of one")
+        raise InputError(f"a seed chooses among the runs of a search; {quoted(given)} is no result file of one")
     if _NOTATION.search(given) or given.isdecimal() or (space is not None and not space.startswith("darts")):
         where = space_named(space or _likely_space(given))
         return ChosenArchitecture(where, where.parse(given), origin={"given": given})
@@ -84,10 +85,11 @@ def _published(name: str, space: str | None) -> ChosenArchitecture:
     try:
         found = published_genotype(name)
     except InputError as error:
+        if name in genotype_names():
+            raise
         raise InputError(
-            f"{name!r} is no file, no architecture and no published genotype: {error}; see: prejudge list genotypes"
-            if name not in genotype_names()
-            else str(error)
+            f"{quoted(name)} is no file, no architecture and no published genotype: {error}; "
+            "see: prejudge list genotypes"
         ) from None
     where = space_named(space or "darts")
     return ChosenArchitecture(

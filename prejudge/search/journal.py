@@ -15,6 +15,7 @@ from types import TracebackType
 from prejudge.errors import FileFormatError, InputError
 from prejudge.search.objective import Evaluation
 from prejudge.spaces.base import Architecture
+from prejudge.texts import parse_json
 
 
 class Journal:
@@ -84,7 +85,9 @@ class Journal:
 
 def _read(path: Path, number: int, line: str) -> tuple[str, int | None, Evaluation]:
     try:
-        text, epochs, value, seconds = json.loads(line)
-        return str(text), epochs, Evaluation(math.nan if value is None else float(value), float(seconds))
-    except (ValueError, TypeError) as error:
+        text, epochs, value, seconds = parse_json(line)
+        if not isinstance(text, str) or not isinstance(epochs, int | None):
+            raise TypeError("no architecture and schedule")
+        return text, epochs, Evaluation(math.nan if value is None else float(value), float(seconds))
+    except (ValueError, TypeError, OverflowError) as error:
         raise FileFormatError(f"{path}, line {number}: no evaluation of a search ({error})") from None

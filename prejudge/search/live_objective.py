@@ -49,8 +49,10 @@ class ProxyObjective(Objective):
         device: Where to score.
 
     Raises:
-        InputError: The proxy, a macro number or the device is unknown, or the batch is too small or too large.
+        InputError: The proxy or a macro number is unknown, or the batch is too small or too large.
     """
+
+    device: str
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class ProxyObjective(Objective):
 
         self.space = space
         self._data, self._proxy, self._batch_size = data, proxy, batch_size
-        self._seed, self._device = seed, device
+        self._seed, self.device = seed, device
         self._skeleton = _completed(space, data, skeleton)
         (request,) = resolve([proxy])
         self._column, chosen = str(request), request.proxy
@@ -77,7 +79,7 @@ class ProxyObjective(Objective):
                 f"{chosen.name} needs a batch of {chosen.min_batch} to {len(data)} images of {data.name}, "
                 f"not {batch_size}"
             )
-        _check(device, seed)
+        _check(seed)
 
     def evaluate(self, arch: Architecture, epochs: int | None, rng: np.random.Generator) -> Evaluation:
         import torch
@@ -90,7 +92,7 @@ class ProxyObjective(Objective):
             torch.manual_seed(self._seed)
             network = self.space.network(arch, **self._skeleton)
         found = score(
-            network, batch.inputs, batch.targets, [self._proxy], device=self._device, seed=self._seed
+            network, batch.inputs, batch.targets, [self._proxy], device=self.device, seed=self._seed
         )[self._column]  # fmt: skip
         value = self._sign * float(found) if found.ok else math.nan
         return Evaluation(value, time.perf_counter() - start)
@@ -130,8 +132,10 @@ class TrainingObjective(Objective):
         device: Where to train.
 
     Raises:
-        InputError: A macro number or the device is unknown, or a schedule is longer than the recipe's.
+        InputError: A macro number is unknown, or a schedule is longer than the recipe's.
     """
+
+    device: str
 
     def __init__(
         self,
@@ -153,8 +157,8 @@ class TrainingObjective(Objective):
             raise InputError(f"{valid.name} has other classes or channels than {train.name}: it cannot validate on it")
         self._train, self._valid_images, self._recipe = train, valid, recipe
         self._skeleton = _completed(space, train, skeleton)
-        self._seed, self._device = seed, device
-        _check(device, seed)
+        self._seed, self.device = seed, device
+        _check(seed)
 
     def evaluate(self, arch: Architecture, epochs: int | None, rng: np.random.Generator) -> Evaluation:
         import torch
@@ -173,9 +177,9 @@ class TrainingObjective(Objective):
                 self._train,
                 recipe,
                 seed=self._seed,
-                device=self._device,
+                device=self.device,
             )
-            value = accuracy(network, *valid, device=self._device)
+            value = accuracy(network, *valid, device=self.device)
         except (TrainingFailure, OutOfMemory, torch.OutOfMemoryError):
             value = math.nan
         return Evaluation(value, time.perf_counter() - start)
@@ -209,10 +213,6 @@ def _completed(space: Space, data: ImageSet, skeleton: Mapping[str, Any] | None)
     return dict(TableRecipe(skeleton=tuple((skeleton or {}).items())).completed(space, data).skeleton)
 
 
-def _check(device: str, seed: int) -> None:
+def _check(seed: int) -> None:
     if seed < 0:
         raise InputError(f"the seed of an objective must be at least 0, not {seed}")
-    if device != "cpu":
-        from prejudge.proxies.device import find_device
-
-        find_device(device)

@@ -31,10 +31,12 @@ class Objective(ABC):
     Attributes:
         space: The search space.
         schedules: Training epochs at which architectures can be evaluated, ascending; empty where there is no choice.
+        device: Where networks are computed; None where there are none. It need only be where a search runs.
     """
 
     space: Space
     schedules: tuple[int, ...] = ()
+    device: str | None = None
 
     @abstractmethod
     def evaluate(self, arch: Architecture, epochs: int | None, rng: np.random.Generator) -> Evaluation:

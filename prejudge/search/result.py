@@ -11,10 +11,16 @@ from typing import Any
 
 import numpy as np
 
+from prejudge import hdf5
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 
 FORMAT = "prejudge-search"
 VERSION = 1
+_STEPS = {"architecture": "u", "epochs": "i", "value": "f", "seconds": "f"}
+_INDEX = {
+    "method": str, "options": dict, "space": str, "objective": dict, "budget": dict, "provenance": dict, "runs": list,
+}  # fmt: skip
+_RUN = {"seed": int, "answer": str, "steps": int, "overhead": int | float, "facts": dict}
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,33 +158,40 @@ def read_result(path: str | os.PathLike[str]) -> SearchResult:
         MissingDataError: There is no such file.
         FileFormatError: It is truncated, foreign, damaged, or of a newer format.
     """
-    import h5py
-
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(f"no search result {path}")
     try:
-        with h5py.File(path, "r", locking=False) as file:
-            if file.attrs.get("format") != FORMAT:
+        with hdf5.open_file(path) as file:
+            if hdf5.attribute(file, "format") != FORMAT:
                 raise FileFormatError(f"{path} is an HDF5 file but no search result")
-            if int(file.attrs["version"]) > VERSION:
+            if int(hdf5.attribute(file, "version")) > VERSION:
                 raise FileFormatError(f"{path} was written by a newer prejudge; upgrade prejudge")
-            index = json.loads(file["index"][()])
-            texts = file["architectures"][()].tobytes().decode().split("\n")
-            steps = {name: file[f"steps/{name}"][()] for name in ("architecture", "epochs", "value", "seconds")}
+            budget = hdf5.Budget(path)
+            index = json.loads(hdf5.text(file, "index", budget))
+            texts = hdf5.array(file, "architectures", budget, "|u1", (1,)).tobytes().decode().split("\n")
+            steps = {name: hdf5.array(file, f"steps/{name}", budget, kind, (1,)) for name, kind in _STEPS.items()}
             return _assemble(index, texts, steps)
     except FileFormatError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, IndexError) as error:
-        raise FileFormatError(f"{path} is no search result, or it is damaged ({error})") from error
+    except hdf5.READ_ERRORS as error:
+        raise FileFormatError(
+            f"{path} is no search result, or it is damaged ({hdf5.describe(error)}); run the search again"
+        ) from error
 
 
 def _assemble(index: dict[str, Any], texts: Sequence[str], steps: dict[str, np.ndarray]) -> SearchResult:
-    ends = np.cumsum([run["steps"] for run in index["runs"]])
-    if any(len(column) != ends[-1] for column in steps.values()):
+    if not isinstance(index, dict) or any(not isinstance(index.get(name), kind) for name, kind in _INDEX.items()):
+        raise ValueError("it does not say what was searched")
+    runs = index.pop("runs")
+    for run in runs:
+        if any(not isinstance(run.get(name), kind) or isinstance(run[name], bool) for name, kind in _RUN.items()):
+            raise ValueError("one of its runs is not described")
+    ends = np.cumsum([run["steps"] for run in runs])
+    if not runs or min(run["steps"] for run in runs) < 0 or any(len(column) != ends[-1] for column in steps.values()):
         raise ValueError("its columns have different lengths")
     trajectories = []
-    for run, end in zip(index.pop("runs"), ends, strict=True):
+    for run, end in zip(runs, ends, strict=True):
         part = slice(int(end) - run["steps"], int(end))
         trajectories.append(
             Trajectory(

@@ -62,8 +62,8 @@ def run_search(
         The runs, in the order of ``seeds``.
 
     Raises:
-        InputError: An unknown method or option, a budget smaller than one evaluation, or an architecture that the
-            objective cannot evaluate.
+        InputError: An unknown method, option or device, a budget smaller than one evaluation, or an architecture that
+            the objective cannot evaluate.
         BusyError: Another process is running the same search with the same journal.
         PrejudgeError: A worker died, or the engine cannot be had.
     """
@@ -76,10 +76,14 @@ def run_search(
     if not order or min(order) < 0:
         raise InputError("a search needs at least one seed, and seeds are not negative")
     engine = LocalEngine(min(max(1, workers), len(order))) if engine is None else local_unless(engine, workers)
+    if objective.device is not None and not engine.elsewhere:
+        from prejudge.proxies.device import find_device
+
+        find_device(objective.device)
     one = _OneRun(method, given, objective, budget, None if journal is None else journal.absolute())
     found: dict[int, Trajectory] = {}
     start = time.perf_counter()
-    with closing(engine.run(one, order, **_setup(engine))) as results:
+    with closing(engine.run(one, order, **_setup(engine, objective.device))) as results:
         for done, (seed, trajectory) in enumerate(results, start=1):
             found[seed] = trajectory
             if progress is not None:
@@ -95,14 +99,15 @@ def run_search(
     )
 
 
-def _setup(engine: Engine) -> dict[str, Any]:
-    """How workers divide the threads; searches of tables do without torch, and so have nothing to divide."""
+def _setup(engine: Engine, device: str | None) -> dict[str, Any]:
+    """How workers divide the threads, and where they make sure of the device; searches of tables need no torch."""
     torch = sys.modules.get("torch")
     if torch is None or engine.in_process:
         return {}
     from prejudge.train.worker import prepare
 
-    return {"initializer": prepare, "initargs": (engine.threads(torch.get_num_threads()),)}
+    threads = engine.threads(torch.get_num_threads())
+    return {"initializer": prepare, "initargs": (threads, device if engine.elsewhere else None)}
 
 
 @dataclass
@@ -139,7 +144,7 @@ class _OneRun:
             "seed": seed,
         }
         path = self.journal / f"{name}-{seed}.jsonl"
-        lock = _lock(path)
+        lock = own_lock(path)
         try:
             with Journal(path, plan) as journal:
                 yield journal
@@ -147,8 +152,12 @@ class _OneRun:
             lock.release()
 
 
-def _lock(path: Path) -> FileLock:
-    """One process at a time writes a journal; workers whose parent was killed get a moment to follow it."""
+def own_lock(path: Path) -> FileLock:
+    """The writer lock of what a run keeps; workers whose parent was killed get a moment to follow it.
+
+    Raises:
+        BusyError: Another process runs the same search.
+    """
     from prejudge.cache.lock import writer_lock
 
     deadline = time.monotonic() + ORPHAN_SECONDS

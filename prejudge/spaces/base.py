@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError, quoted, unknown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,7 +112,7 @@ class Space(ABC):
         """Every macro number of :meth:`network` with its published default."""
         return {field.name: field.default for field in fields(self.skeleton_type)}
 
-    def skeleton(self, **overrides: Any) -> Any:
+    def skeleton(self, /, **overrides: Any) -> Any:
         """The macro-skeleton with some numbers replaced; raises :class:`InputError` for a name it does not have."""
         known = self.default_skeleton
         for name in overrides:
@@ -171,7 +171,7 @@ def require_positive(space: str, skeleton: Any, names: Iterable[str]) -> None:
     for name in names:
         value = getattr(skeleton, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise InputError(f"{space}: {name} must be a positive integer, not {value!r}")
+            raise InputError(f"{space}: {name} must be a positive integer, not {quoted(value)}")
 
 
 _makers: dict[str, Callable[[], Space]] = {}

@@ -39,16 +39,17 @@ class Cell(nn.Module):
         # Of each operation and the ``none`` beside it, drawn as StacNAS draws its architecture parameters.
         self.zero_alphas = nn.Parameter(1e-3 * torch.randn(len(edges), 2)) if keeps_zero(form) else None
 
-    def forward(self, s0: Tensor, s1: Tensor, drop_path_prob: float = 0.0) -> Tensor:
+    def forward(self, s0: Tensor, s1: Tensor, drop_path_prob: float | Tensor = 0.0) -> Tensor:
         """The cell's output ``(N, C * states, H, W)``, from those of the last cell but one and of the last cell."""
         states = [self.preprocess0(s0), self.preprocess1(s1)]
         terms: list[Tensor] = []
+        drops = self.training and (isinstance(drop_path_prob, Tensor) or drop_path_prob > 0)  # no look at a tensor
         shares = None if self.zero_alphas is None else self.zero_alphas.softmax(dim=1)[:, 0]
         for number, (op, source) in enumerate(zip(self._ops, self.sources, strict=True)):
             term = op(states[source])
             if shares is not None:
                 term = shares[number] * term
-            if self.training and drop_path_prob > 0 and not isinstance(op, nn.Identity):
+            if drops and not isinstance(op, nn.Identity):
                 term = drop_path(term, drop_path_prob)
             terms.append(term)
             if len(terms) == 2:
@@ -123,12 +124,13 @@ class NetworkDARTS(nn.Module):
 
     Attributes:
         drop_path_prob: Probability with which an operation's output is dropped, in training mode only and never for a
-            plain identity. It starts as the skeleton's; a recipe may set it before every epoch.
+            plain identity. It starts as the skeleton's; a recipe may set it before every epoch. As a tensor ``()`` it
+            may change without a new compilation of a compiled network.
     """
 
     def __init__(self, genotype: Genotype, skeleton: SkeletonDARTS):
         super().__init__()
-        self.drop_path_prob = float(skeleton.drop_path)
+        self.drop_path_prob: float | Tensor = float(skeleton.drop_path)
         images, c = skeleton.in_channels, skeleton.channels
         self.imagenet = skeleton.stem == "imagenet"
         if self.imagenet:

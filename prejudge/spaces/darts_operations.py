@@ -153,12 +153,17 @@ def operation(
     return module
 
 
-def drop_path(x: Tensor, probability: float) -> Tensor:
+def drop_path(x: Tensor, probability: float | Tensor) -> Tensor:
     """Set each image's tensor to zero with this probability, and scale the others so that the mean stays.
 
     Args:
         x: One operation's output, ``(N, C, H, W)``.
-        probability: At least 0, less than 1.
+        probability: At least 0, less than 1; a number, or a tensor ``()``, which draws other random numbers.
     """
     keep = 1.0 - probability
-    return x * x.new_empty(len(x), 1, 1, 1).bernoulli_(keep).div_(keep)
+    kept = x.new_empty(len(x), 1, 1, 1)
+    if isinstance(keep, Tensor):
+        kept = (torch.rand_like(kept, dtype=torch.float32) < keep).to(x.dtype)
+    else:
+        kept.bernoulli_(keep)
+    return x * kept.div_(keep)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError, quoted, unknown
 from prejudge.spaces.base import require_positive
 
 STEMS = ("cifar", "imagenet")
@@ -51,10 +51,10 @@ class SkeletonDARTS:
         if self.stem == "imagenet" and self.channels % 2:
             raise InputError(f"darts: the imagenet stem needs an even number of channels, not {self.channels}")
         if not isinstance(self.auxiliary, bool):
-            raise InputError(f"darts: auxiliary must be True or False, not {self.auxiliary!r}")
+            raise InputError(f"darts: auxiliary must be True or False, not {quoted(self.auxiliary)}")
         number = isinstance(self.drop_path, int | float) and not isinstance(self.drop_path, bool)
         if not number or not 0 <= self.drop_path < 1:
-            raise InputError(f"darts: drop_path must be a probability in [0, 1), not {self.drop_path!r}")
+            raise InputError(f"darts: drop_path must be a probability in [0, 1), not {quoted(self.drop_path)}")
 
     @property
     def reductions(self) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError, quoted, unknown
 
 OPERATIONS = (
     "none",
@@ -92,7 +92,7 @@ def _sequence(what: str, value: Any) -> Sequence[Any]:
     if isinstance(value, np.ndarray):
         return list(value)
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise InputError(f"genotype: {what} must be a list, not {type(value).__name__} {value!r}")
+        raise InputError(f"genotype: {what} must be a list, not {type(value).__name__} {quoted(value)}")
     return value
 
 
@@ -117,14 +117,14 @@ def _checked_edge(cell: str, position: int, item: Any) -> Edge:
         return str(operation), predecessor
     where = f"edge {position % 2} of node {node} of the {cell} cell"
     if not isinstance(operation, str) or isinstance(item, str):
-        raise InputError(f"genotype: {where} must be (operation, predecessor), not {item!r}")
+        raise InputError(f"genotype: {where} must be (operation, predecessor), not {quoted(item)}")
     if not known:
         raise unknown(f"operation on {where}:", operation, OPERATIONS)
     if predecessor is None:
-        raise InputError(f"genotype: the predecessor on {where} must be an integer, not {source!r}")
+        raise InputError(f"genotype: the predecessor on {where} must be an integer, not {quoted(source)}")
     raise InputError(
-        f"genotype: {where} comes from state {predecessor}; node {node} is state {node + 2} and can only take states "
-        f"0..{node + 1}"
+        f"genotype: {where} comes from state {quoted(predecessor)}; node {node} is state {node + 2} and can only take "
+        f"states 0..{node + 1}"
     )
 
 
@@ -134,7 +134,7 @@ def _checked_concat(cell: str, given: Any, nodes: int) -> tuple[int, ...]:
     for item in _sequence(what, given):
         state = _integer(item)
         if state is None or not 0 <= state < nodes + 2:
-            raise InputError(f"genotype: {what} names state {item!r}; the {cell} cell has states 0..{nodes + 1}")
+            raise InputError(f"genotype: {what} names state {quoted(item)}; the {cell} cell has states 0..{nodes + 1}")
         if cell == "reduce" and state < 2:
             raise InputError(f"genotype: {what} names state {state}, an input that is not reduced; name nodes (2..)")
         if state in concat:

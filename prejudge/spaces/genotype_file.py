@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prejudge.errors import FileFormatError, InputError, MissingDataError
+from prejudge.errors import FileFormatError, InputError, MissingDataError, quoted
 from prejudge.spaces.genotype import Genotype
 from prejudge.spaces.genotype_notations import parse_genotype, to_dict
+from prejudge.texts import parse_json
 
 FORMAT = "prejudge genotype"
 VERSION = 1
@@ -88,8 +89,8 @@ def read_genotype(path: str | os.PathLike[str]) -> SavedGenotype:
     except UnicodeDecodeError:
         raise FileFormatError(f"{source}: no text file; a genotype file is JSON or text, never a pickle") from None
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
+        content = parse_json(text)
+    except ValueError:
         content = None
     try:
         if isinstance(content, dict) and content.get("format") == FORMAT:
@@ -102,7 +103,7 @@ def read_genotype(path: str | os.PathLike[str]) -> SavedGenotype:
 def _saved(content: Mapping[str, Any]) -> SavedGenotype:
     version = content.get("version")
     if version != VERSION:
-        raise InputError(f"genotype file of version {version!r}; this prejudge reads version {VERSION}")
+        raise InputError(f"genotype file of version {quoted(version)}; this prejudge reads version {VERSION}")
     network, origin = content.get("network", {}), content.get("origin", {})
     space = content.get("space", "darts")
     if not isinstance(network, dict) or not isinstance(origin, dict) or not isinstance(space, str):

@@ -26,9 +26,10 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.errors import InputError
+from prejudge.errors import InputError, quoted
 from prejudge.spaces.darts_candidates import DARTS7, EDGES, edge_index
 from prejudge.spaces.genotype import CELLS, Edge, Genotype
+from prejudge.texts import parse_json, parse_literal
 
 FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
 """The fields of a genotype in the official order."""
@@ -95,8 +96,8 @@ def from_pair(cells: Any, operations: Sequence[str] = DARTS7) -> Genotype:
                 predecessor, index = map(int, edge)
                 if not 0 <= index < len(operations):
                     raise InputError(
-                        f"genotype: operation index {index} in the {cell} cell is outside 0..{len(operations) - 1} "
-                        f"({', '.join(operations)})"
+                        f"genotype: operation index {quoted(index)} in the {cell} cell is outside "
+                        f"0..{len(operations) - 1} ({', '.join(operations)})"
                     )
                 edge = (operations[index], predecessor)
             edges.append(edge)
@@ -200,8 +201,8 @@ def _from_call(text: str, start: int) -> Genotype:
 
 def _structure(text: str) -> Any:
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return parse_json(text)
+    except ValueError:
         return _literal(_syntax(text))
 
 
@@ -217,7 +218,11 @@ def _literal(node: ast.expr) -> Any:
     if isinstance(node, ast.List | ast.Tuple):
         return [_literal(item) for item in node.elts]
     if isinstance(node, ast.Dict) and None not in node.keys:
-        return {_literal(k): _literal(v) for k, v in zip(node.keys, node.values, strict=True)}  # type: ignore[arg-type]
+        keys = map(_literal, node.keys)  # type: ignore[arg-type]
+        try:
+            return dict(zip(keys, map(_literal, node.values), strict=True))
+        except TypeError:
+            raise InputError(f"genotype: a list cannot be a key, as in {_source(node)}") from None
     if isinstance(node, ast.Call) and not node.keywords:
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
         arguments = [_literal(argument) for argument in node.args]
@@ -226,16 +231,24 @@ def _literal(node: ast.expr) -> Any:
         if name in _WRAPPERS and len(arguments) == 1:
             return arguments[0]
     try:
-        return ast.literal_eval(node)
-    except (ValueError, TypeError, RecursionError):
-        raise InputError(f"genotype: {_brief(ast.unparse(node))} is no literal") from None
+        return parse_literal(node)
+    except ValueError:
+        raise InputError(f"genotype: {_source(node)} is no literal") from None
+
+
+def _source(node: ast.expr) -> str:
+    try:
+        return _brief(ast.unparse(node))
+    except (ValueError, RecursionError):
+        return "a part of the text"
 
 
 def _from_mapping(given: Mapping[Any, Any]) -> Genotype:
     if _RECORD_KEY in given:
         return _from_mapping(given[_RECORD_KEY])
-    if any(str(key).replace(_YAHPO_COLON, ":").startswith(CONFIG_PREFIX) for key in given):
-        return _from_config({str(key).replace(_YAHPO_COLON, ":"): value for key, value in given.items()})
+    named = {key.replace(_YAHPO_COLON, ":"): value for key, value in given.items() if isinstance(key, str)}
+    if any(key.startswith(CONFIG_PREFIX) for key in named):
+        return _from_config(named)
     return _from_fields(given)
 
 
@@ -306,5 +319,5 @@ def _require_full_concat(notation: str, cell: str, edges: Sequence[Edge], concat
 
 
 def _brief(value: Any) -> str:
-    text = " ".join(str(value).split())
+    text = " ".join((value if isinstance(value, str) else quoted(value)).split())
     return repr(text if len(text) <= 60 else f"{text[:57]}...")

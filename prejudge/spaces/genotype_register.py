@@ -15,7 +15,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-from prejudge.errors import InputError
+from prejudge.errors import InputError, quoted
 from prejudge.spaces.genotype import Genotype
 
 
@@ -67,7 +67,8 @@ def published_genotype(name: str) -> PublishedGenotype:
     if found is None:
         close = get_close_matches(_plain(name), known, n=1)
         hint = f"; did you mean {known[close[0]].name!r}?" if close else ""
-        raise InputError(f"unknown genotype {name!r}{hint} (genotype_names() lists the {len(_register())} known ones)")
+        known_ones = f"genotype_names() lists the {len(_register())} known ones"
+        raise InputError(f"unknown genotype {quoted(name)}{hint} ({known_ones})")
     return found
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from prejudge.errors import InputError
+from prejudge.errors import InputError, quoted
 from prejudge.spaces.base import EnumerableSpace, register_space
 from prejudge.spaces.cell_graph import CellGraph
 from prejudge.spaces.nasbench101_cell import (
@@ -24,6 +24,7 @@ from prejudge.spaces.nasbench101_cell import (
     MAX_VERTICES,
     OPERATIONS,
     Cell101,
+    Matrix,
     cell_of,
     kept_vertices,
     read_cell,
@@ -32,6 +33,7 @@ from prejudge.spaces.nasbench101_cell import (
 from prejudge.spaces.nasbench101_enumeration import SIZE, Enumeration, load_enumeration
 from prejudge.spaces.nasbench101_hash import INPUT, OUTPUT, hash_graph, hash_graphs
 from prejudge.spaces.nasbench101_skeleton import FORMS, Skeleton101, vertex_channels
+from prejudge.texts import whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -111,8 +113,8 @@ class NASBench101(EnumerableSpace):
             text = text.strip()
             if _HASH.fullmatch(text):
                 return self[self._position(text.lower())]
-            if text.isdecimal():
-                return self[int(text)]
+            if (index := whole_number(text)) is not None:
+                return self[index]
         if isinstance(text, int | np.integer) and not isinstance(text, bool):
             return self[int(text)]
         return read_cell(text)
@@ -184,7 +186,7 @@ class NASBench101(EnumerableSpace):
 
     def connected(self, arch: Cell101) -> bool:  # type: ignore[override]
         """Always true: a cell whose input does not reach its output is not in the space."""
-        return bool(kept_vertices(arch.matrix))
+        return _connected(arch.matrix)
 
     def network(self, arch: Cell101, **skeleton: Any) -> torch.nn.Module:  # type: ignore[override]
         """The torch network; keyword arguments are the fields of :class:`Skeleton101`.
@@ -210,27 +212,13 @@ class NASBench101(EnumerableSpace):
 
         It belongs to the numbering of the vertices: which of them takes the remainder of a division depends on it.
         """
-        s = self.skeleton(**skeleton)
-        total, c_in, c = (9 * s.in_channels + 2) * s.channels, s.channels, s.channels
-        for stack in range(s.stacks):
-            c = s.channels * 2**stack
-            for cell_in in (c_in, *(c,) * (s.cells - 1)):
-                total += sum(k * k * a * b + 2 * b for k, a, b in _convolutions(arch, cell_in, c))
-            c_in = c
-        return total + (c + 1) * s.num_classes
+        fixed, added = _costs(arch.matrix, self.skeleton(**skeleton), None)
+        return fixed + sum([costs[op] for costs, op in zip(added, arch.operations, strict=True)])
 
     def flops(self, arch: Cell101, image_size: int = 32, **skeleton: Any) -> int:  # type: ignore[override]
         """Multiply-adds of one square image: convolutions, and the classifier with its bias."""
-        s = self.skeleton(**skeleton)
-        side, c_in, c = image_size, s.channels, s.channels
-        total = 9 * s.in_channels * c * side * side
-        for stack in range(s.stacks):
-            c = s.channels * 2**stack
-            side = (side + 1) // 2 if stack else side
-            for cell_in in (c_in, *(c,) * (s.cells - 1)):
-                total += sum(k * k * a * b for k, a, b in _convolutions(arch, cell_in, c)) * side * side
-            c_in = c
-        return total + (c + 1) * s.num_classes
+        fixed, added = _costs(arch.matrix, self.skeleton(**skeleton), image_size)
+        return fixed + sum([costs[op] for costs, op in zip(added, arch.operations, strict=True)])
 
     @property
     def choices(self) -> tuple[int, ...]:
@@ -262,7 +250,7 @@ class NASBench101(EnumerableSpace):
 
     def __getitem__(self, index: int) -> Cell101:
         if not 0 <= index < SIZE:
-            raise InputError(f"nasbench101: index {index} is outside 0..{SIZE - 1}")
+            raise InputError(f"nasbench101: index {quoted(index)} is outside 0..{SIZE - 1}")
         return self._all.cell(index)
 
     def index(self, arch: Cell101) -> int:  # type: ignore[override]
@@ -284,13 +272,39 @@ class NASBench101(EnumerableSpace):
         return index
 
 
-def _convolutions(cell: Cell101, c_in: int, c_out: int) -> Iterator[tuple[int, int, int]]:
-    """Kernel side, input and output channels of every convolution of one cell."""
-    channels, last = vertex_channels(cell.matrix, c_in, c_out), len(cell.matrix) - 1
-    for v, op in enumerate(cell.operations, start=1):
-        if op in _KERNEL:
-            yield _KERNEL[op], channels[v], channels[v]
-    yield from ((1, c_in, channels[v]) for v in range(1, last + 1) if cell.matrix[0][v])
+@lru_cache(maxsize=8192)
+def _connected(matrix: Matrix) -> bool:
+    return bool(kept_vertices(matrix))
+
+
+@lru_cache(maxsize=8192)
+def _costs(matrix: Matrix, s: Skeleton101, image_size: int | None) -> tuple[int, list[list[int]]]:
+    """What every cell of a matrix costs, and what each operation of each interior vertex adds to that.
+
+    Args:
+        matrix: The matrix; the space has 2,494 of them for 423,624 cells.
+        s: The macro-skeleton.
+        image_size: Count multiply-adds of an image of this side; None counts parameters.
+    """
+    last, side, c_in = len(matrix) - 1, image_size, s.channels
+
+    def convolution(kernel: int, source: int, target: int) -> int:
+        weights = kernel * kernel * source * target
+        return weights + 2 * target if side is None else weights * side * side
+
+    fixed, added = convolution(3, s.in_channels, s.channels), [[0] * len(OPERATIONS) for _ in range(last - 1)]
+    for stack in range(s.stacks):
+        c = s.channels * 2**stack
+        side = (side + 1) // 2 if stack and side is not None else side
+        for cell_in, times in ((c_in, 1), (c, s.cells - 1)):
+            channels = vertex_channels(matrix, cell_in, c)
+            # Each edge from the input is a projection; every other convolution belongs to a vertex.
+            fixed += times * sum(convolution(1, cell_in, channels[v]) for v in range(1, last + 1) if matrix[0][v])
+            for v, costs in enumerate(added, start=1):
+                for op, kernel in _KERNEL.items():
+                    costs[op] += times * convolution(kernel, channels[v], channels[v])
+        c_in = c
+    return fixed + (c_in + 1) * s.num_classes, added
 
 
 register_space("nasbench101")(NASBench101)

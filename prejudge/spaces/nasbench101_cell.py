@@ -6,7 +6,6 @@ deleted, and what remains has at most seven vertices and nine edges.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError, quoted, unknown
+from prejudge.texts import parse_literal
 
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 """The operations in the official order; an interior vertex of :class:`Cell101` holds an index into it."""
@@ -91,7 +91,7 @@ def _read_matrix(matrix: Any) -> list[list[int]]:
     try:
         rows = [list(row) for row in matrix]
     except TypeError:
-        raise InputError(f"nasbench101: a matrix is V rows of V entries, not {matrix!r}") from None
+        raise InputError(f"nasbench101: a matrix is V rows of V entries, not {quoted(matrix)}") from None
     if len(rows) < 2:
         raise InputError(f"nasbench101: a cell has at least two vertices, input and output, the matrix has {len(rows)}")
     for x, row in enumerate(rows):
@@ -99,7 +99,7 @@ def _read_matrix(matrix: Any) -> list[list[int]]:
             raise InputError(f"nasbench101: the matrix is not square: {len(rows)} rows, row {x} has {len(row)} entries")
         for y, entry in enumerate(row):
             if not isinstance(entry, Real | np.bool_) or entry not in (0, 1):
-                raise InputError(f"nasbench101: matrix[{x}][{y}] is {entry!r}; an entry is 0 or 1")
+                raise InputError(f"nasbench101: matrix[{x}][{y}] is {quoted(entry)}; an entry is 0 or 1")
             if entry and y <= x:
                 raise InputError(
                     f"nasbench101: matrix[{x}][{y}] leads back to an earlier vertex; the matrix must be"
@@ -119,7 +119,7 @@ def _read_pair(matrix: Any, names: Any) -> Cell101:
     if isinstance(names, str):
         names = names.split(",")
     elif not isinstance(names, Sequence | np.ndarray):
-        raise InputError(f"nasbench101: operations are a list of names, not {names!r}")
+        raise InputError(f"nasbench101: operations are a list of names, not {quoted(names)}")
     if len(names) != len(rows):
         raise InputError(
             f"nasbench101: the matrix has {len(rows)} vertices but there are {len(names)} operations (with input and"
@@ -128,7 +128,7 @@ def _read_pair(matrix: Any, names: Any) -> Cell101:
     for place, end in ((0, "input"), (-1, "output")):
         if names[place] != end:
             raise InputError(
-                f"nasbench101: the {'first' if place == 0 else 'last'} operation is {names[place]!r}, not {end!r}"
+                f"nasbench101: the {'first' if place == 0 else 'last'} operation is {quoted(names[place])}, not {end!r}"
             )
     kept, small = _pruned(rows)
     if not kept:
@@ -153,7 +153,7 @@ def _operation(name: Any) -> int:
 def _record_rows(adjacency: str) -> list[list[int]]:
     side = isqrt(len(adjacency))
     if side * side != len(adjacency) or set(adjacency) - {"0", "1"}:
-        raise InputError(f"nasbench101: {adjacency!r} is no adjacency: V * V digits 0 or 1 are needed")
+        raise InputError(f"nasbench101: {quoted(adjacency)} is no adjacency: V * V digits 0 or 1 are needed")
     return [[int(entry) for entry in adjacency[side * x : side * (x + 1)]] for x in range(side)]
 
 
@@ -164,7 +164,7 @@ def _read_text_matrix(text: str) -> tuple[Matrix, bool]:
     side = len(rows) + 1
     for x, row in enumerate(rows):
         if len(row) != side - 1 - x or set(row) - {"0", "1"}:
-            raise InputError(f"nasbench101: {row!r} in {text!r} should be {side - 1 - x} digits 0 or 1")
+            raise InputError(f"nasbench101: {quoted(row)} in {quoted(text)} should be {side - 1 - x} digits 0 or 1")
     matrix = tuple((0,) * (x + 1) + tuple(map(int, row)) for x, row in enumerate([*rows, ""]))
     return matrix, len(kept_vertices(matrix)) == side and _fits(matrix)
 
@@ -178,7 +178,7 @@ def _read_text(text: str) -> Cell101:
     first, colon, second = text.partition(":")
     if not colon:
         raise InputError(
-            f"nasbench101: {text!r} is no cell; give a text such as 110.01.1:conv3x3,maxpool3x3, a hash of 32"
+            f"nasbench101: {quoted(text)} is no cell; give a text such as 110.01.1:conv3x3,maxpool3x3, a hash of 32"
             " hexadecimal digits, or an index"
         )
     (matrix, fits), operations = _read_text_matrix(first), _read_text_operations(second)
@@ -205,22 +205,21 @@ def read_cell(value: Any) -> Cell101:
         for matrix, ops in _KEYS:
             if matrix in value and ops in value:
                 return _read_pair(value[matrix], value[ops])
-        raise InputError(f"nasbench101: a cell has keys 'matrix' and 'ops', not {', '.join(map(repr, value))}")
+        raise InputError(f"nasbench101: a cell has keys 'matrix' and 'ops', not {', '.join(map(quoted, value))}")
     for matrix, ops in _KEYS:
         # An invalid ModelSpec has matrix None; its original matrix says what is wrong with it.
         if getattr(value, matrix, None) is not None and getattr(value, ops, None) is not None:
             return _read_pair(getattr(value, matrix), getattr(value, ops))
     if isinstance(value, Sequence) and len(value) == 2:
         return _read_pair(value[0], value[1])
-    shown = " ".join(repr(value).split())
-    raise InputError(f"nasbench101: cannot read a cell from {type(value).__name__} {shown:.80}")
+    raise InputError(f"nasbench101: cannot read a cell from {type(value).__name__} {quoted(value)}")
 
 
 def _literal(text: str) -> Any:
     try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise InputError(f"nasbench101: {text:.80} is no cell: neither JSON nor a Python literal") from None
+        return parse_literal(text)
+    except ValueError:
+        raise InputError(f"nasbench101: {quoted(text)} is no cell: neither JSON nor a Python literal") from None
 
 
 @lru_cache(maxsize=8192)
@@ -229,7 +228,9 @@ def _record_matrix(adjacency: str) -> tuple[str, int]:
     rows = _read_matrix(_record_rows(adjacency))
     kept, matrix = _pruned(rows)
     if len(kept) != len(rows) or not _fits(matrix):
-        raise InputError(f"nasbench101: adjacency {adjacency} of a record is not pruned, or too large for the space")
+        raise InputError(
+            f"nasbench101: adjacency {quoted(adjacency)} of a record is not pruned, or too large for the space"
+        )
     return _matrix_text(matrix), len(rows)
 
 
@@ -238,7 +239,7 @@ def _record_operations(operations: str) -> tuple[str, int]:
     """Text of the interior operations of a record, and the number of all its operations."""
     names = operations.split(",")
     if len(names) < 2 or names[0] != "input" or names[-1] != "output":
-        raise InputError(f"nasbench101: operations {operations!r} of a record should read input,…,output")
+        raise InputError(f"nasbench101: operations {quoted(operations)} of a record should read input,…,output")
     return ",".join(_SHORT[_operation(name)] for name in names[1:-1]), len(names)
 
 
@@ -255,5 +256,5 @@ def record_text(adjacency: str, operations: str) -> str:
     matrix, vertices = _record_matrix(adjacency)
     names, count = _record_operations(operations)
     if count != vertices:
-        raise InputError(f"nasbench101: a record has {vertices} vertices but {count} operations: {operations!r}")
+        raise InputError(f"nasbench101: a record has {vertices} vertices but {count} operations: {quoted(operations)}")
     return f"{matrix}:{names}"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from prejudge.errors import InputError
+from prejudge.errors import InputError, quoted
 from prejudge.spaces.base import EnumerableSpace, register_space
 from prejudge.spaces.cell_graph import CellGraph
 from prejudge.spaces.nasbench201_cell import (
@@ -30,6 +30,7 @@ from prejudge.spaces.nasbench201_cell import (
     parse_text,
     read_operation,
 )
+from prejudge.texts import whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -77,14 +78,15 @@ class NASBench201(EnumerableSpace):
         if isinstance(text, Cell201):
             return text
         if isinstance(text, str):
-            return self[int(text)] if text.strip().isdigit() else parse_text(text)
+            index = whole_number(text)
+            return parse_text(text) if index is None else self[index]
         if isinstance(text, int | np.integer) and not isinstance(text, bool):
             return self[int(text)]
         if isinstance(text, Sequence | np.ndarray):
             if len(text) != len(EDGES):
-                raise InputError(f"nasbench201: a cell has six edges, {list(text)!r} has {len(text)}")
+                raise InputError(f"nasbench201: a cell has six edges, {quoted(list(text))} has {len(text)}")
             return Cell201(tuple(read_operation(v) for v in text))  # type: ignore[arg-type]
-        raise InputError(f"nasbench201: cannot read a cell from {type(text).__name__} {text!r}")
+        raise InputError(f"nasbench201: cannot read a cell from {type(text).__name__} {quoted(text)}")
 
     def sample(self, rng: np.random.Generator) -> Cell201:
         """A uniform operation on each edge."""
@@ -216,7 +218,7 @@ class NASBench201(EnumerableSpace):
 
     def __getitem__(self, index: int) -> Cell201:
         if not 0 <= index < len(self):
-            raise InputError(f"nasbench201: index {index} is outside 0..{len(self) - 1}")
+            raise InputError(f"nasbench201: index {quoted(index)} is outside 0..{len(self) - 1}")
         return self._cells[index]
 
     def index(self, arch: Cell201) -> int:  # type: ignore[override]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError, quoted, unknown
 from prejudge.spaces.base import require_positive
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
@@ -76,17 +76,17 @@ def parse_text(text: str) -> Cell201:
     nodes = text.strip().split("+")
     if len(nodes) != 3:
         raise InputError(
-            f"nasbench201: {text!r} has {len(nodes)} node groups; three are needed: |op~0|+|op~0|op~1|+|…|"
+            f"nasbench201: {quoted(text)} has {len(nodes)} node groups; three are needed: |op~0|+|op~0|op~1|+|…|"
         )
     edges: list[int] = []
     for target, node in enumerate(nodes, start=1):
         terms = [t for t in node.strip().split("|") if t]
         if len(terms) != target:
-            raise InputError(f"nasbench201: node {target} in {text!r} has {len(terms)} edges, not {target}")
+            raise InputError(f"nasbench201: node {target} in {quoted(text)} has {len(terms)} edges, not {target}")
         for source, term in enumerate(terms):
             match = _TERM.match(term.strip())
             if match is None or int(match[2]) != source:
-                raise InputError(f"nasbench201: {term!r} in {text!r} should read OPERATION~{source}")
+                raise InputError(f"nasbench201: {quoted(term)} in {quoted(text)} should read OPERATION~{source}")
             edges.append(read_operation(match[1]))
     return Cell201(tuple(edges))  # type: ignore[arg-type]
 
@@ -99,4 +99,4 @@ def read_operation(value: Any) -> int:
         return OPERATIONS.index(value)
     if isinstance(value, int | np.integer) and 0 <= int(value) < len(OPERATIONS):
         return int(value)
-    raise InputError(f"nasbench201: {value!r} is no operation; give a name or 0..{len(OPERATIONS) - 1}")
+    raise InputError(f"nasbench201: {quoted(value)} is no operation; give a name or 0..{len(OPERATIONS) - 1}")

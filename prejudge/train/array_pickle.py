@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import codecs
-import pickle
+import mmap
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, NoReturn
 
 from prejudge.errors import FileFormatError, MissingDataError
-
-# All of these are C functions and types: a pickle can call them, but cannot set attributes on them.
-_RECONSTRUCT, _SCALAR = np.empty(0).__reduce__()[0], np.float64(0).__reduce__()[0]  # type: ignore[index]
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
-    ("_codecs", "encode"): codecs.encode,  # how protocols 0 to 2 write bytes
-    **{(module, "_reconstruct"): _RECONSTRUCT for module in ("numpy.core.multiarray", "numpy._core.multiarray")},
-    **{(module, "scalar"): _SCALAR for module in ("numpy.core.multiarray", "numpy._core.multiarray")},
-}
+from prejudge.train.inert_pickle import Refused, read_inert
+from prejudge.train.inert_values import plain
 
 
 def load_pickle(path: Path) -> Any:
@@ -29,7 +18,7 @@ def load_pickle(path: Path) -> Any:
         path: A file that Python 2 or 3 pickled.
 
     Returns:
-        Dicts, lists, tuples, numbers, texts and arrays, as they were pickled.
+        Dicts, lists, tuples, numbers, texts and arrays, as they were pickled; NumPy's numbers as Python's.
 
     Raises:
         MissingDataError: There is no such file.
@@ -37,20 +26,15 @@ def load_pickle(path: Path) -> Any:
     """
     if not path.is_file():
         raise MissingDataError(f"no file {path}")
+    if not path.stat().st_size:
+        raise FileFormatError(f"{path} is no pickle, or it is truncated: it is empty")
     try:
-        with path.open("rb") as file:
-            return _ArrayUnpickler(file, encoding="latin1").load()  # Python 2 wrote texts as bytes
-    except FileFormatError as error:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            found = read_inert(content, _outside)
+            return plain(found, content.tell())
+    except Refused as error:
         raise FileFormatError(f"{path} {error}; nothing in it was run") from None
-    except Exception as error:  # a damaged pickle can fail in any way
-        raise FileFormatError(f"{path} is no pickle, or it is truncated ({type(error).__name__}: {error})") from error
 
 
-class _ArrayUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise FileFormatError(f"names {module}.{name}, which may run code")
-        return _ALLOWED[module, name]
-
-    def persistent_load(self, pid: Any) -> Any:
-        raise FileFormatError("refers to objects outside the file")
+def _outside(pid: Any) -> NoReturn:
+    raise Refused("refers to objects outside the file")

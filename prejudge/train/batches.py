@@ -135,7 +135,9 @@ def check_shares(name: str, images: int, batch_size: int, rank: int, world: int)
     if world < 1 or not 0 <= rank < world:
         raise InputError(f"process {rank} of {world}: the number must be from 0 and below the number of processes")
     if batch_size < 1 or batch_size % world:
-        raise InputError(f"batch_size {batch_size} cannot be divided equally between {world} processes")
+        raise InputError(
+            f"batch_size {batch_size} cannot be divided equally between {world} processes; take a multiple of {world}"
+        )
     if world > 1 and images < batch_size:
         raise InputError(f"{name}: {images} images do not fill one batch of {batch_size} for {world} processes")
 

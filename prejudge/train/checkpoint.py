@@ -11,7 +11,6 @@ import io
 import json
 import os
 import shutil
-import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ import torch
 from torch import Tensor
 
 from prejudge.atomic import replacing
-from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
+from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError, quoted
+from prejudge.train.torch_file import TorchFile
 
 _FORMAT, _VERSION = "prejudge checkpoint", 1
 _LAST, _BEST = "last.pt", "best.pt"
@@ -186,21 +186,21 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     if not path.is_file():
         raise MissingDataError(f"no checkpoint {path}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch explains what else a foreign file might be
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises anything for a damaged file
+        content = TorchFile(path).plain()
+    except FileFormatError as error:
+        reason = str(error).removeprefix(str(path)).strip(": ")
         raise FileFormatError(
-            f"{path} is no checkpoint, or it is damaged ({type(error).__name__}); remove it, or put a whole one there"
+            f"{path} is no checkpoint, or it is damaged: it {reason}; remove it, or put a whole one there"
         ) from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise FileFormatError(f"{path} is no checkpoint of prejudge")
     if content.get("version") != _VERSION:
         raise FileFormatError(
-            f"{path} is a checkpoint of version {content.get('version')}, this prejudge reads version {_VERSION}"
+            f"{path} is a checkpoint of version {quoted(content.get('version'))}, this prejudge reads "
+            f"version {_VERSION}"
         )
     epoch, state, plan = content.get("epoch"), content.get("state"), content.get("plan")
-    if not isinstance(epoch, int) or not isinstance(state, dict) or not isinstance(plan, dict):
+    if type(epoch) is not int or not isinstance(state, dict) or not isinstance(plan, dict):
         raise FileFormatError(f"{path} is a checkpoint without an epoch, a state or a plan")
     return Checkpoint(epoch, state, plan)
 

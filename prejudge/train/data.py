@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError, quoted, unknown
+from prejudge.texts import user_path, whole_number
 from prejudge.train import files, published
 from prejudge.train.image_set import ImageSet, channel_statistics, no_such_split
 from prejudge.train.normalisation import NORMALISATIONS
@@ -73,9 +74,9 @@ def load(
     if name == "digits":
         found = digits(split)
     elif name == "npz":
-        found = files.read_npz(Path(argument).expanduser(), split, labels=labels)
+        found = files.read_npz(user_path(argument), split, labels=labels)
     elif name == "folder":
-        found = files.read_folder(Path(argument).expanduser(), split, size=size, per_class=per_class)
+        found = files.read_folder(user_path(argument), split, size=size, per_class=per_class)
     else:
         found = published.read(name, split, data_dir, download=download, size=size, per_class=per_class)
     if normalisation is None:
@@ -166,19 +167,26 @@ def _parse(kind: str) -> tuple[str, str, int | None]:
     size: int | None = None
     text, at, number = kind.rpartition("@")
     # A folder may have an @ in its name: only what does not exist with it is a size.
-    if at and number.isdigit() and not (colon and Path(argument).expanduser().exists()):
+    if at and number.isdecimal() and not (colon and _exists(argument)):
         name, colon, argument = text.partition(":")
-        size = int(number)
+        size = whole_number(number) or 0
     known = {k.partition(":")[0]: ":" in k for k in KINDS}
     if name not in known:
         raise unknown("data", kind, KINDS)
     if known[name] != bool(colon and argument):
-        raise InputError(f"data {kind!r}: write {next(k for k in KINDS if k.partition(':')[0] == name)}")
+        raise InputError(f"data {quoted(kind)}: write {next(k for k in KINDS if k.partition(':')[0] == name)}")
     if size is not None and name not in ("folder", "imagenet"):
-        raise InputError(f"data {kind!r}: only folders of images can be scaled (folder:DIR@SIZE, imagenet@SIZE)")
+        raise InputError(f"data {quoted(kind)}: only folders of images can be scaled (folder:DIR@SIZE, imagenet@SIZE)")
     if size is not None and not 1 <= size <= 1024:
-        raise InputError(f"data {kind!r}: the size must be from 1 to 1024 pixels")
+        raise InputError(f"data {quoted(kind)}: the size must be from 1 to 1024 pixels")
     return name, argument, size
+
+
+def _exists(path: str) -> bool:
+    try:
+        return user_path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _renormalised(data: ImageSet, normalisation: str, train: Callable[[], ImageSet]) -> ImageSet:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prejudge.errors import FileFormatError, InputError, MissingDataError, unknown
+from prejudge.archive import PickledObjects, read_arrays
+from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError, unknown
 from prejudge.train.image_set import ImageSet, NoSuchSplit, channel_statistics, check_images, check_labels
 
 if TYPE_CHECKING:
@@ -32,6 +33,16 @@ UNLABELLED_CLASSES = 10
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _SPLITS = ("train", "valid", "test")
 _LARGEST = 8 * 2**30
+_MOST_CHANNELS = 1024
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+"""What :data:`IMAGE_SUFFIXES` stand for. Whatever its name, nothing else is decoded: Pillow has other programs read
+some formats."""
+
+MOST_PIXELS = 2**26
+"""Of an image; the largest of ImageNet has 61 million."""
+
+NARROWEST = 100
+"""The longer side of an image may be so many times the shorter one: scaling makes the shorter one of a given size."""
 
 
 def read_npz(path: Path, split: str, *, labels: bool = True) -> ImageSet:
@@ -67,7 +78,7 @@ def read_npz(path: Path, split: str, *, labels: bool = True) -> ImageSet:
         targets, classes = _npz_labels(path, arrays, pairs, split)
     else:
         targets = np.zeros(len(arrays[x]), dtype=np.int64)
-        classes = int(arrays.get("num_classes", UNLABELLED_CLASSES))
+        classes = _class_count(path, arrays) if "num_classes" in arrays else UNLABELLED_CLASSES
     images = _with_channels(arrays[x], f"{path}: {x}")
     check_labels(targets, classes, f"{path}: {y}")
     reference = images if "train" not in pairs or split == "train" else _with_channels(
@@ -155,23 +166,23 @@ def class_files(folder: Path, split: str, per_class: int | None = None) -> tuple
 
 def _npz_arrays(path: Path) -> Mapping[str, np.ndarray]:
     if not path.is_file():
-        raise MissingDataError(f"no file {path}")
-    try:
-        opened = np.load(path, allow_pickle=False)
-        if isinstance(opened, np.ndarray):
+        raise MissingDataError(
+            f"no file {path}: it should hold uint8 images (N, H, W, C) and labels (N,), "
+            "e.g. x_train, y_train, x_test, y_test"
+        )
+    with path.open("rb") as file:
+        if file.read(6) == b"\x93NUMPY":
             raise InputError(f"{path} holds one bare array; images and labels are needed (numpy.savez)")
-        wanted = {key for pairs in NPZ_KEYS.values() for pair in pairs for key in pair} | {"num_classes"}
-        with opened as file:
-            arrays = {key: file[key] for key in file.files if key in wanted}
-            return arrays or {key: np.empty(0) for key in file.files}
-    except ValueError as error:
-        if isinstance(error, InputError):
+    wanted = {key for pairs in NPZ_KEYS.values() for pair in pairs for key in pair} | {"num_classes"}
+    try:
+        arrays = read_arrays(path, most_bytes=_LARGEST, wanted=wanted.__contains__)
+        return arrays or read_arrays(path, most_bytes=_LARGEST)
+    except PickledObjects:
+        raise InputError(f"{path} holds Python objects; save plain arrays of numbers") from None
+    except FileFormatError as error:
+        if zipfile.is_zipfile(path):
             raise
-        if "Object arrays" in str(error):
-            raise InputError(f"{path} holds Python objects; save plain arrays of numbers") from None
         raise FileFormatError(f"{path} is no NumPy file, or it is truncated") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, KeyError) as error:
-        raise FileFormatError(f"{path} is truncated or damaged ({error})") from error
 
 
 def _npz_labels(
@@ -185,16 +196,25 @@ def _npz_labels(
     if len(arrays[x]) != len(labels[split]):
         raise InputError(f"{path}: {len(arrays[x])} images {x} but {len(labels[split])} labels {y}")
     base = labels.get("train", labels[split])
-    classes = int(arrays["num_classes"]) if "num_classes" in arrays else int(base.max(initial=-1)) + 1
+    classes = _class_count(path, arrays) if "num_classes" in arrays else int(base.max(initial=-1)) + 1
     if "num_classes" not in arrays and "train" in labels and split != "train" and int(labels[split].max()) >= classes:
         raise InputError(f"{path}: {y} has label {labels[split].max()}, the training labels end at {classes - 1}")
     return labels[split], classes
+
+
+def _class_count(path: Path, arrays: Mapping[str, np.ndarray]) -> int:
+    said = arrays["num_classes"]
+    if said.size != 1 or said.dtype.kind not in "iu":
+        raise InputError(f"{path}: num_classes must be one integer, not {said.dtype} of shape {said.shape}")
+    return int(said.item())
 
 
 def _with_channels(images: np.ndarray, what: str) -> np.ndarray:
     if images.ndim == 3:
         images = images[..., None]
     check_images(images, what)
+    if images.shape[3] > _MOST_CHANNELS:
+        raise InputError(f"{what}: shape {images.shape}, but images have at most {_MOST_CHANNELS} channels (last)")
     return images
 
 
@@ -234,16 +254,52 @@ def _image_files(folder: Path) -> list[Path]:
     return sorted(f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith("."))
 
 
-def _decode(paths: list[Path], size: int | None) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
+def decode_image(path: Path, *, colour: bool = False) -> Image.Image:
+    """Decode an image file.
 
+    Args:
+        path: The file, in one of the formats of :data:`IMAGE_SUFFIXES`.
+        colour: Make a grey image one of three channels too.
+
+    Returns:
+        The image in mode ``"RGB"`` or ``"L"``.
+
+    Raises:
+        MissingDataError: There is no such file.
+        FileFormatError: It is no image, is truncated, or has too many pixels.
+    """
+    from PIL import Image
+
+    if not path.is_file():
+        raise MissingDataError(f"no file {path}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow's about large images and odd metadata
+            opened = Image.open(path, formats=_FORMATS)
+        with opened:
+            width, height = opened.size
+            if width * height > MOST_PIXELS or max(width, height) > NARROWEST * min(width, height):
+                raise FileFormatError(f"{path} has {width}x{height} pixels, too {_odd(width, height)}; leave it out")
+            mode = "L" if opened.mode in ("1", "L") and not colour else "RGB"
+            opened.load()
+            return opened if opened.mode == mode else opened.convert(mode)
+    except PrejudgeError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise FileFormatError(f"{path} has more pixels than the {MOST_PIXELS:,} that are read; leave it out") from error
+    except Exception as error:  # a decoder of many formats can fail in any way
+        said = " ".join(str(error).split())[:100] or type(error).__name__
+        raise FileFormatError(f"{path} is no image, or it is truncated ({said})") from error
+
+
+def _odd(width: int, height: int) -> str:
+    return "many" if width * height > MOST_PIXELS else "narrow an image"
+
+
+def _decode(paths: list[Path], size: int | None) -> np.ndarray:
     arrays: list[np.ndarray] = []
     for path in paths:
-        try:
-            with Image.open(path) as opened:
-                image = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
-        except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            raise FileFormatError(f"{path} is no image, or it is truncated ({error})") from error
+        image = decode_image(path)
         if size is not None:
             image = _scaled(image, size)
         arrays.append(np.asarray(image))
@@ -253,6 +309,9 @@ def _decode(paths: list[Path], size: int | None) -> np.ndarray:
                 f"{path} is {arrays[-1].shape[0]}x{arrays[-1].shape[1]}, {paths[0].name} {first[0]}x{first[1]}: "
                 f"scale them all with folder:DIR@SIZE"
             )
+        if len(paths) * 3 * first[0] * first[1] > _LARGEST:
+            raise InputError(f"{path.parent}: {len(paths)} images of {first[0]}x{first[1]} do not fit into memory; "
+                             "say per_class=N, or scale them with folder:DIR@SIZE")  # fmt: skip
     colour = any(a.ndim == 3 for a in arrays)
     return np.stack([a if a.ndim == 3 else a[..., None].repeat(3 if colour else 1, axis=2) for a in arrays])
 

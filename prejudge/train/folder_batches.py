@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError, unknown
+from prejudge.errors import InputError, PrejudgeError, unknown
 from prejudge.train.augmentations import Augmentation, centre_view, imagenet_view
 from prejudge.train.batches import check_shares, count_batches, epoch_order, shares
-from prejudge.train.files import class_files
+from prejudge.train.files import class_files, decode_image
 from prejudge.train.images import normalise
 from prejudge.train.normalisation import NORMALISATIONS
 from prejudge.train.recipe import Recipe
@@ -58,6 +58,10 @@ class ImageFiles:
         """Where an image is."""
         return self.folder / os.fsdecode(self.files[index])
 
+    def part(self, chosen: np.ndarray | slice) -> ImageFiles:
+        """The chosen files, with the same classes and normalisation."""
+        return replace(self, files=self.files[chosen], labels=self.labels[chosen])
+
 
 def list_folder(
     folder: Path,
@@ -97,18 +101,9 @@ def read_image(path: Path) -> Tensor:
 
     Raises:
         MissingDataError: There is no such file.
-        FileFormatError: It is no image, or truncated.
+        FileFormatError: It is no image, is truncated, or has too many pixels.
     """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as opened:
-            pixels = np.array(opened.convert("RGB"))
-    except FileNotFoundError as error:
-        raise MissingDataError(f"no file {path}") from error
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise FileFormatError(f"{path} is no image, or it is truncated ({error})") from error
-    return torch.from_numpy(pixels).permute(2, 0, 1)
+    return torch.from_numpy(np.array(decode_image(path, colour=True))).permute(2, 0, 1)
 
 
 class FolderBatches:

@@ -36,7 +36,7 @@ class Machine:
         channels_last: Whether images and weights are laid out with their channels last, which convolutions like on most
             machines.
         compile: Whether ordinary networks are compiled (``torch.compile``), which takes some minutes at first and a new
-            compilation for another number of images. Supernets and networks that drop paths cannot be.
+            compilation for another number of images. Supernets cannot be.
         world: The processes that train together, of which this is one.
 
     Raises:
@@ -86,6 +86,13 @@ class Machine:
             except RuntimeError as error:
                 raise _cannot_compile(error) from error
         return network
+
+    def varying(self, number: float) -> float | Tensor:
+        """A number of a network that changes while it learns, as the network is to hold it.
+
+        For compiled networks it is a tensor ``()`` on the device: torch would compile anew for every plain number.
+        """
+        return torch.tensor(number, device=self.device) if self.compile else number
 
     @contextmanager
     def running(self) -> Iterator[None]:

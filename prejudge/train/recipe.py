@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, fields
 from typing import Any
 
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError, quoted, unknown
 from prejudge.train import schedules
 
 OPTIMIZERS = ("sgd", "rmsprop")
@@ -63,7 +63,7 @@ class Recipe:
         autoaugment: One of :data:`POLICIES`, applied after the augmentation and before cutout; empty: none.
         accumulate: Parts into which the images of a step are divided, that pass the network one after the other; their
             gradients are averaged. It saves memory; batch norm sees a part at a time.
-        ema: Decay of an exponential moving average of the weights over steps, 0..1, which is evaluated beside them;
+        ema: Decay of an exponential moving average of the weights over steps, 0..1, which is evaluated instead of them;
             0: none.
         optimizer: ``"sgd"``, or ``"rmsprop"`` with NAS-Bench-101's constants (decay 0.9, epsilon 1).
     """
@@ -121,14 +121,14 @@ class Recipe:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 what = "a positive integer" if least else "an integer >= 0"
-                raise InputError(f"recipe: {name} must be {what}, not {value!r}")
+                raise InputError(f"recipe: {name} must be {what}, not {quoted(value)}")
         for name in _NUMBERS:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise InputError(f"recipe: {name} must be a number >= 0, not {value!r}")
+                raise InputError(f"recipe: {name} must be a number >= 0, not {quoted(value)}")
         for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
-                raise InputError(f"recipe: {name} must be True or False, not {getattr(self, name)!r}")
+                raise InputError(f"recipe: {name} must be True or False, not {quoted(getattr(self, name))}")
         known = {
             "schedule": tuple(schedules.SCHEDULES),
             "augmentation": tuple(AUGMENTATIONS),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.report.training import Tested, TrainingRecord, TrainingReportData
 from prejudge.spaces.base import space as space_named
+from prejudge.texts import parse_json
 from prejudge.train.recipe import Recipe
 
 RESULT = "result.json"
@@ -86,7 +86,7 @@ def report_data(records: Sequence[Records], *, title: str | None = None) -> Trai
     for one, name in zip(records, names, strict=True):
         try:
             trainings.append(_record(one, name))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError) as error:
             raise FileFormatError(f"{one.folder} holds no results that this prejudge can read ({error})") from error
     spaces = dict.fromkeys(str(one.result["space"]) for one in records)
     data = dict.fromkeys(str(one.result.get("data", "")) for one in records)
@@ -201,8 +201,8 @@ def _provenance(one: Records) -> dict[str, str]:
 
 
 def _notes(records: Sequence[Records]) -> list[str]:
-    notes = dict.fromkeys(str(note) for one in records for note in one.about.get("notes", ()))
-    if any((one.result.get("selection") or {}).get("by") == "test" for one in records):
+    notes = dict.fromkeys(str(note) for one in records for note in _listed(one.about.get("notes")))
+    if any(_mapping(one.result.get("selection")).get("by") == "test" for one in records):
         notes[_SELECTED_BY_TEST] = None
     return list(notes)
 
@@ -218,12 +218,20 @@ def _names(records: Sequence[Records]) -> list[str]:
 
 
 def _what(records: Sequence[Records]) -> str:
-    origins = [one.about.get("origin", {}) for one in records]
+    origins = [_mapping(one.about.get("origin")) for one in records]
     names = dict.fromkeys(str(o.get("published") or o.get("search") or "an architecture") for o in origins)
     if len(records) > 1:
         return f"{len(records)} trainings"
     name = next(iter(names))
     return f"Training of what {name} found" if "search" in origins[0] else f"Training of {name}"
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _tested(content: Mapping[str, Any] | None) -> Tested | None:
@@ -249,7 +257,7 @@ def _json(path: Path) -> Mapping[str, Any]:
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
         raise FileFormatError(f"{path} is damaged ({error}); train or test again to write it anew") from error
     if not isinstance(content, dict):

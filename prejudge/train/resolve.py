@@ -137,6 +137,9 @@ def _scaled(training: Recipe, side: int) -> dict[str, int]:
 
 def _combined(published: Recipe, scaled: Mapping[str, Any], given: Mapping[str, Any]) -> Recipe:
     """The published numbers with others; what would contradict a number that was changed goes, too."""
+    for name in given:
+        if name not in Recipe.__dataclass_fields__:
+            raise unknown("number of a training", name, Recipe.__dataclass_fields__)
     also: dict[str, Any] = {}
     epochs = given.get("epochs", published.epochs)
     if isinstance(epochs, int) and published.warmup_epochs >= epochs and "warmup_epochs" not in given:

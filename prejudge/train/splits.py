@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -54,7 +55,21 @@ class Splits:
         return replace(self, train=train.part(slice(count)))
 
 
-def split_in_two(data: ImageSet, share: float = 0.5, *, seed: int = 0) -> tuple[ImageSet, ImageSet]:
+class _Parted(Protocol):
+    """Images that can be parted: in memory, or files."""
+
+    @property
+    def name(self) -> str: ...
+
+    def __len__(self) -> int: ...
+
+    def part(self: P, chosen: np.ndarray | slice) -> P: ...
+
+
+P = TypeVar("P", bound=_Parted)
+
+
+def split_in_two(data: P, share: float = 0.5, *, seed: int = 0) -> tuple[P, P]:
     """Part training images at random: some to learn, the others to validate on, as DARTS and its kin search.
 
     Args:

@@ -161,10 +161,14 @@ def _checkpoint(path: Path) -> StoredNetwork:
     said = [plan.get(name) for name in ("space", "architecture", "skeleton")]
     if not isinstance(said[0], str) or not isinstance(said[1], str) or not isinstance(said[2], dict):
         raise _SaysNothing
+    if not isinstance(learner, dict) or not all(isinstance(name, str) for name in said[2]):
+        raise _SaysNothing
     where = space_named(said[0])
     expected = Expected(where, where.parse(said[1]), said[2])
     average = learner.get("average")
-    state = _averaged(average) if isinstance(average, dict) else learner.get("network", {})
+    state = _averaged(average) if isinstance(average, dict) else learner.get("network")
+    if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
+        raise FileFormatError(f"{path} is a checkpoint without the weights of a network")
     filled = _filled(path, state, expected)
     return StoredNetwork(
         filled.network, f"checkpoint after epoch {found.epoch}", filled.space, filled.architecture, filled.skeleton
@@ -173,7 +177,7 @@ def _checkpoint(path: Path) -> StoredNetwork:
 
 def _averaged(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights within the moving average of them."""
-    return {name.removeprefix("module."): tensor for name, tensor in state.items() if name != "n_averaged"}
+    return {str(name).removeprefix("module."): tensor for name, tensor in state.items() if name != "n_averaged"}
 
 
 def _pickled(path: Path) -> StoredNetwork:

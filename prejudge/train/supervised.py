@@ -29,15 +29,14 @@ class SupervisedLearner(Learner):
 
     Raises:
         InputError: The recipe drops paths, and the network has no ``drop_path_prob``; or it weighs the loss of an
-            auxiliary classifier, and the network has none; or a network that drops paths is to be compiled.
+            auxiliary classifier, and the network has none.
     """
 
     def __init__(self, network: nn.Module, recipe: Recipe, machine: Machine) -> None:
         check_network(network, recipe)
-        if machine.compile and recipe.drop_path:  # torch compiles anew for every probability, and soon gives up
-            raise InputError("a network that drops paths cannot be compiled: drop_path changes in every epoch")
         self.network = machine.place(network)
         self.recipe = recipe
+        self._machine = machine
         self.average: AveragedModel | None = None
         if recipe.ema:
             self.average = AveragedModel(
@@ -53,7 +52,8 @@ class SupervisedLearner(Learner):
     def begin_epoch(self, epoch: int) -> None:
         super().begin_epoch(epoch)
         if self.recipe.drop_path:
-            self.network.drop_path_prob = self.recipe.drop_path_at(epoch)  # type: ignore[assignment]  # a plain number
+            probability = self._machine.varying(self.recipe.drop_path_at(epoch))
+            self.network.drop_path_prob = probability  # type: ignore[assignment]  # a number or a tensor, no module
 
     def learning_rate(self, at: Moment) -> float:
         return self._step.learning_rate(at)

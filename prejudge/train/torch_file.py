@@ -18,8 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prejudge.errors import FileFormatError, MissingDataError
+from prejudge.archive import READ_ERRORS, open_zip
+from prejudge.errors import FileFormatError, MissingDataError, PrejudgeError
 from prejudge.train.inert_pickle import Made, Name, Readable, Refused, one_line, read_inert
+from prejudge.train.inert_values import plain
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle in a file of the old format
 _LEGACY_VERSION = 1001
@@ -82,6 +84,7 @@ class TorchFile:
         self._storages: dict[str, Storage] = {}
         self._numbers: dict[str, Tensor] = {}
         self._unread = self.path.stat().st_size  # all storages together cannot have more bytes
+        self._pickled = 0  # bytes of the pickle
         self._raw: Callable[[str, int], bytes]
         try:
             with self.path.open("rb") as file:
@@ -89,7 +92,9 @@ class TorchFile:
             self._open_zip() if is_zip else self._open_legacy()
         except Refused as error:
             raise FileFormatError(f"{self.path} {error}") from None
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+        except PrejudgeError:
+            raise
+        except READ_ERRORS as error:
             raise FileFormatError(
                 f"{self.path} is no torch file, or it is truncated or damaged ({type(error).__name__})"
             ) from error
@@ -114,10 +119,21 @@ class TorchFile:
             return self._rebuild(value.args, value.by.name.endswith("v3"))
         except Refused as error:
             raise FileFormatError(f"{self.path}: {name} {error}") from None
-        except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
+        except READ_ERRORS as error:
             raise FileFormatError(
                 f"{self.path}: {name} cannot be read, the file is damaged ({type(error).__name__})"
             ) from error
+
+    def plain(self) -> Any:
+        """All of :attr:`value` as tensors, plain values and containers of them.
+
+        Raises:
+            FileFormatError: There is anything else in it.
+        """
+        try:
+            return plain(self.value, self._pickled, other=lambda made: self.tensor(made, "a tensor"))
+        except Refused as error:
+            raise FileFormatError(f"{self.path} {error}; nothing in it was run") from None
 
     def _rebuild(self, args: Any, has_dtype: bool) -> Tensor:
         if not isinstance(args, tuple) or len(args) < (7 if has_dtype else 4) or not isinstance(args[0], Storage):
@@ -177,7 +193,8 @@ class TorchFile:
         return storage
 
     def _open_zip(self) -> None:
-        archive = zipfile.ZipFile(self.path)  # it stays open: to read its list for every storage would take minutes
+        # It stays open: to read its list for every storage would take minutes.
+        archive = open_zip(self.path, most_bytes=self._unread)
         entries = {info.filename: info for info in archive.infolist()}
         pickles = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
         if len(pickles) != 1:
@@ -188,6 +205,7 @@ class TorchFile:
         if f"{folder}byteorder" in entries and _stored(archive, entries[f"{folder}byteorder"], 8) != b"little":
             raise Refused("was written on a machine of another byte order; save it again on this one")
         program = _stored(archive, entries[pickles[0]], self._unread)
+        self._pickled = len(program)
         self.value = read_inert(io.BytesIO(program), self._outside)
 
         def raw(key: str, nbytes: int) -> bytes:
@@ -208,6 +226,7 @@ class TorchFile:
             if system.get("little_endian") is not True:
                 raise Refused("was written on a machine of another byte order; save it again on this one")
             self.value = read_inert(memory, self._outside)
+            self._pickled = memory.tell()
             keys = read_inert(memory, _nothing_outside)
             if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys):
                 raise Refused("has no list of its storages")

@@ -181,7 +181,7 @@ def train_network(
     parsed = where.parse(arch)
     if seed < 0:
         raise InputError(f"a seed is not negative, but {seed} is")
-    parts = _parts(data, selection, held_out, seed)
+    parts = _parts(data, selection, held_out, seed, note)
     _check_images(parts)
     published = dict(recipe.skeleton) if isinstance(recipe, RetrainRecipe) else {}
     numbers = _skeleton(where, published, skeleton or {}, training, parts.train)
@@ -259,7 +259,9 @@ def train_network(
         return result
 
 
-def _parts(data: Splits | Data | ImageSet, selection: str, held_out: float, seed: int) -> Data:
+def _parts(
+    data: Splits | Data | ImageSet, selection: str, held_out: float, seed: int, note: Callable[[str], None] | None
+) -> Data:
     """The images, with some split off to validate on where the selection needs them."""
     if selection not in SELECTIONS:
         raise unknown("selection", selection, SELECTIONS)
@@ -267,9 +269,12 @@ def _parts(data: Splits | Data | ImageSet, selection: str, held_out: float, seed
     if selection == "test" and parts.test is None:
         raise InputError(f"{parts.train.name}: there are no test images to select by; select by valid, or last")
     if selection == "valid" and parts.valid is None:
-        if not isinstance(parts.train, ImageSet):
-            raise InputError(f"{parts.train.name}: there are no validation images to select by; select the last epoch")
         train, valid = split_in_two(parts.train, 1 - held_out, seed=seed)
+        if note is not None:
+            note(
+                f"{len(valid):,} of the {len(parts.train):,} training images are held out to choose the epoch; "
+                "select the last epoch to learn from all of them, as the papers do"
+            )
         parts = Data(train, valid, parts.test)
     return parts
 

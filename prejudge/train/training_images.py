@@ -104,7 +104,10 @@ def load_test_images(
             assert found is not None
     if normalisation is None and mean:
         if len(mean) != len(found.mean):
-            raise InputError(f"the network sees images of {len(mean)} channels, {found.name} has {len(found.mean)}")
+            raise InputError(
+                f"the network sees images of {len(mean)} channels, {found.name} has {len(found.mean)}; "
+                "give images like those that it was trained on"
+            )
         found = replace(found, mean=tuple(mean), std=tuple(std))
     return found, notes
 

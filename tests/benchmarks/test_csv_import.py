@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from prejudge.benchmarks import benchmark, benchmark_names, import_csv, open_table
+from prejudge.benchmarks.library import place_for
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.spaces import space
 
@@ -130,3 +131,36 @@ def test_the_whole_of_nasbench201(tmp_path: Path) -> None:
         assert table.extra("flops", dataset="cifar100")[i] == where.flops(where[i], num_classes=100)
         assert table.extra("flops", dataset="imagenet16")[i] == where.flops(where[i], image_size=16, num_classes=120)
     assert (tmp_path / "nasbench201.h5").stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f'arch,a_test_2ep\n{A},"{"9" * 200_000}', "line 2: no line of a CSV file: field larger"),
+        (f"arch,a_test_2ep\n{A},1\0", "line 2: no line of a CSV file|is no number"),
+        (f"arch,a_test_2ep\n{A},1_0\n", "line 2: a_test_2ep is '1_0', which is no number"),
+        ("arch" + ",x" * 20_000, "20,001 columns; at most 10,000"),
+        ("arch,a_test_" + "9" * 5000 + "ep\n" + A + ",1\n", "no accuracies"),
+        (f"arch,a_test_2ep\n²,{'x' * 100_000}\n", "line 2: nasbench201"),
+    ],
+)
+def test_odd_files_are_refused_in_one_short_line(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        import_csv(_write(tmp_path, content), tmp_path / "out.h5")
+    assert len(str(error.value)) <= 500 and len(str(error.value).splitlines()) == 1
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    bomb = gzip.compress(b"arch,a_test_2ep\n" + b" " * 200 * 2**20)
+    with pytest.raises(FileFormatError, match="unpacks to more than"):
+        import_csv(_write(tmp_path, bomb, "in.csv.gz"), tmp_path / "out.h5")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b.h5", "~nobody-of-this-name/x.h5", "x" * 5000 + ".h5", "mine\n"])
+def test_names_that_no_table_can_have(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with pytest.raises((InputError, MissingDataError)) as error:
+        benchmark(name)
+    assert len(str(error.value)) <= 500
+    with pytest.raises(InputError, match="a benchmark's name"):
+        place_for(name)

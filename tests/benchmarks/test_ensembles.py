@@ -29,6 +29,20 @@ def test_vote_equals_a_loop_over_pairs() -> None:
     assert ensembles.vote_pairs(scores, accuracies) == pytest.approx(right / pairs)
 
 
+def test_any_number_of_opponents_and_numpy_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ensembles, "_ROWS", 7)
+    for n in (1, 2, 63, 64, 65, 130):
+        scores, accuracies = np.random.default_rng(n).integers(0, 9, (2, 3, n)).astype(float)
+        signs = np.sign(np.sign(scores[:, :, None] - scores[:, None]).sum(axis=0))
+        truth = np.sign(accuracies[0][:, None] - accuracies[0])
+        for ones in (ensembles._ones, ensembles._ones_by_table):
+            monkeypatch.setattr(ensembles, "_ones", ones)
+            np.testing.assert_allclose(ensembles.vote_wins(scores), signs.mean(axis=1), atol=1e-12)
+            share = ensembles.vote_pairs(scores, accuracies[0])
+            expected = 0.5 + 0.5 * (signs * truth).sum() / max(1, np.count_nonzero(truth))
+            assert share == pytest.approx(expected) if truth.any() else np.isnan(share)
+
+
 def test_sampled_opponents_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     scores, accuracies = _scores(3000, 1)
     wins, pairs = ensembles.vote_wins(scores), ensembles.vote_pairs(scores, accuracies)

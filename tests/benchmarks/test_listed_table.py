@@ -116,6 +116,19 @@ def test_correlation_leaves_out_what_the_table_does_not_list(path: Path) -> None
     assert any("1 scored architectures are not in table" in note for note in found.attrs["notes"])
 
 
+def test_scores_are_found_under_another_numbering_of_the_vertices(tmp_path: Path) -> None:
+    names = ("conv3x3", "conv1x1", "maxpool3x3")
+    chains = [f"100.10.1:{first},{second}" for first in names for second in names]  # they have one numbering each
+    listed, scored = ([*chains, f"110.01.1:{branches}"] for branches in ("conv3x3,maxpool3x3", "maxpool3x3,conv3x3"))
+    path = write_table(tmp_path / "t.h5", "nasbench101", {TEST: np.arange(50.0, 60.0)}, architectures=listed)
+    scores = pd.DataFrame({"snip": np.arange(10.0)}, index=scored)
+    found = correlate(scores, open_table(path), resamples=5)
+    assert found.query("stratum == 'all' and proxy == 'snip'")[["n", "spearman"]].to_numpy().tolist() == [[10, 1]]
+    twice = pd.concat([scores, pd.DataFrame({"snip": [1.0]}, index=listed[-1:])])
+    with pytest.raises(InputError, match="has 2 rows; average"):
+        correlate(twice, open_table(path))
+
+
 def test_csv_of_a_listed_space(tmp_path: Path) -> None:
     source = tmp_path / "in.csv"
     lines = "".join(f'"{c}",{v}\n' for c, v in zip(CELLS, VALUES, strict=True))

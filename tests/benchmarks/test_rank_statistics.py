@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prejudge.benchmarks import rank_statistics as statistics
+from prejudge.ranking import Ranking
 
 VALUES = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=25)
 
@@ -129,6 +130,63 @@ def test_bootstrap_interval_covers() -> None:
         low, high = statistics.bootstrap_spearman(x[None], y[None], resamples=200, seed=trial)[:, 0, 0]
         covered += low <= true <= high
     assert 87 <= covered <= 100
+
+
+def _columns(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Four scores, coarse and fine, good and bad, and two accuracies."""
+    rng = np.random.default_rng(6)
+    y = rng.normal(size=n)
+    x = np.vstack([y + rng.normal(size=n), rng.normal(size=n), np.round(y + rng.normal(size=n)), -y + y**3])
+    return x, np.vstack([np.round(y, 1), np.exp(y)])
+
+
+def test_influence_is_the_derivative_by_an_architectures_weight() -> None:
+    x, y = (Ranking.of(np.round(part[0])) for part in _columns(60))
+
+    def weighted(weights: np.ndarray) -> float:
+        """Spearman's correlation where each architecture counts with its weight, ranks included."""
+        sides = []
+        for order in (x, y):
+            sums = np.bincount(order.codes, weights=weights, minlength=order.groups)
+            mean_rank = (np.cumsum(sums) - sums / 2)[order.codes]
+            sides.append(mean_rank - np.average(mean_rank, weights=weights))
+        a, b = sides
+        return float((weights * a * b).sum() / np.sqrt((weights * a * a).sum() * (weights * b * b).sum()))
+
+    rho, influence = statistics.spearman_influence(x, y)
+    assert rho == pytest.approx(weighted(np.ones(60)))
+    step = 1e-5 * np.eye(60)
+    slopes = [(weighted(1 + row) - weighted(1 - row)) / 2e-5 for row in step]
+    np.testing.assert_allclose(influence, slopes, atol=1e-8)
+    assert influence.sum() == pytest.approx(0, abs=1e-12)
+
+
+def test_the_limit_of_the_bootstrap_is_what_its_resamples_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = _columns(4000)
+    drawn = statistics.bootstrap_spearman(x, y, resamples=1000, seed=0)
+    monkeypatch.setattr(statistics, "EXACT_BOOTSTRAP_UP_TO", 3999)
+    monkeypatch.setattr(statistics, "_LARGEST_SHARE", 0.02)
+    limit = statistics.bootstrap_spearman(x, y, resamples=1, seed=0)
+    assert (limit != drawn).all()
+    width = drawn[1] - drawn[0]
+    # An end from 1,000 resamples has a standard error of 2 % of the width.
+    assert (np.abs(limit - drawn) < 0.06 * width).all()
+    assert statistics.bootstrap_spearman(x[:1], x[:1], resamples=1, seed=0).ravel().tolist() == pytest.approx([1, 1])
+
+
+def test_where_few_architectures_decide_the_resamples_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(7)
+    y = rng.normal(size=500)
+    rare = np.zeros(500)
+    rare[:20] = y[:20] + 1
+    monkeypatch.setattr(statistics, "EXACT_BOOTSTRAP_UP_TO", 499)
+    found = statistics.bootstrap_spearman([rare, np.ones(500)], [y], resamples=100, seed=1)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(
+        found, statistics.bootstrap_spearman([rare, np.ones(500)], [y], resamples=100, seed=1)
+    )
+    assert np.isfinite(found[:, 0]).all()
+    assert np.isnan(found[:, 1]).all()
 
 
 def test_reliability_follows_spearman_brown() -> None:

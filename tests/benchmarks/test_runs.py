@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,20 @@ def test_a_full_disk_is_said_and_costs_nothing(tmp_path: Path, monkeypatch: pyte
     write(tmp_path / "t.h5", 2)
     with RunLog(tmp_path / "t.h5", PLAN) as log:
         assert list(log.results) == [("a", 0), ("a", 2)]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"kind": "run"}, {"kind": "run", "architecture": {}, "seed": 0, "result": {}}, {}, {"kind": []},
+        {"kind": "run", "architecture": "a", "seed": "0", "result": {}}, {"kind": "environment"}, {"kind": "plan"},
+        {"kind": "run", "architecture": "a", "seed": 9, "result": 3}, [], None, 3,
+    ],
+)  # fmt: skip
+def test_a_record_that_none_wrote_costs_nothing_else(tmp_path: Path, record: object) -> None:
+    write(tmp_path / "t.h5", 0, 1)
+    text = json.dumps(record).encode()
+    file = tmp_path / "t.h5.runs"
+    file.write_bytes(file.read_bytes() + b"%08x %b\n" % (zlib.crc32(text), text))
+    with RunLog(tmp_path / "t.h5", PLAN) as log:
+        assert sorted(log.results) == [("a", 0), ("a", 1)]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from prejudge.benchmarks.table import Metric, RepresentativeWarning, open_table, write_table
+from prejudge.benchmarks.table_index import TableIndex
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.spaces import space
 
@@ -280,3 +281,8 @@ def test_a_query_never_imports_torch(path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert float(done.stdout) == _accuracies()[0]
+
+
+def test_an_index_that_nests_too_deeply_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="nests too deeply"):
+        TableIndex.from_json("[" * 100_000)

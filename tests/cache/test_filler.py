@@ -44,13 +44,17 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Replaces the scoring by a fast stand-in; what it is called with."""
     seen: list[dict[str, Any]] = []
 
-    def score(network: Any, inputs: Any, targets: Any, proxies: Any, **options: Any) -> dict[str, Score]:
-        weights = float(sum(p.detach().double().abs().sum() for p in network.parameters()))
-        columns = [str(p) for p in proxies]
-        seen.append({"weights": weights, "inputs": inputs, "targets": targets, "columns": columns, **options})
-        return {c: Score(weights + i, seconds=0.1) for i, c in enumerate(columns)}
+    def score_repeats(
+        networks: Any, inputs: Any, targets: Any, proxies: Any, *, seeds: Any, **options: Any
+    ) -> list[dict[str, Score]]:
+        columns, scores = [str(p) for p in proxies], []
+        for network, x, y, seed in zip(networks, inputs, targets, seeds, strict=True):
+            weights = float(sum(p.detach().double().abs().sum() for p in network.parameters()))
+            seen.append({"weights": weights, "inputs": x, "targets": y, "columns": columns, "seed": seed, **options})
+            scores.append({c: Score(weights + i, seconds=0.1) for i, c in enumerate(columns)})
+        return scores
 
-    monkeypatch.setattr(scoring, "score", score)
+    monkeypatch.setattr(scoring, "score_repeats", score_repeats)
     return seen
 
 
@@ -127,13 +131,13 @@ def test_one_failure_costs_nothing_else(path: Path, data: ImageSet, monkeypatch:
             raise RuntimeError("no room\nfor it")
         return built(arch, **skeleton)
 
-    def score(network: Any, inputs: Any, targets: Any, proxies: Any, **options: Any) -> dict[str, Score]:
-        if network.cells[0].edges == ARCHS[2].edges:
+    def score_repeats(networks: Any, inputs: Any, targets: Any, proxies: Any, **options: Any) -> list[dict[str, Score]]:
+        if networks[0].cells[0].edges == ARCHS[2].edges:
             raise MemoryError("out of memory")
-        return {str(p): Score.failed("dead") if str(p) == "zen" else Score(1.0) for p in proxies[:2]}
+        return [{str(p): Score.failed("dead") if str(p) == "zen" else Score(1.0) for p in proxies[:2]}]
 
     monkeypatch.setattr(NB201, "network", network)
-    monkeypatch.setattr(scoring, "score", score)
+    monkeypatch.setattr(scoring, "score_repeats", score_repeats)
     with ScoreCache(path) as cache:
         fill(cache, NB201, ARCHS[:4], data, ["snip", "zen", "synflow"], **SMALL)
         assert cache.frame()["snip"].tolist()[::3] == [1.0, 1.0]
@@ -181,6 +185,75 @@ def test_progress_and_repeat_order(path: Path, data: ImageSet, calls: list[dict[
     assert [c["seed"] for c in calls] == [0, 0, 0, 1, 1, 1]  # an interrupted run has repeat 0 of as many as possible
 
 
+def test_repeats_that_run_at_once_have_their_own_seeds_and_batches(
+    path: Path, data: ImageSet, calls: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    told: list[int] = []
+    with ScoreCache(path) as cache:
+        fill(cache, NB201, ARCHS[:2], data, ["snip"], repeats=5, **SMALL)
+        frames = [cache.frame(repeat=r) for r in range(5)]
+    one_by_one, calls[:] = list(calls), []
+    with ScoreCache(tmp_path / "at once.h5") as cache:
+        fill(cache, NB201, ARCHS[:2], data, ["snip"], repeats=2, repeats_at_once=2, **SMALL)
+        fill(
+            cache, NB201, ARCHS[:2], data, ["snip"], repeats=5, repeats_at_once=3,
+            progress=lambda *p: told.append(p[0]), **SMALL,
+        )  # fmt: skip
+        assert [run.get("repeats at once") for run in cache.runs()] == [2, 3]
+        for r, frame in enumerate(frames):
+            pd.testing.assert_frame_equal(cache.frame(repeat=r), frame, check_exact=True)
+    assert told == [1, 2, 3, 4, 5, 6]  # a row each
+    # What is missing runs in the groups of a whole run: repeats 0 to 2 of all, then 3 and 4 of all.
+    assert [c["seed"] for c in calls] == [0, 1, 0, 1, 2, 2, 3, 4, 3, 4]
+    for call in calls:
+        same = [
+            c for c in one_by_one if c["seed"] == call["seed"] and c["weights"] == call["weights"]
+        ]  # fmt: skip
+        assert len(same) == 1 and torch.equal(same[0]["inputs"], call["inputs"])
+
+
+def test_repeats_at_once_lack_the_same_columns(path: Path, data: ImageSet, calls: list[dict[str, Any]]) -> None:
+    with ScoreCache(path) as cache:
+        fill(cache, NB201, ARCHS[:1], data, ["snip"], **SMALL)
+        calls.clear()
+        fill(cache, NB201, ARCHS[:1], data, ["snip", "zen"], repeats=3, repeats_at_once=3, **SMALL)
+        assert [(c["seed"], c["columns"]) for c in calls] == [(0, ["zen"]), (1, ["snip", "zen"]), (2, ["snip", "zen"])]
+
+
+def test_repeats_at_once_give_the_same_rows(tmp_path: Path, data: ImageSet) -> None:
+    proxies = ["snip", "naswot", "zen", "synflow", "ntk_trace", "params"]
+    caches = []
+    for at_once in (1, 2, 3):
+        with ScoreCache(tmp_path / f"{at_once}.h5") as cache:
+            fill(cache, NB201, ARCHS[:3], data, proxies, repeats=3, repeats_at_once=at_once, device="cpu", **SMALL)
+            caches.append([cache.frame(repeat=r).sort_index() for r in range(3)])
+        assert verify(tmp_path / f"{at_once}.h5") == []
+    for frames in caches[1:]:
+        for expected, found in zip(caches[0], frames, strict=True):
+            # In networks so small, rounding alone turns single rectifiers, which shows in the third digit; another seed
+            # or batch shows in the first. tests/proxies compares in float64.
+            pd.testing.assert_frame_equal(found, expected, rtol=2e-2)
+            np.testing.assert_allclose(found["synflow"], expected["synflow"], rtol=1e-12)
+    assert (caches[0][0]["snip"] / caches[0][1]["snip"] - 1).abs().min() > 0.1
+
+
+def test_one_repeat_that_fails_costs_the_others_nothing(
+    path: Path, data: ImageSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = scoring.score_repeats
+
+    def score_repeats(networks: Any, *rest: Any, seeds: Any, **options: Any) -> list[dict[str, Score]]:
+        if 1 in seeds:
+            raise RuntimeError("not this one")
+        return real(networks, *rest, seeds=seeds, **options)
+
+    monkeypatch.setattr(scoring, "score_repeats", score_repeats)
+    with ScoreCache(path) as cache:
+        fill(cache, NB201, ARCHS[:1], data, ["snip"], repeats=3, repeats_at_once=3, **SMALL)
+        assert cache.failures()[["repeat", "reason"]].to_numpy().tolist() == [[1, "RuntimeError: not this one"]]
+        assert cache.frame(repeat="count")["snip"].tolist() == [2.0]
+
+
 def test_an_interrupted_fill_is_resumed(path: Path, data: ImageSet, calls: list[dict[str, Any]]) -> None:
     def stop(done: int, total: int, seconds: float) -> None:
         if done == 2:
@@ -221,6 +294,7 @@ def test_bad_requests_cost_nothing(path: Path, data: ImageSet) -> None:
         ("batch_size must be positive", {"batch_size": 0}),
         ("seed must not be negative", {"seed": -1}),
         ("repeats must be positive", {"repeats": 0}),
+        ("repeats_at_once must be positive", {"repeats_at_once": 0}),
         ("workers must be positive", {"workers": 0}),
         ("unknown batch 'all'", {"batch": "all"}),
         ("unknown mode 'quick'", {"mode": "quick"}),

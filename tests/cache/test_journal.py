@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import resource
 import signal
 import subprocess
 import sys
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from prejudge.cache import Protocol, ScoreCache, verify
@@ -202,3 +205,45 @@ def test_reading_says_where_the_sound_part_ends(journal: Path) -> None:
     found = read_journal(journal)
     assert found is not None and found.end == len(content) < found.size
     assert read_journal(journal.with_name("none")) is None
+
+
+def checked(record: Any) -> bytes:
+    text = record if isinstance(record, bytes) else json.dumps(record).encode()
+    return b"%08x %b\n" % (zlib.crc32(text), text)
+
+
+SCORES = {"kind": "scores", "architecture": "new", "repeat": 0, "run": -1, "scores": {"snip": [1.0, 0.5]}}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        [], 3, None, "x", b"[" * 100_000, {}, {"kind": "column", "name": 3, "info": {}}, {"kind": "column", "name": ""},
+        {"kind": "run", "index": 0, "run": 3}, {"kind": "protocol", "json": "["}, {"kind": "protocol", "json": 3},
+        {**SCORES, "repeat": -1}, {**SCORES, "repeat": 0.5}, {**SCORES, "run": 2**40}, {**SCORES, "architecture": 3},
+        {**SCORES, "architecture": "\ud800"}, {**SCORES, "architecture": "a\0"}, {**SCORES, "scores": {"snip": []}},
+        {**SCORES, "scores": {"snip": ["x", 1]}}, {**SCORES, "scores": {"snip": [1, "x"]}},
+        {**SCORES, "scores": {"snip": [2**5000, 1]}}, {**SCORES, "scores": {"snip": [None, 1, 3]}},
+        {**SCORES, "scores": {"snip": [1e999, 1]}}, {**SCORES, "scores": {"x": [1, 1]}}, {**SCORES, "scores": 3},
+    ],
+)  # fmt: skip
+def test_a_record_that_none_wrote_changes_nothing(path: Path, journal: Path, protocol: Protocol, record: Any) -> None:
+    before = ScoreCache(path, "r").frame()
+    if isinstance(record, dict) and record.get("kind") in ("scores", "column"):
+        record = {**record, "protocol": protocol.digest}
+    journal.write_bytes(journal.read_bytes() + checked(record))
+    with pytest.warns(UserWarning, match="cannot be read"), ScoreCache(path) as cache:
+        pd.testing.assert_frame_equal(cache.frame(), before)
+    pd.testing.assert_frame_equal(ScoreCache(path, "r").frame(), before)
+
+
+def test_a_journal_cannot_claim_more_memory_than_it_has_scores(path: Path, journal: Path, protocol: Protocol) -> None:
+    journal.write_bytes(journal.read_bytes() + checked({**SCORES, "protocol": protocol.digest, "repeat": 10**8}))
+    with pytest.raises(FileFormatError, match="claims more repeats than it has scores"):
+        ScoreCache(path, "r")
+
+
+def test_a_journal_that_follows_nothing_is_refused(path: Path, journal: Path) -> None:
+    journal.write_bytes(checked({"kind": "journal", "format": 1}))
+    with pytest.raises(FileFormatError, match="does not say what it follows"):
+        ScoreCache(path)

@@ -68,3 +68,17 @@ def test_differences_name_only_what_differs() -> None:
         BASE.digest: "seed=0, skeleton.channels=16",
         other.digest: "seed=3, skeleton.channels=8",
     }
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"dtype": []', '"seed": "x"', '"seed": true', '"image_size": 1.5', '"mean": ["x"]', '"mean": [1e999]',
+        '"mean": 3', '"mean": [NaN]', '"skeleton": {"a": {}}', '"skeleton": 3', '"augment": 1', '"data": null',
+        '"std": {"1": 2}x',
+        '"mean": ' + "[" * 5000, '"mean": [' + "9" * 400 + "]",
+    ],
+)  # fmt: skip
+def test_fields_of_another_kind_are_refused(field: str) -> None:
+    with pytest.raises(InputError, match="not a protocol"):
+        Protocol.from_json(f'{{"space": "x", {field}}}')

@@ -94,3 +94,10 @@ def test_a_part_without_architectures_is_an_empty_cache(tmp_path: Path, data: Im
             fill(cache, NB201, archs, data, ["params"], shard=Shard(number, 4), **SMALL)
     with ScoreCache(tmp_path / "all.h5") as merged:
         assert merged.merge(*paths).added == 2
+
+
+@pytest.mark.parametrize("text", ["²/3", "9" * 5000 + "/1", "1/" + "9" * 5000, "x" * 10**6])
+def test_numbers_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(InputError, match=r"part|shard") as error:
+        Shard.parse(text)
+    assert len(str(error.value)) < 300

@@ -43,7 +43,7 @@ def test_contradictions_are_found(filled: Path) -> None:
 def test_an_unreadable_file_is_one_problem(filled: Path) -> None:
     filled.write_bytes(filled.read_bytes()[:3000])
     (problem,) = verify(filled)
-    assert "truncated" in problem and "\n" not in problem
+    assert "damaged" in problem and "\n" not in problem
 
 
 def test_verifying_while_a_writer_writes(filled: Path) -> None:

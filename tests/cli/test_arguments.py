@@ -111,3 +111,19 @@ def test_a_malformed_file_is_named_with_its_line(tmp_path: Path, content: bytes,
     with pytest.raises(InputError, match=match) as error:
         architectures(SPACE, str(path), seed=0)
     assert "cells.txt" in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["random:²", "unique:²", f"random:{'9' * 5000}", "a" * 5000, "²", "a\0b", "9" * 5000])
+def test_selections_that_are_none_are_refused_in_one_short_line(text: str) -> None:
+    with pytest.raises(InputError) as error:
+        architectures(SPACE, text, seed=0)
+    assert len(str(error.value)) <= 500
+
+
+def test_values_that_nest_deeply_are_texts() -> None:
+    deep = "-" * 100_000 + "1"
+    assert pairs([f"x={deep}"]) == {"x": deep}
+
+
+def test_long_lists_are_split_in_linear_time() -> None:
+    assert split_list("x" * 10**6 + ",y") == ["x" * 10**6, "y"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from rich.console import Console
 
 from prejudge import cli
 from prejudge.cache import ScoreCache
@@ -24,6 +27,7 @@ SCORE = ["score", "nasbench201", "--data", "digits", "--archs", "random:7", "--p
 OTHERS = {
     "bench train": ["bench", "train", "nasbench201", "--data", "digits", "--archs", "3"],
     "search": ["search", "random", "--benchmark", "digits", "--queries", "3"],
+    "search te-nas": ["search", "te-nas", "--data", "digits"],
 }
 
 
@@ -154,3 +158,16 @@ def test_a_bar_that_knows_nodes() -> None:
             bar.watch("node" if done < 3 else "other")
             bar(done, 3, 0.1)
     assert bar.summary == "node 2, other 1" and bar.done == 3
+
+
+def test_a_bar_says_how_fast_each_node_is_and_how_long_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(1000))
+    bar = ClusterBar("scoring", quiet=True)
+    monkeypatch.setattr(bar._bar, "get_time", lambda: float(next(clock)))
+    monkeypatch.setattr("time.monotonic", lambda: float(next(clock)))
+    for done in range(1, 5):
+        bar.watch("a" if done % 2 else "b")
+        bar(done, 100)
+    shown = io.StringIO()
+    Console(file=shown, width=200).print(bar._bar.get_renderable())
+    assert re.search(r"scoring \(a [\d.]+/s, b [\d.]+/s\) .* 4/100 .* \d:\d\d:\d\d left", shown.getvalue())

@@ -107,3 +107,68 @@ def test_an_expected_value_says_what_it_is_and_where_from(name: str) -> None:
     assert expected["source"]
     assert expected["step"] in content
     assert 0 < expected["value"] < 100
+
+
+def test_a_recipe_extends_a_shipped_one(tmp_path: Path) -> None:
+    whole = recipe.read("darts-pt-s2-cifar10")
+    changed = recipe.read("blank-pt-s2-svhn")
+    assert "extends" not in changed
+    assert list(changed) == list(whole)  # so the steps come in the same order
+    assert changed["search darts-pt"] == whole["search darts-pt"] | {"data": "svhn", "option": ["supernet=blank"]}
+    assert changed["train"] == whole["train"] | {"data": "svhn", "channels": 16, "cells": 8}
+    path = tmp_path / "mine.yaml"
+    path.write_text("extends: darts-pt-s2-cifar10\ntrain: {device: null}\n")
+    assert recipe.read(str(path))["train"] == {k: v for k, v in whole["train"].items() if k != "device"}
+
+
+@pytest.mark.parametrize("base", ["gone", "[1]", "mine.yaml", "blank-pt-s2-svhn"])
+def test_a_recipe_extends_nothing_else(base: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"extends: {base}\n")
+    with pytest.raises(FileFormatError, match=r"mine\.yaml extends"):
+        recipe.read(str(path))
+
+
+LAUGHS = "\n".join(["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)])
+MERGES = "a0: &a0 {x: 1}" + "".join(f"\na{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 30))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f"{LAUGHS}\ntrain: {{data: *a29}}", "more than 10,000 values"),
+        (MERGES, "more than 10,000 values"),
+        ("train: &t\n  data: *t\n", "more than 10,000 values"),
+        ("[" * 5000, "nests more than 30 deep"),
+        ("a: " + "{a: " * 5000, "nests more than 30 deep"),
+        ("train:\n  data: x\ntrain:\n  data: y\n", "'train' is there twice"),
+        ("train:\n  epochs: 0x" + "f" * 9000, "too large a number"),
+        ("train:\n  epochs: " + "9" * 5000, "too large a number"),
+        ('a: "\\U00110000"', "not in range"),
+        ("a: !!int x", "invalid literal"),
+        ("a: !!binary aGk=", "could not determine a constructor"),
+        ("a: !!set {x}", "could not determine a constructor"),
+        ("a: !!python/name:os.system ''", "could not determine a constructor"),
+        ("a: x" + "x" * 40_000, "longer than 32 KiB"),
+    ],
+)
+def test_what_makes_more_of_a_file_than_it_is_or_other_than_plain_values(
+    tmp_path: Path, content: str, message: str
+) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    with pytest.raises(FileFormatError, match=message) as error:
+        recipe.read(str(path))
+    assert len(str(error.value)) <= 500
+
+
+def test_plain_values_and_their_aliases_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "good.yaml"
+    path.write_text("base: &b {data: digits, day: 2026-01-01}\ntrain:\n  <<: *b\n  data: svhn\n  e: [1, .5, yes, ~]\n")
+    assert recipe.read(str(path))["train"] == {"data": "svhn", "day": "2026-01-01", "e": [1, 0.5, True, None]}
+
+
+@pytest.mark.parametrize("out", ["..", "a/..", "", "/", "a\0b", "x" * 5000, "."])
+def test_a_result_lies_in_the_folder_of_its_step(out: str) -> None:
+    with pytest.raises(InputError, match="must be the name of a file"):
+        read_chain({"search": {"out": out}}, ["search"], {})

@@ -16,8 +16,8 @@ import torch
 
 from prejudge import cli
 from prejudge.cli import recipe as recipes
-from prejudge.cli.chain import read_chain
-from prejudge.errors import InputError
+from prejudge.cli.chain import Manifest, read_chain
+from prejudge.errors import FileFormatError, InputError
 from prejudge.train.export import load_weights
 
 CHAIN = """
@@ -210,3 +210,30 @@ def test_a_killed_run_ends_as_one_that_was_not(recipe: Path) -> None:
     assert all(
         torch.equal(a, b) for a, b in zip(killed.state_dict().values(), whole.state_dict().values(), strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 100_000,
+        json.dumps({"format": "prejudge run", "version": 1, "steps": {"a": 3}}),
+        '{"format": "prejudge run", "version": 1e999, "steps": {}}',
+    ],
+)
+def test_a_manifest_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(FileFormatError, match="no record of a run"):
+        Manifest(tmp_path, read_chain({"search": {}}, ["search"], {}))
+
+
+@pytest.mark.parametrize("seconds", ["x", None, [], -1, 1e999, "9" * 5000])
+def test_a_manifest_with_odd_seconds_goes_on(tmp_path: Path, seconds: Any) -> None:
+    chain = read_chain({"search": {}}, ["search"], {})
+    (step,) = chain.steps
+    noted = {"key": chain.key(step), "seconds": seconds}
+    (tmp_path / "run.json").write_text(json.dumps({"format": "prejudge run", "version": 1, "steps": {"search": noted}}))
+    found = Manifest(tmp_path, chain)
+    assert found.seconds(step) is None
+    found.begin(step)
+    found.end(step, 2.0, done=True)
+    assert found.seconds(step) == 2.0

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from prejudge import cli
+from prejudge.cli.arguments import pairs
 from prejudge.search import read_result
 
 
@@ -47,6 +48,19 @@ def test_a_live_proxy_and_a_live_training_that_is_resumed(tmp_path: Path, capsys
     assert _json(capsys, *words)["runs"][0]["seconds"] == first["runs"][0]["seconds"]  # replayed, not trained again
 
 
+def test_a_search_in_a_supernet_from_several_seeds_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["search", "darts", "--space", "nasbench201", "--data", "digits", "--channels", "2", "--cells", "1"]
+    words += ["--skeleton", "stages=1", "--epochs", "1", "--batch-size", "250", "--seeds", "2"]
+    there = _json(capsys, *words, "--workers", "2", "--threads-per-worker", "1", "--out", str(tmp_path / "there.h5"))
+    here = _json(capsys, *words, "--threads", "1", "--out", str(tmp_path / "here.h5"))
+    for run in [*here["runs"], *there["runs"]]:
+        del run["seconds"]
+    assert here["runs"] == there["runs"]
+    assert {p.name for p in (tmp_path / "there.h5.run").iterdir()} >= {"seed-0", "seed-1"}
+    assert cli.run([*words[:-2], "--workers", "2", "--resume", str(tmp_path / "here.h5.run/seed-0")]) == 2
+    assert "--resume is for one run at a time" in capsys.readouterr().err
+
+
 def test_te_nas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "t.h5"
     fast = [f"--setting={s}" for s in ("repeats=1", "batch_size=8", "crops=50", "crop_batches=1")]
@@ -54,7 +68,7 @@ def test_te_nas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert read_result(out).trajectories[0].answer == found["runs"][0]["answer"]
     assert "none" not in found["runs"][0]["answer"]
     assert found["runs"][0]["digits_test_7ep"] > 0
-    assert [p.name for p in tmp_path.iterdir()] == ["t.h5"]
+    assert {p.name for p in tmp_path.iterdir()} == {"t.h5", "t.h5.lock"}
 
 
 @pytest.mark.parametrize(
@@ -104,3 +118,15 @@ def test_a_space_that_a_gradient_search_does_not_know(capsys: pytest.CaptureFixt
 def test_a_search_that_trains_its_own_supernet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["search", "darts", "--data", "digits", "--resume", str(tmp_path)]) == 2
     assert "darts trains its own supernet; only darts-pt starts from that of an earlier run" in capsys.readouterr().err
+
+
+def test_the_help_of_a_gradient_search_says_what_option_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    from prejudge.cli.search_gradient import METHODS, OPTIONS
+    from prejudge.search.gradient import register
+
+    assert sorted(OPTIONS) == sorted(METHODS) == sorted(register.names())
+    for name, options in OPTIONS.items():
+        said = pairs(option.partition(":")[0].partition(",")[0].partition(" or ")[0] for option in options)
+        assert said == register.get(name).options
+    assert cli.run(["search", "stacnas", "--help"]) == 0
+    assert "keep_zero=False or True: whether the final network keeps none" in capsys.readouterr().out

@@ -24,7 +24,7 @@ Printed = pytest.CaptureFixture[str]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained") / "cell"
-    words = [*TRAIN, "--augment=false", "--select", "valid", "--out", str(folder), "--export", "standalone", "--json"]
+    words = [*TRAIN, "--augment=false", "--out", str(folder), "--export", "standalone", "--json"]
     assert cli.run(words) == 0
     return folder
 
@@ -54,20 +54,21 @@ def test_the_folder_says_everything(trained: Path) -> None:
 
 def test_what_is_printed(tmp_path: Path, capsys: Printed) -> None:
     out = tmp_path / "t"
-    assert cli.run([*TRAIN, "--out", str(out), "--resume"]) == 0
+    words = [*TRAIN, "--select", "last", "--out", str(out)]
+    assert cli.run([*words, "--resume"]) == 0
     printed = capsys.readouterr()
     for part in ("top-1", "top-5", "loss", "parameters", "images/s", "the network of the last epoch (epoch 2 of 2)"):
         assert part in printed.out
     assert "note: nasbench201 has no recipe for digits: that for cifar10 is fitted to it" in printed.err
     assert f"next: prejudge report --training {out}" in printed.err
     first = load_weights(out / "weights.safetensors")[0].state_dict()
-    assert cli.run([*TRAIN, "--out", str(out)]) == 0  # nothing is left to do
+    assert cli.run(words) == 0  # nothing is left to do
     again = load_weights(out / "weights.safetensors")[0].state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first)
 
 
 def test_another_training_is_not_mixed_in(trained: Path, capsys: Printed) -> None:
-    assert cli.run([*TRAIN, "--select", "valid", "--learning-rate", "0.5", "--out", str(trained)]) == 2
+    assert cli.run([*TRAIN, "--learning-rate", "0.5", "--out", str(trained)]) == 2
     error = capsys.readouterr().err
     assert "is the checkpoint of another run" in error
 
@@ -186,10 +187,25 @@ def test_pictures_in_folders_are_trained_as_imagenet_is(tmp_path: Path, capsys: 
                 image = Image.fromarray(rng.integers(0, 256, (100, 110, 3), np.uint8))
                 image.save(tmp_path / "pets" / split / name / f"{k}.png")
     data = ["--data", f"folder:{tmp_path / 'pets'}"]
-    words = ["train", "DARTS_V2", *data, "--channels", "4", "--cells", "3", "--epochs", "6", "--batch-size", "4"]
+    words = [
+        "train",
+        "DARTS_V2",
+        *data,
+        "--channels",
+        "4",
+        "--cells",
+        "3",
+        "--epochs",
+        "6",
+        "--batch-size",
+        "4",
+        "--held-out",
+        "0.25",
+    ]
     assert cli.run([*words, "--image-size", "32", "--out", str(tmp_path / "t"), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert (printed["skeleton"]["stem"], printed["recipe"]["schedule"]) == ("imagenet", "exponential")
+    assert (printed["selection"]["by"], printed["images"]["train"], printed["images"]["valid"]) == ("valid", 6, 2)
     assert [row["class"] for row in printed["classes"]] == ["cat", "dog"]
     assert cli.run(["test", str(tmp_path / "t"), *data, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["top1"] == printed["test"]["top1"]

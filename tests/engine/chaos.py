@@ -27,10 +27,20 @@ Read = Callable[[Path], Rows]
 
 Victim = Literal["driver", "worker", "all"]
 ALONE = [
-    "torch", "numpy", "pandas", "h5py", "sklearn.datasets", "filelock", "rich.progress", "prejudge.cli.score_command",
+    "torch", "torch._dynamo", "torch.utils.tensorboard", "numpy", "pandas", "h5py", "sklearn.datasets", "filelock",
+    "rich.progress", "yaml", "jinja2", "matplotlib.figure", "prejudge.cli.score_command",
     "prejudge.cli.bench_train", "prejudge.cli.bench_import", "prejudge.cli.search_command", "prejudge.cache.filler",
     "prejudge.benchmarks.training", "prejudge.search.live_objective", "prejudge.train.data",
+    "prejudge.cli.cache_command", "prejudge.cli.search_pruning", "prejudge.search.pruning.figures",
+    "prejudge.cli.train_command", "prejudge.train.training", "prejudge.train.confusion",
+    "prejudge.search.gradient.darts_pt", "prejudge.cli.run_command", "prejudge.cli.chain", "prejudge.cli.test_command",
+    "prejudge.cli.report_command", "prejudge.report.training",
+    "prejudge.search.chosen", "prejudge.spaces.nasbench201_network", "prejudge.train.records", "prejudge.train.resolve",
+    "prejudge.train.training_images", "prejudge.cli.training_report", "prejudge.search.table_objective",
+    "prejudge.search.summary", "prejudge.spaces.nasbench201_supernet", "prejudge.search.gradient.projection_learner",
 ]  # fmt: skip
+ROUNDS = int(os.environ.get("PREJUDGE_CHAOS_ROUNDS", "20"))
+"""Of each of the slow tests."""
 
 
 class Running(Protocol):
@@ -92,44 +102,52 @@ class Torment:
         folder: An empty folder.
         committed: Reads what the command keeps while it runs.
         finished: Reads what it has written in the end.
+        name: What ``--out`` is called.
         start: How it is started.
         victims: Who may be killed.
         seed: Of the moments.
         kills: How often a run was killed so far.
         ends: How often a run came to its end before that.
         resumed: How often a run that was killed had kept something, but not all.
+        all_rows: What an undisturbed run keeps; read from the output of one where it is not given.
     """
 
     words: list[str]
     folder: Path
     committed: Read
     finished: Read
+    name: str = "out.h5"
     start: Callable[[Sequence[str]], Running] = Forked
     victims: tuple[Victim, ...] = ("driver",)
     seed: int = 0
     kills: int = 0
     ends: int = 0
     resumed: int = 0
+    all_rows: Rows | None = None
     _known: Rows = field(default_factory=dict)
+    _in_vain: int = 0
 
     def rounds(self, number: int) -> None:
         """Kill it so many times; at the end let it come to its own."""
-        reference = self.folder / "reference" / "out.h5"
+        reference = self.folder / "reference" / self.name
         for _ in range(2):  # the first one warms up
             shutil.rmtree(reference.parent, ignore_errors=True)
             reference.parent.mkdir()
             began = time.monotonic()
             assert self._start(reference).ended(600) == 0
             seconds = time.monotonic() - began
-        all_rows, result = self.committed(reference), self.finished(reference)
-        out = self.folder / "tried" / "out.h5"
+        result = self.finished(reference)
+        all_rows = self.committed(reference) if self.all_rows is None else self.all_rows
+        assert all_rows and result
+        out = self.folder / "tried" / self.name
         out.parent.mkdir()
         rng = np.random.default_rng(self.seed)
         for _ in range(number):
             before = _sizes(out.parent)
             running = self._start(out)
             if rng.random() < 0.5:
-                code = running.ended(float(rng.uniform(0, 1.1 * seconds)))
+                # Longer and longer where nothing new was kept: on a busy machine it would never get on.
+                code = running.ended(float(rng.uniform(0, 1.1 * seconds * (1 + self._in_vain / 2))))
             else:  # while it writes
                 code = None
                 while code is None and _sizes(out.parent) == before:
@@ -144,6 +162,9 @@ class Torment:
         code = self._start(out).ended(600)
         assert code == 0
         self._ended(out, result)
+
+    def __str__(self) -> str:
+        return f"{self.kills} kills, {self.ends} ends, {self.resumed} left midway"
 
     def _start(self, out: Path) -> Running:
         return self.start([*self.words, "--out", str(out), "--json"])
@@ -170,23 +191,29 @@ class Torment:
         assert self._known.items() <= found.items(), "something that was there is lost"
         assert found.items() <= all_rows.items(), "something that does not belong here"
         self.resumed += 0 < len(found) < len(all_rows)
+        self._in_vain = self._in_vain + 1 if found == self._known else 0
         self._known = found
 
     def _ended(self, out: Path, result: Rows) -> None:
-        assert self.finished(out) == result
+        found = self.finished(out)
+        differs = {
+            key: (found.get(key), result.get(key)) for key in found | result if found.get(key) != result.get(key)
+        }
+        assert not differs, "it has not ended as one that was left alone"
         self.ends += 1
+        self._in_vain = 0
         shutil.rmtree(out.parent)
         out.parent.mkdir()
         self._known = {}
 
 
-def _sizes(folder: Path) -> dict[str, int]:
-    """Sizes of the files that are written, by name."""
+def _sizes(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Sizes and times of the files that are written."""
     sizes = {}
     for path in folder.rglob("*"):
         with suppress(FileNotFoundError):  # it has just been replaced
             if path.is_file() and path.suffix != ".lock":
-                sizes[path.name] = path.stat().st_size
+                sizes[path] = (path.stat().st_size, path.stat().st_mtime_ns)
     return sizes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,10 +61,11 @@ def nodes(count: int) -> Iterator[Any]:
     with own_folder():
         from ray.cluster_utils import Cluster
 
-        cluster = Cluster(
-            initialize_head=True,
-            head_node_args={"num_cpus": 0, "object_store_memory": STORE_BYTES, "include_dashboard": False},
-        )
+        with socket.create_server(("", 0)) as free:
+            port = free.getsockname()[1]
+        head = {"num_cpus": 0, "object_store_memory": STORE_BYTES, "include_dashboard": False}
+        cluster = Cluster(initialize_head=True, head_node_args=head | {"ray_client_server_port": port})
+        cluster.outside = f"ray://{cluster.address.rpartition(':')[0]}:{port}"  # for programs on other machines
         try:
             for _ in range(count):
                 add_node(cluster)

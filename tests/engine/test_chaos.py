@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from prejudge.benchmarks import open_table
-from prejudge.cache import ScoreCache, verify
+from prejudge.cache import Protocol, ScoreCache, verify
 from prejudge.cache.files import beside
 from prejudge.cache.journal import read_journal
 from prejudge.search import read_result
 from prejudge.spaces import space
-from tests.engine.chaos import Forked, Rows, Spawned, Torment
+from tests.engine.chaos import ROUNDS, Rows, Spawned, Torment
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="process groups and /proc of Linux"),
@@ -102,27 +101,37 @@ READERS = {
     "bench train": (trainings, table),
     "search": (evaluations, trajectories),
     "bench import": (table, table),
+    "cache merge": (scores, finished_scores),
 }
 
 
 def torment(name: str, folder: Path, seed: int) -> Torment:
-    words = COMMANDS.get(name)
-    if words is None:
-        file = folder / "mine.csv"
-        rows = (f"{arch},{i % 97}.{i % 10},{i % 89}.5" for i, arch in enumerate(NB201))
-        file.write_text("\n".join(["arch_str,toy_valid_12ep,toy_test_12ep", *rows]) + "\n")
-        words = ["bench", "import", "csv", str(file)]
-    committed, finished = READERS[name]
-    return Torment(words, folder, committed, finished, start=Forked, seed=seed)
+    words = list(COMMANDS.get(name) or (accuracies(folder) if name == "bench import" else parts(folder)))
+    return Torment(words, folder, *READERS[name], seed=seed)
+
+
+def accuracies(folder: Path) -> list[str]:
+    """The import of a table that was made for it."""
+    file = folder / "mine.csv"
+    rows = (f"{arch},{i % 97}.{i % 10},{i % 89}.5" for i, arch in enumerate(NB201))
+    file.write_text("\n".join(["arch_str,toy_valid_12ep,toy_test_12ep", *rows]) + "\n")
+    return ["bench", "import", "csv", str(file)]
+
+
+def parts(folder: Path) -> list[str]:
+    """The merge of two caches that were made for it."""
+    protocol = Protocol("nasbench201", {"channels": 4})
+    files = [folder / f"part-{part}.h5" for part in range(2)]
+    for part, file in enumerate(files):
+        with ScoreCache(file) as cache:
+            for number in range(part * 400, part * 400 + 500):  # a fifth of them is in both
+                cache.put(protocol, str(NB201[number]), {"snip": number / 7, "zen": -number / 3})
+    return ["cache", "merge", *map(str, files)]
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_few_kills(name: str, tmp_path: Path) -> None:
     torment(name, tmp_path, seed=1).rounds(2)
-
-
-ROUNDS = int(os.environ.get("PREJUDGE_CHAOS_ROUNDS", "20"))
-"""Of each of the slow tests; with 100 they take half an hour."""
 
 
 @pytest.mark.slow
@@ -131,7 +140,7 @@ def test_many_kills(name: str, tmp_path: Path) -> None:
     rounds = ROUNDS
     tormented = torment(name, tmp_path, seed=2)
     tormented.rounds(rounds)
-    print(f"{name}: {rounds} rounds, {tormented.kills} kills, {tormented.ends} ends, {tormented.resumed} left midway")
+    print(f"{name}: {rounds} rounds, {tormented}")
     assert tormented.kills >= rounds // 10
 
 
@@ -142,4 +151,4 @@ def test_any_process_of_a_command_with_workers(name: str, tmp_path: Path) -> Non
     tormented.words += ["--workers", "2", "--threads-per-worker", "1"]
     tormented.start, tormented.victims = Spawned, ("driver", "worker", "all")
     tormented.rounds(max(2, ROUNDS // 5))
-    print(f"{name}: {tormented.kills} kills, {tormented.ends} ends, {tormented.resumed} left midway")
+    print(f"{name} with workers: {tormented}")

@@ -76,6 +76,15 @@ def test_the_function_reaches_each_worker_once(ray: Any, tmp_path: Path) -> None
 
 
 @pytest.mark.cluster
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc of Linux")
+def test_workers_of_a_node_share_the_arrays_of_the_function(ray: Any, tmp_path: Path) -> None:
+    found = dict(result for _, result in RayEngine().run(jobs.Mapped(tmp_path, 1_000_000), range(40)))
+    assert len(found) == 2
+    (place,) = set(found.values())
+    assert "plasma" in place[0] and not place[2]
+
+
+@pytest.mark.cluster
 def test_the_initializer_runs_in_every_worker(ray: Any) -> None:
     found = RayEngine().run(
         jobs.read_environment, ["SET_HERE"] * 6, initializer=jobs.set_environment, initargs=("SET_HERE", "yes")
@@ -180,7 +189,9 @@ def test_an_engine_or_workers() -> None:
         LocalEngine(0)
 
 
-@pytest.mark.parametrize("address", ["head", "head:", ":6379", "head:99999", "ray://", "head:port"])
+@pytest.mark.parametrize(
+    "address", ["head", "head:", ":6379", "head:99999", "ray://", "head:port", "head:²", "h:" + "9" * 5000]
+)
 def test_what_is_no_address(address: str) -> None:
     with pytest.raises(InputError, match="give auto, local, HOST:PORT or ray://HOST:PORT"):
         connection._host_and_port(address)
@@ -203,6 +214,11 @@ class Apart:
 def listener() -> Iterator[socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server
+
+
+def test_the_reason_of_a_refusal_is_one_line() -> None:
+    assert connection._last_words("Version mismatch:\n  there 1\n  here 2\n") == "Version mismatch: there 1 here 2"
+    assert connection._last_words("Traceback (most recent call last):\n  File x\nOSError: full\n") == "OSError: full"
 
 
 def test_a_head_that_does_not_answer(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:

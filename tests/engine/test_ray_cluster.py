@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ import pytest
 from prejudge.benchmarks import open_table
 from prejudge.cache import ScoreCache, verify
 from prejudge.engine import RayEngine
+from prejudge.search import read_result
 from tests.engine import jobs
 from tests.engine.ray_nodes import add_node, nodes
 
@@ -43,6 +45,14 @@ TRAIN = [
 SEARCH = [
     "search", "evolution", "--space", "nasbench201", "--data", "digits", "--proxy", "synflow", "--queries", "15",
     "--option", "population=5,sample=3", "--seeds", "3", *SMALL,
+]  # fmt: skip
+PRUNE = [
+    "search", "te-nas", "--space", "nasbench201", "--data", "digits",
+    *(f"--setting={s}" for s in ("repeats=1", "batch_size=8", "crops=50", "crop_batches=1", "prune_number=3")),
+]  # fmt: skip
+SUPERNET = [
+    "search", "darts", "--space", "nasbench201", "--data", "digits", "--epochs", "1", "--batch-size", "250",
+    "--seeds", "2", "--skeleton", "stages=1", "--channels", "2", "--cells", "1",
 ]  # fmt: skip
 ONE_THREAD = os.environ | {"OMP_NUM_THREADS": "1"}
 
@@ -95,6 +105,14 @@ def test_scores_equal_those_of_one_process_to_the_last_bit(cluster: Any, tmp_pat
     assert environment["engine"].startswith("Ray ") and environment["threads"] == 1
 
 
+def test_from_outside_of_the_cluster(cluster: Any, tmp_path: Path) -> None:
+    words = [*SCORE, "--archs", "random:10"]
+    found = run([*words, "--engine", "ray", "--address", cluster.outside], tmp_path / "there.h5")
+    assert sum(found["nodes"].values()) == 10
+    run([*words, "--threads", "1"], tmp_path / "here.h5")
+    pd.testing.assert_frame_equal(scores(tmp_path / "here.h5"), scores(tmp_path / "there.h5"), check_exact=True)
+
+
 def test_trainings_equal_those_of_one_process(cluster: Any, tmp_path: Path) -> None:
     run([*TRAIN, "--threads", "1"], tmp_path / "here.h5")
     found = run([*TRAIN, *on(cluster)], tmp_path / "there.h5")
@@ -112,6 +130,23 @@ def test_searches_equal_those_of_one_process(cluster: Any, tmp_path: Path) -> No
     assert here["best"] == there["best"]
     assert [r["answer"] for r in here["runs"]] == [r["answer"] for r in there["runs"]]
     assert len(list((tmp_path / "there.h5.journal").glob("*.jsonl"))) == 3
+
+
+def test_supernets_equal_those_of_one_process(cluster: Any, tmp_path: Path) -> None:
+    here = run([*SUPERNET, "--threads", "1"], tmp_path / "here.h5")
+    there = run([*SUPERNET, *on(cluster)], tmp_path / "there.h5")
+    assert [(r["answer"], r["value"]) for r in here["runs"]] == [(r["answer"], r["value"]) for r in there["runs"]]
+    assert len(list((tmp_path / "there.h5.run").glob("seed-*/supernet/last.pt"))) == 2
+
+
+def test_pruning_equals_that_of_one_process(cluster: Any, tmp_path: Path) -> None:
+    here = run([*PRUNE, "--threads", "1"], tmp_path / "here.h5")
+    there = run([*PRUNE, *on(cluster)], tmp_path / "there.h5")
+    assert here["runs"][0]["answer"] == there["runs"][0]["answer"]
+    steps = [read_result(tmp_path / name).trajectories[0].facts["steps"] for name in ("here.h5", "there.h5")]
+    for step in itertools.chain(*steps):
+        del step["seconds"]
+    assert steps[0] == steps[1]
 
 
 def test_a_node_is_killed_and_another_one_joins(cluster: Any, tmp_path: Path) -> None:

@@ -89,3 +89,10 @@ def test_wrong_use_is_one_line(tmp_path: Path) -> None:
         with pytest.raises(kind, match=message) as raised:
             choose_architecture(given, **options)
         assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("given", ["a" * 5000, "a\0b", "9" * 5000, "²", "{" * 5000])
+def test_what_is_nothing_at_all_is_refused_in_one_short_line(given: str) -> None:
+    with pytest.raises(InputError) as error:
+        choose_architecture(given)
+    assert len(str(error.value)) <= 500

@@ -64,7 +64,19 @@ def test_a_longer_budget_is_another_search(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["nonsense", "[1, 2]", "null", '["a", null, "high", 1.0]', '["a", null, 1.0, null]', '["a", null, 1.0, 1.0, 1.0]'],
+    [
+        "[" * 5000,
+        f'["a", null, {"9" * 400}, 1.0]',
+        f'["a", null, {"9" * 5000}, 1.0]',
+        "[3, null, 1.0, 1.0]",
+        '["a", "x", 1.0, 1.0]',
+        "nonsense",
+        "[1, 2]",
+        "null",
+        '["a", null, "high", 1.0]',
+        '["a", null, 1.0, null]',
+        '["a", null, 1.0, 1.0, 1.0]',
+    ],
 )
 def test_a_damaged_line_is_named(line: str, tmp_path: Path) -> None:
     go("random", tmp_path)

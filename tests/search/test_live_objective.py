@@ -97,8 +97,9 @@ def test_what_cannot_be_is_said_at_once(halves: tuple[ImageSet, ImageSet]) -> No
         TrainingObjective(SPACE, *halves, skeleton={"width": 3})
     with pytest.raises(InputError, match="seed of an objective"):
         training(halves, seed=-1)
-    with pytest.raises(InputError, match="no device 'abacus'"):
-        training(halves, device="abacus")
+    for objective in (training(halves, device="abacus"), ProxyObjective(SPACE, data, "snip", device="abacus")):
+        with pytest.raises(InputError, match="no device 'abacus'"):
+            run_search("random", objective, Budget(queries=1))
     with pytest.raises(InputError, match=r"drop_path is 0\.2, but a .* has no drop-path"):
         training(halves, replace(HNAS_TRAINING, epochs=1)).evaluate(SPACE.parse(CONVOLUTIONS), None, RNG)
 

@@ -173,6 +173,31 @@ def test_a_journal_has_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(run_search("random", Convolutions(), Budget(queries=3), journal=tmp_path / "journal").trajectories) == 1
 
 
+class Elsewhere(LocalEngine):
+    """An engine on other machines; it runs nothing, and keeps what its workers were to be set up with."""
+
+    elsewhere = True
+    in_process = False  # type: ignore[assignment]
+    prepared: tuple[Any, ...] = ()
+
+    def run(self, function: Any, jobs: Any, *, initializer: Any = None, initargs: tuple[Any, ...] = ()) -> Any:
+        Elsewhere.prepared = initargs
+        yield from ()
+
+
+def test_a_device_is_looked_for_where_the_search_runs(tmp_path: Path) -> None:
+    import torch
+
+    objective = Convolutions()
+    objective.device = "abacus"
+    with pytest.raises(InputError, match="no device 'abacus' here"):
+        run_search("random", objective, Budget(queries=3), journal=tmp_path / "journal")
+    assert not (tmp_path / "journal").exists()
+    with pytest.raises(KeyError):
+        run_search("random", objective, Budget(queries=3), engine=Elsewhere(2))
+    assert Elsewhere.prepared == (max(1, torch.get_num_threads() // 2), "abacus")
+
+
 def test_an_engine_in_place_of_workers() -> None:
     alone = run_search("evolution", Convolutions(), Budget(queries=20), seeds=[1, 2])
     there = run_search("evolution", Convolutions(), Budget(queries=20), seeds=[1, 2], engine=LocalEngine(2))

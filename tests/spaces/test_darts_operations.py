@@ -150,9 +150,10 @@ def test_drop_path_equals_the_originals(golden: Path, monkeypatch: pytest.Monkey
     torch.testing.assert_close(drop_path(x, 0.2), expected)
 
 
-def test_drop_path_drops_whole_images_and_keeps_the_mean() -> None:
+@pytest.mark.parametrize("probability", [0.3, torch.tensor(0.3)])
+def test_drop_path_drops_whole_images_and_keeps_the_mean(probability: float | Tensor) -> None:
     torch.manual_seed(0)
-    y = drop_path(torch.ones(4000, 2, 2, 2), 0.3)
+    y = drop_path(torch.ones(4000, 2, 2, 2), probability)
     per_image = y.flatten(1)
     assert torch.equal(per_image.amin(1), per_image.amax(1))
     torch.testing.assert_close(per_image[:, 0].unique(), torch.tensor([0.0, 1 / 0.7]))

@@ -270,3 +270,32 @@ def test_what_another_notation_cannot_hold(write: Callable[[Genotype], Any], cha
 def test_nas_bench_301_has_four_nodes() -> None:
     with pytest.raises(InputError, match="NAS-Bench-301 has four nodes a cell, the normal cell has 2"):
         to_config(Genotype(V2.normal[:4], (2, 3), V2.reduce, (2, 3, 4, 5)))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Genotype(normal=__import__('pathlib').Path('executed').touch(), normal_concat=[2])",
+        "Genotype(normal=[open('executed', 'w')], normal_concat=range(2, 6), reduce=[], reduce_concat=[])",
+        "[__import__('os').system('touch executed')]",
+        "{[1]: __import__('os')}",
+        f"Genotype(normal=[('none', {'0x' + 'f' * 5000})], normal_concat=[2], reduce=[], reduce_concat=[])",
+        "Genotype(" + "(" * 1000,
+        "Genotype(normal=" + "-" * 5000 + "1)",
+    ],
+)
+def test_nothing_in_a_text_is_run(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="genotype: ") as error:
+        parse_genotype(text)
+    assert len(str(error.value)) < 400
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "value", [[[1, 10**5000], [2, 3]], {"normal": 10**5000}, [[[[0, 10**5000]]], []], {10**5000: 1}]
+)
+def test_integers_that_python_does_not_print_are_refused_in_one_short_line(value: Any) -> None:
+    with pytest.raises(InputError, match="genotype: ") as error:
+        parse_genotype(value)
+    assert len(str(error.value)) < 300

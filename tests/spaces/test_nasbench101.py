@@ -397,3 +397,12 @@ def test_the_space_needs_no_torch_and_no_enumeration() -> None:
         "s.mutate(c, numpy.random.default_rng(0)); assert 'torch' not in sys.modules; assert '_all' not in vars(s)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["{[0]}", "{[0]: 1}", "9" * 5000, "(" * 500, f"[[0, {'0x' + 'f' * 5000}], [0, 0]]", "²"]
+)
+def test_literals_that_python_cannot_make_are_no_cells(text: str) -> None:
+    with pytest.raises(InputError, match="nasbench101: ") as error:
+        S.parse(text)
+    assert len(str(error.value)) < 300

@@ -154,3 +154,17 @@ def test_the_space_needs_no_torch() -> None:
         "s.canonical(s[3]), s.flops(s[3]); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    "given", ["²", "9" * 5000, pytest.param(10**5000, id="huge"), ["none"] * 5 + [10**5000], "x" * 10**6, [10**5000]]
+)
+def test_whatever_is_no_cell_is_refused_in_one_short_line(given: Any) -> None:
+    with pytest.raises(InputError, match="nasbench201: ") as error:
+        S.parse(given)
+    assert len(str(error.value)) < 300
+
+
+def test_a_macro_number_may_be_called_anything() -> None:
+    with pytest.raises(InputError, match="unknown nasbench201 macro number 'self'"):
+        S.skeleton(**{"self": 1})

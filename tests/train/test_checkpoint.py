@@ -315,6 +315,29 @@ def kill_rounds(folder: Path, rounds: int) -> None:
         assert reached < 3 or (best is not None and reached // 3 * 3 <= best.epoch <= reached + 1)
 
 
+def test_what_a_killed_run_left_does_not_share_a_file_with_a_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = Keeper(tmp_path, {"p": 1})
+    keeper.save(1, {"a": 1}, best=True)
+    (tmp_path / "last.pt.part").hardlink_to(tmp_path / "best.pt")  # killed when the best was there and the last not yet
+    write = Path.write_bytes
+
+    def killed(self: Path, content: bytes) -> int:
+        write(self, bytes(content)[:100])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", killed)
+    with pytest.raises(KeyboardInterrupt):
+        keeper.save(2, {"a": 2})
+    monkeypatch.undo()
+    best = keeper.best()
+    assert best is not None and best.epoch == 1
+    (tmp_path / "last.pt.part").hardlink_to(tmp_path / "best.pt")
+    keeper.save(2, {"a": 2}, best=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"best.pt", "last.pt"}
+
+
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
 def test_a_killed_writer_leaves_a_whole_checkpoint(tmp_path: Path) -> None:
     kill_rounds(tmp_path, 2)

@@ -196,3 +196,10 @@ def test_digest_depends_on_images_and_labels() -> None:
     assert len(digests) == 3
     assert data.part(slice(12)).digest == data.digest
     assert data.part(slice(5)).digest != data.digest
+
+
+@pytest.mark.parametrize("kind", ["imagenet@²", f"imagenet@{'9' * 5000}", "folder:@²", "npz", "x" * 10**6])
+def test_kinds_that_are_none_are_refused_in_one_short_line(kind: str) -> None:
+    with pytest.raises(InputError) as error:
+        load(kind)
+    assert len(str(error.value)) <= 500

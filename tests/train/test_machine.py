@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,6 +14,10 @@ from prejudge.errors import InputError, PrejudgeError
 from prejudge.search.gradient.learner import SearchLearner
 from prejudge.search.gradient.updater import FirstOrder
 from prejudge.search.gradient.weighting import Softmax
+from prejudge.spaces.darts_network import NetworkDARTS
+from prejudge.spaces.darts_operations import drop_path
+from prejudge.spaces.darts_skeleton import SkeletonDARTS
+from prejudge.spaces.genotype import Genotype
 from prejudge.train.loop import Moment, run_epochs
 from prejudge.train.machine import Machine, OutOfMemory
 from prejudge.train.recipe import Recipe
@@ -131,9 +136,6 @@ def test_what_cannot_be_compiled_is_said(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(InputError, match="train them without compile"):
         search(machine)
 
-    with pytest.raises(InputError, match="drops paths cannot be compiled"):
-        SupervisedLearner(network(), Recipe(drop_path=0.2), machine)
-
     def cannot(self: nn.Module) -> None:
         raise RuntimeError("there is no compiler\nat all")
 
@@ -153,3 +155,57 @@ def test_a_compiled_network_learns_the_same() -> None:
         return [float(learner.step(*images(s), Moment(0, 1, s, 3)).loss) for s in range(3)]
 
     assert learned(Machine(compile=True)) == pytest.approx(learned(Machine()), rel=1e-3)
+
+
+class OnePath(nn.Module):
+    """The smallest network that drops paths."""
+
+    drop_path_prob: float | Tensor = 0.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(3, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(drop_path(x, self.drop_path_prob).mean((2, 3)))
+
+
+def cells() -> nn.Module:
+    edges = (("max_pool_3x3", 0), ("sep_conv_3x3", 1))
+    return NetworkDARTS(Genotype(edges, (2,), edges, (2,)), SkeletonDARTS(channels=2, cells=3))
+
+
+@pytest.mark.parametrize(
+    ("make", "backend"),
+    [
+        (cells, "eager"),
+        pytest.param(
+            OnePath,
+            "inductor",
+            marks=[
+                pytest.mark.slow,
+                pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs a C++ compiler on the CPU"),
+            ],
+        ),
+    ],
+)
+def test_a_compiled_network_drops_paths_and_is_not_compiled_for_every_epoch(
+    make: Callable[[], nn.Module], backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compile_by = nn.Module.compile
+    monkeypatch.setattr(nn.Module, "compile", lambda self: compile_by(self, backend=backend))
+
+    def learned(machine: Machine, drop_path: float) -> list[float]:
+        torch.manual_seed(0)
+        recipe = Recipe(epochs=4, drop_path=drop_path, learning_rate=0.01)
+        learner = SupervisedLearner(make(), recipe, machine)
+        losses = []
+        for epoch in range(recipe.epochs):
+            with torch.compiler.set_stance("fail_on_recompile" if epoch and machine.compile else "default"):
+                learner.begin_epoch(epoch)
+                losses.append(float(learner.step(*images(epoch), Moment(epoch, recipe.epochs, 0, 1)).loss))
+        return losses
+
+    plain, dropping = learned(Machine(), 0.0), learned(Machine(compile=True), 0.9)
+    assert dropping[0] == pytest.approx(plain[0], rel=1e-3), "nothing is dropped in the first epoch"
+    assert all(abs(dropping[epoch] - plain[epoch]) > 1e-3 for epoch in (1, 2, 3))

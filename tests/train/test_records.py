@@ -81,3 +81,27 @@ def test_what_is_no_training_is_said_so(tmp_path: Path) -> None:
         read_records(folder(tmp_path / "empty", result={}))
     with pytest.raises(FileFormatError, match="holds no results that this prejudge can read"):
         report_data([read_records(folder(tmp_path / "odd", result={**RESULT, "epochs": 3}))])
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({"result": "[" * 100_000}, "is damaged"),
+        ({"result": json.dumps({**RESULT, "params": 1e999})}, "no results"),
+        ({"result": json.dumps({**RESULT, "epochs": [{**EPOCH, "train_loss": 10**400}]})}, "no results"),
+        ({"test": json.dumps({**BY_CLASS, "confusion": [[2**70]]})}, "no results"),
+        ({"result": json.dumps({**RESULT, "recipe": {"epochs": 10**30, "x": 1}})}, "no results"),
+    ],
+)
+def test_figures_that_are_none_are_said_so(tmp_path: Path, files: dict[str, Any], message: str) -> None:
+    with pytest.raises(FileFormatError, match=message):
+        report_data([read_records(folder(tmp_path / "odd", **files))])
+
+
+@pytest.mark.parametrize("about", [{"notes": 3}, {"origin": 3, "notes": None}, {"not as published": None}])
+def test_remarks_of_another_kind_are_left_out(tmp_path: Path, about: dict[str, Any]) -> None:
+    odd = folder(tmp_path / "odd", training=about, result={**RESULT, "selection": None})
+    try:
+        report_data([read_records(odd)])
+    except FileFormatError as error:
+        assert "holds no results" in str(error)

@@ -88,3 +88,8 @@ def test_the_recipe_of_a_search_or_a_space() -> None:
     assert default_recipe("nasbench201", "tenas") == "nasbench201"
     assert default_recipe("nasbench101") == "nasbench101"
     assert default_recipe("darts-s4", "darts-pt") == "darts"
+
+
+def test_a_number_that_no_training_has_is_named() -> None:
+    with pytest.raises(InputError, match="unknown number of a training 'epochs2'; did you mean 'epochs'"):
+        fitted_recipe("darts", "darts", CIFAR10, training={"epochs2": 1})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from prejudge.archive import PickledObjects, read_arrays
 from prejudge.benchmarks.csv_import import EXTRAS, extras_of, is_metric, other_names
 from prejudge.benchmarks.importers.nasbench101 import check_hashes
 from prejudge.benchmarks.importers.result import ImportResult
@@ -131,20 +131,20 @@ def import_npz(
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
-    pickled = f"{path} holds pickled objects, which may run code and are not read; save texts as numpy.array(texts)"
     try:
         if not zipfile.is_zipfile(path):
             with path.open("rb") as file:
                 start = file.read(6)
             if start == b"\x93NUMPY":
                 raise FileFormatError(f"{path} is a single array, no .npz file; use numpy.savez, which names arrays")
-            raise FileFormatError(pickled if start[:1] == b"\x80" else f"{path} is no .npz file, or it is truncated")
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        if "allow_pickle" in str(error):
-            raise FileFormatError(pickled) from error
-        raise FileFormatError(f"{path} is damaged ({(str(error).splitlines() or ['it ends too early'])[0]})") from error
+            if start[:1] == b"\x80":
+                raise PickledObjects
+            raise FileFormatError(f"{path} is no .npz file, or it is truncated")
+        return read_arrays(path)
+    except PickledObjects as error:
+        raise FileFormatError(
+            f"{path} holds pickled objects, which may run code and are not read; save texts as numpy.array(texts)"
+        ) from error
 
 
 def _listed(path: Path, arrays: Mapping[str, np.ndarray], where: str) -> _Rows:

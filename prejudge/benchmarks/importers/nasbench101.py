@@ -43,6 +43,7 @@ _API_NAMES = [f"{m}_{q}" for m in ("halfway", "final") for q in ("training_time"
                                                                  "validation_accuracy", "test_accuracy")]  # fmt: skip
 _API_RECORDS = 20_000
 _HASHES_CHECKED = 20
+_MOST_SCHEDULES = 16
 
 Cell = tuple[str, str]
 """Adjacency digits and operations, as a record has them."""
@@ -155,9 +156,13 @@ class Gathered:
                 raise wrong(i, error) from error
         self.params.append(params[firsts])
         for schedule in np.unique(epochs).tolist():
-            if schedule not in self.schedules:
-                self.schedules[schedule] = Runs()
             chosen = np.flatnonzero(epochs == schedule)
+            if schedule not in self.schedules:
+                if len(self.schedules) >= _MOST_SCHEDULES:
+                    raise wrong(
+                        int(chosen[0]), f"{schedule} epochs are schedule {_MOST_SCHEDULES + 1}, the data set has 4"
+                    )
+                self.schedules[schedule] = Runs()
             try:
                 self.schedules[schedule].add(rows[chosen], values[chosen])
             except TooManyRuns as error:

@@ -29,6 +29,8 @@ _EPOCHS = re.compile(rb", ([1-9][0-9]{0,3}), ")
 _FRACTIONS = [i for i, name in enumerate(VALUES) if "seconds" not in name]
 _GAP = 8
 """Bytes around the epochs, of a payload that is taken apart together: ``, 108, ``."""
+_SHORTEST = 32
+"""Bytes of a block that the regular form looks at, wherever it begins."""
 _FORMS = 8
 """Forms of base64 (places of line ends and padding) of one length that are decoded together."""
 _FIRST_BYTES = np.array([2 ** (8 * n) - 1 for n in range(_GAP + 1)], dtype=np.uint64)
@@ -84,7 +86,7 @@ def read_records(path: Path, block: Block) -> Records:
         FileFormatError: One of them is no record of NAS-Bench-101; the message names it and its byte in the file.
     """
     count = len(block)
-    buffer = np.frombuffer(block.data, dtype=np.uint8)
+    buffer = np.frombuffer(block.data.ljust(_SHORTEST, b"\0"), dtype=np.uint8)
     values = np.full((count, len(VALUES)), np.nan)
     params = np.full(count, -1, dtype=np.int64)
     quotes, epochs, regular = _taken_apart(buffer, block)

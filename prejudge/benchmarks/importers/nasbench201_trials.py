@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from prejudge.benchmarks.metric import ACCURACY, Metric, Seed
+from prejudge.errors import quoted
 
 VALIDATED = "cifar10-valid"
 """Official name of CIFAR-10 trained on half of its training images, so that the other half is there to validate on."""
@@ -40,6 +41,7 @@ _QUANTITIES = (ACCURACY, "loss", "seconds")
 _TRUSTED_SEED = 888
 """Where trainings of one network disagree about its size, nats_bench (since 1.6) believes the one of this seed."""
 
+_MOST_SEEDS, _MOST_LEFT_OUT, _LONGEST_NAME = 16, 64, 100
 _FLOAT_ERROR = 8 * np.finfo(np.float64).eps
 
 
@@ -102,7 +104,7 @@ class Trials:
             try:
                 for dataset, seeds in result["dataset_seed"].items():
                     if dataset not in SETS:
-                        self.left_out.add(dataset)
+                        self._leave_out(dataset)
                         continue
                     for seed in seeds:
                         where = f"{schedule} epochs on {dataset}, seed {seed}"
@@ -114,11 +116,21 @@ class Trials:
             except (IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
                 raise MalformedTrial(f"{where}: {error}") from error
 
+    def _leave_out(self, name: Any) -> None:
+        """Note what the table has no name for; the official files have but a few."""
+        if not isinstance(name, str) or len(name) > _LONGEST_NAME or len(self.left_out) >= _MOST_LEFT_OUT:
+            raise MalformedTrial(f"it is of a dataset {quoted(name)} that no official file has")
+        self.left_out.add(name)
+
     def _add(self, row: int, dataset: str, epochs: int, seed: int, trial: Mapping[str, Any]) -> None:
         if trial["epochs"] != epochs:
-            raise MalformedTrial(f"it was trained for {trial['epochs']} epochs")
+            raise MalformedTrial(f"it was trained for {quoted(trial['epochs'])} epochs")
         seeds = self._seeds[dataset, epochs]
+        if type(seed) is not int or seed < 0:
+            raise MalformedTrial(f"its seed is {quoted(seed)}, no number from 0")
         if seed not in seeds:
+            if len(seeds) >= _MOST_SEEDS:
+                raise MalformedTrial(f"it is one of more than {_MOST_SEEDS} seeds; the official files have five")
             seeds[seed] = _Seed(self._rows)
         here = seeds[seed]
         here.exists[row] = True
@@ -130,7 +142,7 @@ class Trials:
         for name in trial["eval_names"]:
             split = SETS[dataset].get(name)
             if split is None:
-                self.left_out.add(f"{dataset} {name}")
+                self._leave_out(f"{dataset} {name}")
                 continue
             keys = _epoch_keys(name, epochs)
             evaluations = _complete(trial["eval_times"], keys)

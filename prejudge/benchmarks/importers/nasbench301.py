@@ -22,12 +22,13 @@ from typing import Any
 
 import numpy as np
 
+from prejudge.archive import open_zip, read_entry
 from prejudge.benchmarks.importers.result import ImportResult
 from prejudge.benchmarks.importers.sources import Progress, file_sha256, imported_by, is_there, place
 from prejudge.benchmarks.metric import Metric
 from prejudge.benchmarks.rows import RowNumbers
 from prejudge.benchmarks.table import write_table
-from prejudge.errors import FileFormatError, InputError, MissingDataError, unknown
+from prejudge.errors import FileFormatError, InputError, MissingDataError, quoted, unknown
 from prejudge.spaces import Architecture, Space
 from prejudge.spaces import space as find_space
 
@@ -63,6 +64,9 @@ _INFO = {
 }
 """Where the entry ``info`` has the numbers of a metric."""
 
+_MOST_BYTES, _MOST_UNPACKED = 16 << 20, 16 << 30
+_MOST_EPOCHS = 10_000
+_LARGEST_NUMBER = 1e300
 _CURVES = {"train": "Train/train_accuracy", "valid": "Train/val_accuracy", "test": "Train/test_accuracy"}
 
 
@@ -161,15 +165,31 @@ def _opened(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
     """The names of all result files, in an order in which 2 comes before 10, and what reads one of them."""
     if path.is_dir():
         names = [str(file.relative_to(path)) for file in path.rglob("*.json") if _RESULT.fullmatch(file.name)]
-        yield sorted(names, key=_natural), lambda name: (path / name).read_bytes()
+        yield sorted(names, key=_natural), lambda name: _content(path / name)
     elif path.is_file() and zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
+        with open_zip(path, most_bytes=_MOST_UNPACKED) as archive:
             names = [name for name in archive.namelist() if _RESULT.fullmatch(name.rpartition("/")[2])]
-            yield sorted(names, key=_natural), archive.read
+            large = next((name for name in names if archive.getinfo(name).file_size > _MOST_BYTES), None)
+            if large is not None:
+                raise _too_large(path / large)
+            yield sorted(names, key=_natural), partial(read_entry, archive)
     elif path.is_file():
-        yield [path.name], lambda name: path.read_bytes()
+        yield [path.name], lambda name: _content(path)
     else:
         raise MissingDataError(f"no file or folder {path}")
+
+
+def _content(path: Path) -> bytes:
+    """A result file; links that lead nowhere, devices and the like are none."""
+    if not path.is_file():
+        raise MissingDataError(f"{path} is no file")
+    if path.stat().st_size > _MOST_BYTES:
+        raise _too_large(path)
+    return path.read_bytes()
+
+
+def _too_large(path: Path) -> FileFormatError:
+    return FileFormatError(f"{path} is larger than the {_MOST_BYTES >> 20} MB that any result takes; leave it out")
 
 
 def _natural(name: str) -> list[Any]:
@@ -198,7 +218,9 @@ def _read(path: Path, protocol: Mapping[str, float], curves: bool, progress: Pro
             try:
                 content = json.loads(read(name))
                 result = _result(space, content, curves)
-            except (ValueError, RecursionError, zipfile.BadZipFile) as error:  # of JSON, of text, and InputError
+            except FileFormatError:
+                raise
+            except (ValueError, RecursionError, OverflowError, TypeError) as error:  # of JSON, of text, and InputError
                 raise FileFormatError(f"{where} is no result of NAS-Bench-301: {error}") from error
             if all(result.protocol[list(PROTOCOL).index(key)] == value for key, value in protocol.items()):
                 yield result
@@ -214,8 +236,8 @@ def _result(space: Space, content: Any, curves: bool) -> _Result:
     if not isinstance(info, list) or not info or not isinstance(info[0], dict):
         raise ValueError("it has no 'info'")
     epochs = content.get("budget")
-    if not isinstance(epochs, int | float) or epochs < 1 or epochs != int(epochs):
-        raise ValueError(f"its budget is {epochs!r}, not a number of epochs")
+    if isinstance(epochs, bool) or not isinstance(epochs, int | float) or not 1 <= epochs <= _MOST_EPOCHS or epochs % 1:
+        raise ValueError(f"its budget is {quoted(epochs)}, not a number of epochs")
     _number(info[0], "val_accuracy", needed=True)
     values = {metric: _number(info[0], key) for metric, key in _INFO.items()}
     values[Metric(DATASET, "test", 1)] = _number(content, "test_accuracy")
@@ -224,22 +246,37 @@ def _result(space: Space, content: Any, curves: bool) -> _Result:
         if metric.is_accuracy and not (0 <= value <= 100 or math.isnan(value)):
             raise ValueError(f"its {metric.split} accuracy is {value:g}, not per cent")
     found = content.get("learning_curves") if curves else None
+    if found is not None and not isinstance(found, dict):
+        raise ValueError("its learning_curves are none")
     return _Result(
         genotype=space.parse(content),
         epochs=int(epochs),
-        protocol=tuple(config.get(key) for key in PROTOCOL.values()),
+        protocol=tuple(_setting(config, key) for key in PROTOCOL.values()),
         values={replace(metric, epochs=int(epochs)): value for metric, value in values.items()},
         params=_number(info[0], "model_parameters"),
-        curves={s: [float(v) for v in found[k]] for s, k in _CURVES.items() if k in found} if found else {},
+        curves={s: _curve(found[k], k) for s, k in _CURVES.items() if found.get(k, []) != []} if found else {},
     )
+
+
+def _setting(config: Mapping[str, Any], key: str) -> Any:
+    value = config.get(key)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float | str)):
+        raise ValueError(f"its {key} is {quoted(value)}, which is no number")
+    return value
+
+
+def _curve(values: Any, key: str) -> list[float]:
+    if not isinstance(values, list) or len(values) > _MOST_EPOCHS:
+        raise ValueError(f"its {key} is no list of a number per epoch")
+    return [math.nan if value is None else _number({key: value}, key) for value in values]
 
 
 def _number(content: Mapping[str, Any], key: str, *, needed: bool = False) -> float:
     value = content.get(key)
     if value is None and not needed:
         return math.nan
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isinf(value):
-        raise ValueError(f"its {key} is {value!r}, which is no number")
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST_NUMBER:
+        raise ValueError(f"its {key} is {quoted(value)}, which is no number")
     return float(value)
 
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 import bz2
 import hashlib
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prejudge.archive import READ_ERRORS, open_zip
 from prejudge.benchmarks.importers.pickle_machine import PickleMachine
 from prejudge.errors import FileFormatError, MissingDataError
 
@@ -34,6 +33,7 @@ _TORCH_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 """The first pickle of a torch file in the legacy format: a number that says just this."""
 
 _TORCH_PROTOCOL = 1001
+_MOST_UNPACKED = 64 << 30
 _FIXED = 48 << 20
 _MEMO_SHARE = {"nas-bench-201": 0.06, "nats-bench": 0.24, "nats-bench-simple": 0.0}
 """Bytes of memo per byte of file: two per text, measured, rounded up (a compressed file is taken to grow fourfold)."""
@@ -191,20 +191,22 @@ def _from_file(file: OfficialFile, report: Progress) -> Iterator[Architecture]:
 
 def _zip_member(path: Path, raw: Any, stack: ExitStack) -> Callable[[int], bytes]:
     """Reads the pickle in a torch file of today's format, a zip archive."""
+    archive = stack.enter_context(open_zip(path, most_bytes=_MOST_UNPACKED))
+    names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+    if len(names) != 1:
+        raise FileFormatError(f"{path} is a zip archive, but no torch file: it has no data.pkl")
     try:
-        archive = stack.enter_context(zipfile.ZipFile(raw))
-        names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-        if len(names) != 1:
-            raise FileFormatError(f"{path} is a zip archive, but no torch file: it has no data.pkl")
         member = stack.enter_context(archive.open(names[0]))
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, ValueError, EOFError) as error:
+    except READ_ERRORS as error:
         raise FileFormatError(f"{path} is a truncated or damaged torch file ({error})") from None
 
     def read(size: int) -> bytes:
         try:
-            return member.read(size)
-        except (zipfile.BadZipFile, zlib.error) as error:
+            part = member.read(size)
+        except READ_ERRORS as error:
             raise OSError(str(error)) from None
+        raw.seek(archive.fp.tell() if archive.fp else 0)  # by which progress is told
+        return part
 
     return read
 

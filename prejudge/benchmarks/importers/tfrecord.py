@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 BLOCK_BYTES = 2**20
 """Bytes read at a time: large enough to work on many records at once, small enough not to be felt in memory."""
 
+MOST_BYTES = 2**24
+"""No record is longer; the longest of NAS-Bench-101 has 700 bytes."""
+
 _HEADER, _FOOTER = 12, 4
 _LENGTH = struct.Struct("<Q").unpack_from
 _MASK = 0xA282EAD8
@@ -141,6 +144,12 @@ def _frames(path: Path, data: bytes, offset: int, first: int) -> tuple[Block, in
         raise FileFormatError(
             f"{path} is damaged: the length of record {first + int(wrong[0]) + 1} at byte {offset + at[wrong[0]]} does "
             f"not match its checksum; download it again"
+        )
+    long = np.flatnonzero(kept > MOST_BYTES)
+    if long.size:
+        raise FileFormatError(
+            f"{path}: record {first + int(long[0]) + 1} at byte {offset + at[long[0]]} claims {int(kept[long[0]]):,} "
+            f"bytes, more than the {MOST_BYTES:,} that are read; download it again"
         )
     if position > len(data):
         position = headers[-1]

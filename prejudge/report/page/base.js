@@ -66,6 +66,7 @@ function ticks(axis, wanted) {
     decades(axis.low, axis.high);
     if (found.length < 3) // too short for powers of ten alone
       for (let k = Math.floor(Math.log10(axis.low)); k <= Math.log10(axis.high); k++) found.push(...[2, 5].map((factor) => factor * 10 ** k));
+    if (found.filter((v) => v >= axis.low && v <= axis.high).length < 3) return ticks({ ...axis, kind: "linear" }, wanted);
   } else {
     found.push(0);
     if (axis.high > axis.linear) decades(axis.linear, axis.high);

@@ -2,8 +2,7 @@
 (() => {
   const charts = byId("charts");
   if (!charts) return;
-  const COLOURS = 8, DASHES = ["", "7 3", "2 3", "10 3 2 3"];
-  const INSET = 8; // pixels kept free at the edges of a plot, so that no line is cut
+  const DASHES = ["", "7 3", "2 3", "10 3 2 3"];
   const view = { axis: payload.axes[0], scale: "linear", band: "mean", hidden: new Set() };
   const BANDS = { mean: ["mean", "low", "high"], median: ["median", "q25", "q75"] };
   const AXES = {
@@ -11,13 +10,6 @@
     queries: { label: "queries", unit: " queries" },
   };
 
-  const SVG = "http://www.w3.org/2000/svg";
-  function drawn(tag, attributes = {}, ...children) {
-    const node = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-    node.append(...children);
-    return node;
-  }
   const colour = (method) => `var(--c${method % COLOURS})`;
   const dash = (method) => DASHES[method % DASHES.length];
 
@@ -66,155 +58,99 @@
     return { x, y: { kind: "log", low: Math.max(low / 1.15, high / 1e4), high: Math.max(high, low * 1.3) * 1.1, linear: 1 } };
   }
 
-  const at = (axis, value) => position(axis, axis.kind === "log" ? Math.max(value, axis.low) : value);
-  const across = (axes, value, width) => INSET + at(axes.x, value) * (width - 2 * INSET);
-  const upwards = (axes, value, height) => height - INSET - at(axes.y, value) * (height - 2 * INSET);
-
-  // A value holds until the next budget: steps, as two rows of corners.
-  function corners(chart, series, name) {
-    const { axes, panel, width, height } = chart, found = [];
-    let before = null;
-    for (let k = 0; k < series.at.length; k++) {
-      const value = loss(panel, series[name][k]);
-      if (Number.isNaN(value)) continue;
-      const x = across(axes, series.at[k], width).toFixed(1), y = upwards(axes, value, height).toFixed(1);
-      if (before !== null && before !== y) found.push([x, before]);
-      if (before !== y || k === series.at.length - 1) found.push([x, y]);
-      before = y;
-    }
-    return found;
-  }
-  const path = (points) => (points.length ? `M${points.map((point) => point.join(" ")).join("L")}` : "");
-
-  function seriesNode(chart, series) {
-    const [line, lower, upper] = BANDS[view.band], style = `color:${colour(series.method)}`;
-    const group = drawn("g", { class: "series", style, "data-method": series.method });
-    const band = [...corners(chart, series, lower), ...corners(chart, series, upper).reverse()];
-    if (band.length > 2) group.append(drawn("path", { class: "band", d: `${path(band)}Z`, fill: "currentColor" }));
-    const points = corners(chart, series, line);
-    if (points.length === 1) group.append(drawn("circle", { cx: points[0][0], cy: points[0][1], r: 4, fill: "currentColor" }));
-    group.append(drawn("path", { class: "line", d: path(points), stroke: "currentColor", "stroke-dasharray": dash(series.method) }));
-    return group;
-  }
-
-  function summary(panel) {
-    const last = (series) => { let k = series.at.length - 1; while (k > 0 && !known(series, k)) k--; return loss(panel, series[view.band][k]); };
-    const ends = panel.series[view.axis].map((series) => `${payload.methods[series.method]} ${value(last(series))}`);
-    return `${yName()} of ${panel.metric} against ${AXES[view.axis].label}. At the end: ${ends.join(", ")}.`;
-  }
-
   const value = (number) => (Number.isNaN(number) ? "–" : number.toFixed(2).replace("-", "−"));
   const suffix = payload.unit ? ` ${payload.unit}` : "";
   const yName = () => (isRegret() ? "regret" : "error");
+  const path = (points) => (points.length ? `M${points.map((point) => point.join(" ")).join("L")}` : "");
 
-  function makeChart(panel) {
-    const chart = { panel, axes: null, width: 0, height: 0, at: null };
-    const part = (tag, name) => (chart[name] = element(tag, { class: name }));
-    const title = element("figcaption", {}, panel.metric, element("span", {}, `searched on ${panel.searched}`));
-    chart.svg = drawn("svg", { "aria-hidden": "true" });
-    chart.field = element("div", { class: "field", tabindex: "0", role: "img" }, chart.svg);
-    chart.node = element("figure", { class: "chart" }, title, part("div", "ylabel"), part("div", "yticks"), chart.field, part("div", "xticks"), part("div", "xlabel"));
-    chart.field.addEventListener("pointermove", (event) => { const box = chart.field.getBoundingClientRect(); read(chart, (event.clientX - box.left - INSET) / (box.width - 2 * INSET), event); });
-    chart.field.addEventListener("pointerdown", (event) => chart.field.dispatchEvent(new PointerEvent("pointermove", event)));
-    chart.field.addEventListener("pointerleave", () => unread(chart));
-    chart.field.addEventListener("blur", () => unread(chart));
-    chart.field.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 0.02, ArrowLeft: -0.02 }[event.key];
-      if (event.key === "Escape") unread(chart);
-      if (!step) return;
-      event.preventDefault();
-      read(chart, Math.min(1, Math.max(0, (chart.at ?? (step > 0 ? -0.02 : 1.02)) + step)));
-    });
-    return chart;
-  }
-
-  function drawChart(chart) {
-    const { panel, field, svg } = chart;
-    chart.width = field.clientWidth;
-    chart.height = field.clientHeight;
-    if (!chart.width || !chart.height) return;
-    unread(chart);
-    chart.axes = axesOf(panel);
-    svg.setAttribute("viewBox", `0 0 ${chart.width} ${chart.height}`);
-    svg.replaceChildren();
-    chart.xticks.replaceChildren();
-    chart.labels = [];
-    chart.yticks.replaceChildren();
-    for (const line of field.querySelectorAll(".grid")) line.remove();
-    field.setAttribute("aria-label", summary(panel));
-    chart.ylabel.textContent = `↑ ${yName()}${suffix && `,${suffix}`}${view.scale === "log" ? ", both axes logarithmic" : ""}`;
-    chart.xlabel.textContent = `${AXES[view.axis].label} →`;
-    if (!chart.axes) return;
-    const { axes, width, height } = chart;
-    for (const tick of ticks(axes.x, Math.max(3, Math.round(width / 72)))) mark(chart, "x", tick, across(axes, tick, width));
-    for (const tick of ticks(axes.y, Math.max(3, Math.round(height / 34)))) mark(chart, "y", tick, upwards(axes, tick, height));
-    if (panel.limit && panel.limit.axis === view.axis) {
-      const x = across(axes, panel.limit.at, width);
-      svg.append(drawn("line", { class: "limit", x1: x, x2: x, y1: 0, y2: height }));
-      const left = x > width / 2; // the side of the line where there is room
-      svg.append(drawn("text", { x: left ? x - 5 : x + 5, y: 16, "text-anchor": left ? "end" : "start" }, "compared here"));
+  class BudgetPlot extends LinePlot {
+    constructor(panel) {
+      super(panel.metric, element("span", {}, `searched on ${panel.searched}`));
+      this.panel = panel;
     }
-    svg.append(...shown(panel).map((series) => seriesNode(chart, series)));
-    if (view.scale !== "log") {
-      const y = upwards(axes, loss(panel, panel.optimum), height);
-      svg.append(drawn("line", { class: "optimum", x1: 0, x2: width, y1: y, y2: y }));
-      svg.append(drawn("text", { x: 8, y: y - 6 }, `optimum ${value(loss(panel, panel.optimum))}${suffix}`));
+
+    get stride() {
+      return 0.02;
     }
-  }
 
-  function mark(chart, kind, tick, pixels) {
-    const size = kind === "x" ? chart.width : chart.height;
-    if (pixels < 0 || pixels > size) return;
-    const line = element("i", { class: `grid ${kind}` }), label = element("i", {}, format(tick));
-    line.style[kind === "x" ? "left" : "top"] = `${pixels}px`;
-    label.style[kind === "x" ? "left" : "top"] = `${pixels}px`;
-    chart.field.prepend(line);
-    chart[`${kind}ticks`].append(label);
-    if (kind !== "x") return;
-    const half = label.offsetWidth / 2, middle = Math.min(pixels, size - half); // the last label stays inside
-    label.style.left = `${middle}px`;
-    const crowded = chart.labels.some((other) => Math.abs(other.middle - middle) < other.half + half + 6);
-    if (crowded) label.remove();
-    else chart.labels.push({ middle, half });
-  }
-
-  // ---- reading a plot ---------------------------------------------------------------------------------------------
-  function unread(chart) {
-    chart.at = null;
-    tip.hidden = true;
-    chart.svg.querySelector(".reading")?.remove();
-  }
-
-  function read(chart, share, event) {
-    if (!chart.axes) return;
-    const { panel, axes, width, height } = chart;
-    unread(chart);
-    chart.at = Math.min(1, Math.max(0, share));
-    const budget = valueAt(axes.x, chart.at), x = across(axes, budget, width);
-    const marks = drawn("g", { class: "reading" }, drawn("line", { class: "cursor", x1: x, x2: x, y1: 0, y2: height }));
-    const [line, lower, upper] = BANDS[view.band], rows = [];
-    for (const series of shown(panel)) {
-      let k = -1;
-      while (k + 1 < series.at.length && series.at[k + 1] <= budget * (1 + 1e-6)) k++;
-      if (k < 0 || !known(series, k)) continue;
-      const [best, worst, middle] = [upper, lower, line].map((name) => loss(panel, series[name][k]));
-      rows.push([middle, series.method, `${value(middle)}${Number.isNaN(best) ? "" : ` (${value(best)} – ${value(worst)})`}`]);
-      marks.append(drawn("circle", { class: "dot", r: 4, cx: x, cy: upwards(axes, middle, height), fill: colour(series.method) }));
+    draw() {
+      this.ylabel.textContent = `↑ ${yName()}${suffix && `,${suffix}`}${view.scale === "log" ? ", both axes logarithmic" : ""}`;
+      this.xlabel.textContent = `${AXES[view.axis].label} →`;
+      super.draw();
     }
-    chart.svg.append(marks);
-    rows.sort((a, b) => a[0] - b[0]);
-    const box = chart.field.getBoundingClientRect();
-    const reading = element("div", { class: "reading" }, ...rows.flatMap(([, method, text]) => [element("span", {}, element("i", { style: `background:${colour(method)}` }), payload.methods[method]), element("span", {}, text)]));
-    const head = `${format(view.axis === "queries" ? Math.floor(budget) : budget)}${AXES[view.axis].unit}: ${yName()}${suffix && `,${suffix}`}`;
-    showTip(event?.clientX ?? box.left + x, event?.clientY ?? box.top + 30, element("b", {}, head), reading);
+
+    domain() {
+      return axesOf(this.panel);
+    }
+
+    describe() {
+      const last = (series) => { let k = series.at.length - 1; while (k > 0 && !known(series, k)) k--; return loss(this.panel, series[view.band][k]); };
+      const ends = this.panel.series[view.axis].map((series) => `${payload.methods[series.method]} ${value(last(series))}`);
+      return `${yName()} of ${this.panel.metric} against ${AXES[view.axis].label}. At the end: ${ends.join(", ")}.`;
+    }
+
+    lines() {
+      const { panel } = this, found = [];
+      if (panel.limit && panel.limit.axis === view.axis) {
+        const x = this.across(panel.limit.at), left = x > this.width / 2; // the side of the line where there is room
+        found.push(this.upright(panel.limit.at, "limit"), drawn("text", { x: left ? x - 5 : x + 5, y: 16, "text-anchor": left ? "end" : "start" }, "compared here"));
+      }
+      found.push(...shown(panel).map((series) => this.line(series)));
+      if (view.scale !== "log") {
+        const optimum = loss(panel, panel.optimum), y = this.upwards(optimum);
+        found.push(drawn("line", { class: "optimum", x1: 0, x2: this.width, y1: y, y2: y }));
+        found.push(drawn("text", { x: 8, y: y - 6 }, `optimum ${value(optimum)}${suffix}`));
+      }
+      return found;
+    }
+
+    line(series) {
+      const [line, lower, upper] = BANDS[view.band], style = `color:${colour(series.method)}`;
+      const group = drawn("g", { class: "series", style, "data-method": series.method });
+      const band = [...this.corners(series, lower), ...this.corners(series, upper).reverse()];
+      if (band.length > 2) group.append(drawn("path", { class: "band", d: `${path(band)}Z`, fill: "currentColor" }));
+      const points = this.corners(series, line);
+      if (points.length === 1) group.append(drawn("circle", { cx: points[0][0], cy: points[0][1], r: 4, fill: "currentColor" }));
+      group.append(drawn("path", { class: "line", d: path(points), stroke: "currentColor", "stroke-dasharray": dash(series.method) }));
+      return group;
+    }
+
+    // A value holds until the next budget: steps, as two rows of corners.
+    corners(series, name) {
+      const found = [];
+      let before = null;
+      for (let k = 0; k < series.at.length; k++) {
+        const value = loss(this.panel, series[name][k]);
+        if (Number.isNaN(value)) continue;
+        const x = this.across(series.at[k]).toFixed(1), y = this.upwards(value).toFixed(1);
+        if (before !== null && before !== y) found.push([x, before]);
+        if (before !== y || k === series.at.length - 1) found.push([x, y]);
+        before = y;
+      }
+      return found;
+    }
+
+    reading(budget) {
+      const [line, lower, upper] = BANDS[view.band], rows = [];
+      for (const series of shown(this.panel)) {
+        let k = -1;
+        while (k + 1 < series.at.length && series.at[k + 1] <= budget * (1 + 1e-6)) k++;
+        if (k < 0 || !known(series, k)) continue;
+        const [best, worst, y] = [upper, lower, line].map((name) => loss(this.panel, series[name][k]));
+        const text = `${value(y)}${Number.isNaN(best) ? "" : ` (${value(best)} – ${value(worst)})`}`;
+        rows.push({ y, colour: colour(series.method), name: payload.methods[series.method], text });
+      }
+      const spent = format(view.axis === "queries" ? Math.floor(budget) : budget);
+      const head = `${spent}${AXES[view.axis].unit}: ${yName()}${suffix && `,${suffix}`}`;
+      return { at: budget, head, rows: rows.sort((a, b) => a.y - b.y) };
+    }
   }
 
   // ---- wiring -----------------------------------------------------------------------------------------------------
-  const all = panels.map(makeChart);
-  charts.append(...all.map((chart) => chart.node));
+  const plots = panels.map((panel) => new BudgetPlot(panel));
 
   function draw() {
-    all.forEach(drawChart);
+    plots.forEach((plot) => plot.draw());
     const cut = view.scale === "log"
       ? "Regret is the distance to the table's optimum; what sits on the lower edge has reached it."
       : "The vertical axes begin at the table's optimum; the steep first 6 % of the budget may lie above them.";
@@ -222,8 +158,7 @@
   }
 
   payload.methods.forEach((name, method) => {
-    const sample = drawn("svg", { width: 26, height: 10, "aria-hidden": "true" }, drawn("line", { x1: 0, x2: 26, y1: 5, y2: 5, stroke: colour(method), "stroke-width": 2.5, "stroke-dasharray": dash(method) }));
-    const button = element("button", { type: "button", "aria-pressed": "true" }, sample, name);
+    const button = element("button", { type: "button", "aria-pressed": "true" }, lineSample(colour(method), dash(method)), name);
     button.addEventListener("click", () => {
       const hide = !view.hidden.delete(method);
       if (hide) view.hidden.add(method);
@@ -253,12 +188,6 @@
       input.addEventListener("change", () => { view[name] = input.value; draw(); });
     }
   document.querySelector(".toolbar").hidden = false;
-  document.documentElement.classList.add("live");
+  showPlots(charts, plots);
   draw();
-
-  let pending = 0;
-  new ResizeObserver(() => {
-    cancelAnimationFrame(pending);
-    pending = requestAnimationFrame(() => all.filter((chart) => chart.width !== chart.field.clientWidth || chart.height !== chart.field.clientHeight).forEach(drawChart));
-  }).observe(charts);
 })();

@@ -28,4 +28,4 @@ def to_html(data: SearchReportData) -> str:
         "runs": int(data.final.drop_duplicates(["searched", "method"])["runs"].sum()),
         "has_curves": bool(len(data.curves)),
     }
-    return render("searches", content, lambda budget: payload(data, budget))
+    return render("searches", content, lambda budget: payload(data, budget), ("lines",))

@@ -29,7 +29,7 @@ def to_html(data: TrainingReportData) -> str:
         "confusions": [(t.name, found) for t in data.trainings if (found := confusion(t)) is not None],
         "pictures": _pictures(data),
     }
-    return render("training", content, lambda budget: payload(data, budget))
+    return render("training", content, lambda budget: payload(data, budget), ("lines",))
 
 
 def _pictures(data: TrainingReportData) -> list[tuple[str, str, str]]:

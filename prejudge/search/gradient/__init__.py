@@ -3,8 +3,10 @@
 from prejudge.search.gradient import darts, darts_pt, ista, ista_onestage, sdarts, stacnas
 from prejudge.search.gradient.method import Setup, Stage, gradient_method, register
 from prejudge.search.gradient.running import search_gradient, search_result
+from prejudge.search.gradient.seeds import SeedRun, search_seeds
 
 __all__ = [
+    "SeedRun",
     "Setup",
     "Stage",
     "darts",
@@ -16,5 +18,6 @@ __all__ = [
     "sdarts",
     "search_gradient",
     "search_result",
+    "search_seeds",
     "stacnas",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from prejudge.search.gradient.absorption import Derived
 from prejudge.search.gradient.compressed import Compressed
@@ -17,11 +17,10 @@ from prejudge.search.gradient.updater import OneLevel
 from prejudge.spaces.darts_candidates import EDGES
 from prejudge.spaces.darts_supernet import SupernetDARTS
 from prejudge.spaces.genotype import Genotype
-from prejudge.spaces.supernet import Mixture
 from prejudge.train.machine import Machine
 from prejudge.train.recipe import Recipe
 from prejudge.train.supervised import SupervisedLearner
-from prejudge.train.weight_step import WeightStep, loss_and_logits
+from prejudge.train.weight_step import WeightStep
 
 TOLERANCE = 1e-3
 """A node's choice is final once a recovery moves its vector by no more than this."""
@@ -87,10 +86,6 @@ class FreezingLearner(SparseLearner):
                     for module in self.whole.operation_at(cell, edge, position).modules():
                         if isinstance(module, nn.BatchNorm2d):
                             module.requires_grad_(frozen)
-
-    def _loss_and_logits(self, inputs: Tensor, targets: Tensor, mixture: Mixture | None) -> tuple[Tensor, Tensor]:
-        mixture = self.weighting.mixture() if mixture is None else mixture
-        return loss_and_logits(self.whole(inputs, mixture, self.recipe.auxiliary_weight > 0), targets, self.recipe)
 
 
 class FinalLearner(SupervisedLearner, ArchitectureLearner):

@@ -105,7 +105,8 @@ class Measurer:
             if task.kernel:
                 network = Weighted(self._network("kernel", draw.weights), mixture)
                 try:
-                    condition = condition_number(_KERNELS[self.protocol.kernel](network, draw.images.to(device)))
+                    (kernel,) = _KERNELS[self.protocol.kernel](network, draw.images.to(device))
+                    condition = condition_number(kernel)
                 except ScoreFailure as error:
                     reason = str(error)
             if task.regions:

@@ -65,7 +65,7 @@ class PruningResult:
         data: Name, digest, size and normalisation of the images, as plain values.
         steps: The rounds, then the groups of edges.
         seconds: Wall-clock time, that of earlier, interrupted calls included as far as it was saved.
-        workers: Processes of this call.
+        facts: Outputs of the networks, device and workers of this call, as plain values.
     """
 
     space: str
@@ -76,7 +76,6 @@ class PruningResult:
     data: dict[str, Any]
     steps: tuple[Step, ...]
     seconds: float
-    workers: int = 1
     facts: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -111,7 +110,6 @@ class PruningResult:
                 "steps": [step.plain() for step in self.steps],
                 "compute_seconds": round(self.compute_seconds, 3),
                 "failed_figures": self.failed,
-                "workers": self.workers,
                 **self.facts,
             },
         )

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prejudge.engine import run_jobs
+from prejudge.engine import Engine, local_unless
 from prejudge.errors import InputError
 from prejudge.search.pruning.layout import Layout, layout
 from prejudge.search.pruning.protocol import CONVENTIONS, PruningProtocol, convention
@@ -17,6 +17,7 @@ from prejudge.search.pruning.rounds import prune_rounds
 from prejudge.search.pruning.state import State
 from prejudge.search.pruning.tasks import Found, Task
 from prejudge.spaces.base import Space
+from prejudge.train.worker import prepare
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,6 +38,7 @@ def prune(
     workers: int = 1,
     device: str = "cpu",
     state: Path | None = None,
+    engine: Engine | None = None,
     progress: Progress | None = None,
     on_step: Callable[[Step], None] | None = None,
 ) -> PruningResult:
@@ -51,9 +53,10 @@ def prune(
         protocol: The settings, or the name of a convention.
         seed: Of all draws.
         num_classes: Outputs of the networks; by default the classes of the data, 10 where there are no labels.
-        workers: Processes that measure; the threads of this one are divided among them.
+        workers: Processes of this machine that measure; the threads of this one are divided among them.
         device: Where to compute.
         state: File that keeps what was measured: calling again goes on where it stopped.
+        engine: Where to measure, in place of ``workers`` processes; e.g. :class:`~prejudge.engine.RayEngine`.
         progress: Told after every network.
         on_step: Told after every round.
 
@@ -64,7 +67,8 @@ def prune(
         InputError: TE-NAS cannot prune the space, the data are no images or too few, there is no such convention or
             device, or the state belongs to another search.
         FileFormatError: The state is damaged.
-        PrejudgeError: The whole supernet has no figure, a worker died, or the state cannot be written.
+        PrejudgeError: The whole supernet has no figure, a worker died, the engine cannot be had, or the state cannot be
+            written.
     """
     found = layout(space)
     if isinstance(protocol, str):
@@ -72,12 +76,15 @@ def prune(
     for name, value, least in (("seed", seed, 0), ("workers", workers, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise InputError(f"pruning: {name} must be an integer of at least {least}, not {value!r}")
-    from prejudge.proxies.device import find_device
+    engine = local_unless(engine, workers)
     from prejudge.search.pruning.draws import image_set
 
     images = image_set(data, num_classes or 10)
     classes = images.num_classes if num_classes is None else num_classes
-    find_device(device)
+    if not engine.elsewhere:
+        from prejudge.proxies.device import find_device
+
+        find_device(device)
     described = _described(images, protocol, found)
     plan = {
         "space": space.name,
@@ -86,14 +93,16 @@ def prune(
         "num_classes": classes,
         "data": described,
     }
-    kept = State(state, plan)
-    measure = _Measuring(space, found, protocol, images, seed, classes, device, workers, kept, progress)
     steps: list[Step] = []
     left = found.start
-    for step, left in prune_rounds(found, protocol, measure):  # noqa: B007  # the last one is the answer
-        steps.append(step)
-        if on_step is not None:
-            on_step(step)
+    kept = State(state, plan)
+    with engine:
+        measure = _Measuring(space, found, protocol, images, seed, classes, device, engine, kept, progress)
+        for step, left in prune_rounds(found, protocol, measure):  # noqa: B007  # the last one is the answer
+            steps.append(step)
+            if on_step is not None:
+                on_step(step)
+        facts = {"num_classes": classes, "device": device, **engine.describe()}
     return PruningResult(
         space=space.name,
         architecture=found.derive(left),
@@ -103,13 +112,12 @@ def prune(
         data=described,
         steps=tuple(steps),
         seconds=kept.seconds,
-        workers=workers,
-        facts={"num_classes": classes, "device": device},
+        facts=facts,
     )
 
 
 class _Measuring:
-    """Measures the tasks of a step that are not on file yet, here or in worker processes."""
+    """Measures the tasks of a step that are not on file yet."""
 
     def __init__(
         self,
@@ -120,13 +128,13 @@ class _Measuring:
         seed: int,
         classes: int,
         device: str,
-        workers: int,
+        engine: Engine,
         state: State,
         progress: Progress | None,
     ) -> None:
         self._setting = (space, layout, protocol)
         self._data, self._seed, self._classes, self._device = data, seed, classes, device
-        self._workers = workers
+        self._engine = engine
         self._state = state
         self._progress = progress
         self._total = _tasks_of(layout, protocol)
@@ -156,10 +164,14 @@ class _Measuring:
         repeats = sorted({task.repeat for task in tasks})
         draws = {r: draw(self._data, protocol, size, self._seed, tasks[0].stage, r) for r in repeats}
         job = measurer(space, layout, protocol, draws, self._classes, self._device)
-        workers = min(self._workers, len(tasks))
-        threads = max(1, torch.get_num_threads() // workers)
-        initializer = torch.set_num_threads if workers > 1 else None
-        with closing(run_jobs(job, tasks, workers=workers, initializer=initializer, initargs=(threads,))) as results:
+        engine = self._engine
+        measured = engine.run(
+            job,
+            tasks,
+            initializer=None if engine.in_process else prepare,
+            initargs=(engine.threads(torch.get_num_threads()), self._device if engine.elsewhere else None),
+        )
+        with closing(measured) as results:
             for task, found in results:
                 self._state.put(str(task), found)
                 self._tell(task)

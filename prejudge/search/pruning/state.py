@@ -11,6 +11,7 @@ from typing import Any
 from prejudge.cache.files import write_atomically
 from prejudge.errors import FileFormatError, InputError
 from prejudge.search.pruning.tasks import Found
+from prejudge.texts import parse_json
 
 FORMAT = "prejudge-pruning"
 SAVE_EVERY = 20.0
@@ -73,13 +74,14 @@ class State:
 
     def _read(self, path: Path) -> None:
         try:
-            content = json.loads(path.read_bytes())
+            content = parse_json(path.read_bytes())
             known = content["format"] == FORMAT
-            plan, figures, earlier = content["plan"], content["figures"], float(content["seconds"])
+            plan, figures, earlier = dict(content["plan"]), dict(content["figures"]), float(content["seconds"])
+            known &= 0 <= earlier < math.inf
             for condition, regions, seconds, reason in figures.values():
                 math.fsum((_number(condition), _number(regions), seconds))
                 known &= isinstance(reason, str)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
             raise FileFormatError(
                 f"{path} is no state of a pruning search ({error}); remove it to begin anew"
             ) from None

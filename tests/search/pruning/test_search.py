@@ -13,6 +13,8 @@ import pytest
 import torch
 
 from prejudge import cli
+from prejudge.cache.lock import writer_lock
+from prejudge.engine import LocalEngine
 from prejudge.errors import FileFormatError, InputError, PrejudgeError
 from prejudge.search import read_result, write_result
 from prejudge.search.pruning import PruningProtocol, PruningResult, agreement, convention, prune, search_result
@@ -77,6 +79,27 @@ def test_workers_change_nothing() -> None:
     alone, together = (run(protocol=one_round, workers=workers) for workers in (1, 2))
     assert [s.removed for s in together.steps] == [s.removed for s in alone.steps]
     assert torch.get_num_threads() == threads
+
+
+class Elsewhere(LocalEngine):
+    """This process, as if it were on another machine, where there is every device."""
+
+    elsewhere = True
+    in_process = False  # type: ignore[assignment]
+    prepared: tuple[Any, ...] = ()
+
+    def run(self, function: Any, jobs: Any, *, initializer: Any = None, initargs: tuple[Any, ...] = ()) -> Any:
+        Elsewhere.prepared = initargs
+        return super().run(replace(function, device="cpu"), jobs)
+
+
+def test_an_engine_measures_and_has_the_device(first: PruningResult) -> None:
+    result = run(engine=Elsewhere(1), device="tpu9")
+    assert figures(result) == figures(first)
+    assert Elsewhere.prepared == (torch.get_num_threads(), "tpu9")
+    assert result.facts == {"num_classes": 10, "device": "tpu9", "workers": 1}
+    with pytest.raises(InputError, match="not both"):
+        run(engine=LocalEngine(1), workers=2)
 
 
 class Stop(Exception):
@@ -164,6 +187,11 @@ def test_the_command_takes_a_file_without_labels(tmp_path: Path, capsys: pytest.
     assert cli.run([*words, "--normalisation", "cifar10", "--out", str(out), "--json"]) == 0
     data = read_result(out).objective["data"]
     assert (data["name"], data["images"], data["mean"][0]) == ("own", 30, 0.4914)
+    assert not list(tmp_path.glob("r.h5.*.state"))
+    lock = writer_lock(out)
+    assert cli.run([*words, "--out", str(out)]) == 1
+    assert "is being written by process" in capsys.readouterr().err
+    lock.release()
     assert cli.run([*words, "--normalisation", "cifar11"]) == 2
     assert "unknown normalisation 'cifar11'; did you mean" in capsys.readouterr().err
 

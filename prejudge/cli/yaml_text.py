@@ -1,0 +1,96 @@
+"""YAML as recipes use it: plain values in sections. What else YAML can do is refused, before it is done.
+
+No tag makes an object, a text does not become a date, no key is there twice, and neither nesting nor aliases
+(``*name``, which may name one another until a few lines mean billions of values) make more of a file than a reader can
+take.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+_LONGEST = 32 * 2**10
+_DEEPEST = 30
+_MOST_VALUES = 10_000
+_MOST_DIGITS = 18
+_PLAIN = ("null", "bool", "int", "float", "str", "seq", "map")
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, for plain values alone."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise ValueError(f"it nests more than {_DEEPEST} deep")
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node: yaml.MappingNode = super().compose_mapping_node(anchor)
+        known = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in known:
+                raise ValueError(f"{key.value[:40]!r} is there twice (again in line {key.start_mark.line + 1})")
+            known.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+        return node
+
+
+def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
+    if len(str(node.value)) > _MOST_DIGITS:
+        raise ValueError(f"{str(node.value)[:20]}… is too large a number")
+    return int(yaml.SafeLoader.construct_yaml_int(loader, node))  # type: ignore[no-untyped-call]
+
+
+_Loader.yaml_constructors = {
+    tag: make
+    for tag, make in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.rpartition(":")[2] in _PLAIN
+} | {"tag:yaml.org,2002:int": _construct_int}
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def load_yaml(text: str) -> Any:
+    """The content of a YAML text; raises :class:`ValueError` for anything but plain values, says why in one line."""
+    if len(text) > _LONGEST:
+        raise ValueError(f"it is longer than {_LONGEST // 2**10} KiB")
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()  # type: ignore[no-untyped-call]
+        if node is None:
+            return None
+        if _values(node, {}) > _MOST_VALUES:
+            raise ValueError(f"it has more than {_MOST_VALUES:,} values, those of aliases counted each time")
+        return loader.construct_document(node)  # type: ignore[no-untyped-call]
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    except (TypeError, OverflowError, AttributeError, IndexError, KeyError, RecursionError) as error:
+        raise ValueError(f"a value of it cannot be read ({' '.join(str(error).split())})") from None
+    finally:
+        if loader is not None:
+            loader.dispose()  # type: ignore[no-untyped-call]
+
+
+def _values(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for; those of a node that contains itself are no number."""
+    if id(node) in known:
+        return known[id(node)]
+    known[id(node)] = _MOST_VALUES + 1  # until it is known; thus, too, where it contains itself
+    found = 1
+    if isinstance(node, yaml.SequenceNode):
+        found += sum(_values(item, known) for item in node.value)
+    elif isinstance(node, yaml.MappingNode):
+        found += sum(_values(key, known) + _values(value, known) for key, value in node.value)
+    known[id(node)] = found
+    return found
