@@ -66,7 +66,8 @@ class Skeleton201:
             raise unknown("nasbench201 form", self.form, FORMS)
         if not self.stem and self.in_channels != self.channels:
             raise InputError(
-                f"nasbench201: without a stem in_channels must be channels ({self.channels}), not {self.in_channels}"
+                f"nasbench201: without a stem in_channels must be channels ({quoted(self.channels)}), "
+                f"not {quoted(self.in_channels)}"
             )
 
 

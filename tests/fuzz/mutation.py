@@ -83,6 +83,7 @@ def _truncate(data: bytes, rng: random.Random, seeds: Sequence[bytes], tokens: S
 def _repeat(data: bytes, rng: random.Random, seeds: Sequence[bytes], tokens: Sequence[bytes]) -> bytes:
     start, end = _span(data, rng)
     times = rng.choice((2, 2, 3, 10, 100, 5000 if rng.random() < 0.1 else 30))
+    times = min(times, _LONGEST // max(1, end - start) + 1)
     return (data[:start] + data[start:end] * times + data[end:])[:_LONGEST]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from prejudge.errors import InputError
 from prejudge.spaces import space
 
 S = space("nasbench201")
@@ -56,3 +57,8 @@ def test_a_cell_of_nothing_gives_zeros() -> None:
     cell = S.network([0] * 6, cells=1).cells[0]
     x = torch.randn(2, 16, 8, 8)
     assert torch.equal(cell(x), torch.zeros_like(x))
+
+
+def test_numbers_too_large_to_print_are_refused_in_one_line() -> None:
+    with pytest.raises(InputError, match="without a stem in_channels must be channels"):
+        S.network(S[1], channels=10**5000, in_channels=3, stem=False)
