@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,14 +32,22 @@ def writer_lock(path: Path) -> FileLock:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise BusyError(
-            f"{path} is being written by {_holder(where)}; wait for it, or write to another file and merge the two"
-        ) from None
+        raise BusyError(f"{path} is being written by {_holder(where)}; wait for it, or write elsewhere") from None
     except OSError as error:
         raise cannot_write(path, error) from error
     with suppress(OSError):  # Windows does not let a locked file be written
         where.write_text(str(os.getpid()))
     return lock
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Within it, this process alone writes ``path``; raises what :func:`writer_lock` raises."""
+    lock = writer_lock(path)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _holder(lock: Path) -> str:

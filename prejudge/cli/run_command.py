@@ -63,20 +63,17 @@ def run(
     if plan:
         _show_plan(chain, folder, as_json)
         return 0
-    from prejudge.cache.lock import writer_lock
+    from prejudge.cache.lock import alone
     from prejudge.cli.chain import MANIFEST, Manifest
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = writer_lock(folder / MANIFEST)
     said: dict[str, Any] = {}
-    try:
+    with alone(folder / MANIFEST):
         manifest = Manifest(folder, chain)
         for number, step in enumerate(chain.steps, start=1):
             code = _do(manifest, step, f"{number}/{len(chain.steps)} {step.name}", said, as_json)
             if code:
                 return code
-    finally:
-        lock.release()
     _show(chain, manifest, said, as_json)
     return 0
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -62,6 +61,7 @@ def te_nas(
         machine: Where the networks are measured; the round that is at work is shared out.
         as_json: Print JSON instead of text.
     """
+    from prejudge.cache.lock import alone
     from prejudge.search import write_result
     from prejudge.search.pruning import convention as settings
     from prejudge.search.pruning import prune, search_result
@@ -78,7 +78,7 @@ def te_nas(
     data = load(images.data, **images.places(), labels=False)
     results = []
     states = [None if out is None else out.with_name(f"{out.name}.{s}.state") for s in range(seed, seed + seeds)]
-    with _alone(out), engine, bar:
+    with nullcontext() if out is None else alone(out), engine, bar:
         for number, state in enumerate(states):
             results.append(
                 prune(
@@ -104,21 +104,6 @@ def te_nas(
         output.say(f"note: some figures are missing: {'; '.join(reasons)}")
     if bar.summary:
         output.say(f"by node: {bar.summary}")
-
-
-@contextmanager
-def _alone(out: Path | None) -> Iterator[None]:
-    """One process at a time writes a result and what is kept beside it."""
-    if out is None:
-        yield
-        return
-    from prejudge.cache.lock import writer_lock
-
-    lock = writer_lock(out)
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _progress(bar: ProgressBar, run: int, runs: int, done: int, total: int, seconds: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 SOURCE = "network.py"
 """The network as one file for PyTorch alone, beside its weights."""
+
+RUNNING = "training"
+"""What the lock of a folder is named after."""
 
 app = App(
     name="train",
@@ -126,7 +130,7 @@ def train(
         quiet = as_json or not world.is_first
         if not quiet:
             _announce(plan, found, [*found.notes, *notes, *remarks], out)
-        with _EpochBar(quiet=quiet) as bar:
+        with _alone(out, world), _EpochBar(quiet=quiet) as bar:
             result = train_network(
                 found.space,
                 found.architecture,  # type: ignore[arg-type]  # an architecture is any hashable value
@@ -153,6 +157,16 @@ def train(
         output.print_json(plain | {"about": about, "source": source, "classes": by_class.rows() if by_class else None})
         return
     _show(result, out, source)
+
+
+def _alone(out: Path, world: World) -> AbstractContextManager[None]:
+    """One training at a time writes a folder: the first of its processes says so."""
+    if not world.is_first:
+        return nullcontext()
+    from prejudge.cache.lock import alone
+
+    out.mkdir(parents=True, exist_ok=True)
+    return alone(out / RUNNING)
 
 
 def _data(images: DataOptions, paper: str) -> tuple[Data, list[str]]:

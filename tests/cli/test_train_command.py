@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 
 from prejudge import cli
+from prejudge.cache.lock import alone
+from prejudge.cli.train_command import RUNNING
 from prejudge.train.export import load_weights
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
@@ -209,3 +211,9 @@ def test_pictures_in_folders_are_trained_as_imagenet_is(tmp_path: Path, capsys: 
     assert [row["class"] for row in printed["classes"]] == ["cat", "dog"]
     assert cli.run(["test", str(tmp_path / "t"), *data, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["top1"] == printed["test"]["top1"]
+
+
+def test_one_training_at_a_time_writes_a_folder(trained: Path, capsys: Printed) -> None:
+    with alone(trained / RUNNING):
+        assert cli.run([*TRAIN, "--augment=false", "--out", str(trained)]) == 1
+    assert "is being written by process" in capsys.readouterr().err
