@@ -25,9 +25,11 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_literal(text: str | ast.expr) -> Any:
-    """``ast.literal_eval`` whose only exception is ``ValueError``."""
+    """``ast.literal_eval`` whose only exception is ``ValueError``; so is an integer that Python does not print."""
     try:
-        return ast.literal_eval(text)
+        value = ast.literal_eval(text)
+        repr(value)
+        return value
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise ValueError(f"no literal of Python: {type(error).__name__}") from None
 

@@ -25,7 +25,9 @@ def test_what_is_no_json_is_a_value_error(text: str | bytes) -> None:
         parse_json(text)
 
 
-@pytest.mark.parametrize("text", ["(" * 1000, "-" * 100_000, "{[]}", "{[]: 1}", "f()", "1 +", "\0", "9" * 5000])
+@pytest.mark.parametrize(
+    "text", ["(" * 1000, "-" * 100_000, "{[]}", "{[]: 1}", "f()", "1 +", "\0", "9" * 5000, "0x" + "f" * 5000]
+)
 def test_what_is_no_literal_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         parse_literal(text)

@@ -193,8 +193,9 @@ def _npz_labels(
     x, y = pairs[split]
     if not labels[split].size:
         raise InputError(f"{path}: {y} is empty")
-    if len(arrays[x]) != len(labels[split]):
-        raise InputError(f"{path}: {len(arrays[x])} images {x} but {len(labels[split])} labels {y}")
+    images = arrays[x].shape[0] if arrays[x].ndim else 0
+    if images != len(labels[split]):
+        raise InputError(f"{path}: {images} images {x} but {len(labels[split])} labels {y}")
     base = labels.get("train", labels[split])
     classes = _class_count(path, arrays) if "num_classes" in arrays else int(base.max(initial=-1)) + 1
     if "num_classes" not in arrays and "train" in labels and split != "train" and int(labels[split].max()) >= classes:

@@ -57,6 +57,7 @@ def test_npz_without_labels_where_none_are_needed(tmp_path: Path) -> None:
         ({"x": X}, "images x but no labels y"),
         ({"a": X, "b": Y}, "x_train and y_train or x and y or images and labels is needed, it has a, b"),
         ({"x": X, "y": Y[:5]}, "10 images x but 5 labels y"),
+        ({"x": np.uint8(1), "y": Y[:2]}, "0 images x but 2 labels y"),
         ({"x": X, "y": Y.astype(float)}, "must be integers, not float64"),
         ({"x": X, "y": np.eye(3)[Y].astype(int)}, "argmax"),
         ({"x": X, "y": Y - 1}, "label -1 of image 0 is outside 0..1"),
