@@ -79,7 +79,16 @@ def _broken(base: Callable[[], bytes], rng: random.Random) -> bytes:
         for _ in range(rng.choice((1, 1, 1, 2, 4))):
             try:
                 rng.choice(_CHANGES)(file, rng)
-            except (LookupError, ValueError, TypeError, RuntimeError, OSError, OverflowError, AttributeError, MemoryError):
+            except (
+                LookupError,
+                ValueError,
+                TypeError,
+                RuntimeError,
+                OSError,
+                OverflowError,
+                AttributeError,
+                MemoryError,
+            ):
                 continue  # it cannot be done twice
         file.flush()
         return file.id.get_file_image()
