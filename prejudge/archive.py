@@ -138,5 +138,5 @@ def _array(path: Path, name: str, content: bytes) -> np.ndarray:
         raise FileFormatError(f"{path} is damaged: {shown} is not of {dtype.str} {shape}, as it says")
     try:
         return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C").copy()
-    except ValueError as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise FileFormatError(f"{path} is damaged: {shown} is no array of {dtype.str} {shape}") from error

@@ -190,14 +190,14 @@ class Contents:
             scores = self.protocols[record["protocol"]]
             repeat, run = _index(record["repeat"], 0), _index(record["run"], -1)
             found = [(scores.columns[name], *_score(score)) for name, score in record["scores"].items()]
-            row = scores.add(_text(record["architecture"]))
+            row = scores.add(checked_text(record["architecture"]))
             for column, value, seconds, reason in found:
                 column.set(row, repeat, value, seconds, reason, run)
         elif kind == "protocol":
             protocol = Protocol.from_json(record["json"])
             self.protocols.setdefault(protocol.digest, ProtocolScores(protocol))
         elif kind == "column":
-            self.protocols[record["protocol"]].declare(_name(record["name"]), dict(record["info"]))
+            self.protocols[record["protocol"]].declare(checked_name(record["name"]), dict(record["info"]))
         elif kind == "run":
             if record["index"] == len(self.runs):
                 self.runs.append(dict(record["run"]))
@@ -205,17 +205,19 @@ class Contents:
             raise KeyError(kind)
 
 
-def _text(value: Any) -> str:
+def checked_text(value: Any) -> str:
+    """A text that the file can hold; raises :class:`ValueError` for any other, TypeError for what is no text."""
     if "\0" in value:
         raise ValueError("a text of the cache has no NUL characters")
     value.encode()  # a lone surrogate, which JSON can write, is no text either
     return str(value)
 
 
-def _name(value: Any) -> str:
+def checked_name(value: Any) -> str:
+    """The name of a column, likewise."""
     if not value:
         raise ValueError("a column has a name")
-    return _text(value)
+    return checked_text(value)
 
 
 def _index(value: Any, least: int) -> int:
@@ -230,4 +232,4 @@ def _score(plain: Any) -> tuple[float | None, float, str]:
     if value is not None and not math.isfinite(value):
         raise ValueError("a value that is not finite is a failure, and has a reason")
     seconds = math.nan if seconds is None else float(seconds)
-    return None if value is None else float(value), seconds, _text(reason[0]) if reason else ""
+    return None if value is None else float(value), seconds, checked_text(reason[0]) if reason else ""

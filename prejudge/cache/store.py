@@ -7,7 +7,7 @@ import os
 import secrets
 import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -24,9 +24,9 @@ from prejudge.cache.journal import Journal, JournalContents
 from prejudge.cache.lock import writer_lock
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.reader import ScoreReader
-from prejudge.cache.scores import Record
+from prejudge.cache.scores import Record, checked_name, checked_text
 from prejudge.cache.snapshot import read_snapshot
-from prejudge.errors import InputError, PrejudgeError, unknown
+from prejudge.errors import InputError, PrejudgeError, one_line, quoted, unknown
 from prejudge.hdf5 import check_in_child
 from prejudge.proxies.score import Score
 
@@ -135,9 +135,10 @@ class ScoreCache(ScoreReader):
         dropped with a warning: they are computed anew, and the two are never mixed.
 
         Raises:
-            InputError: The declaration is not plain values.
+            InputError: The declaration is not plain values, or the column's name is no text that the file can hold.
         """
         info = dict(info)
+        _check("column", checked_name, column)
         self.add_protocol(protocol)
         known = self._scores(protocol).columns.get(column)
         if known is not None and known.info == info:
@@ -179,7 +180,12 @@ class ScoreCache(ScoreReader):
 
         Raises:
             PrejudgeError: The scores cannot be written (disk full, read-only); nothing saved before is touched.
+            InputError: The architecture's text, or a column's name, is none that the file can hold.
         """
+        self._writable()
+        if not scores:
+            return
+        _check("architecture", checked_text, str(architecture))
         known = self._contents.protocols.get(protocol.digest)
         for name in scores:
             if known is None or name not in known.columns:
@@ -315,11 +321,19 @@ class ScoreCache(ScoreReader):
             self._lock = None
 
 
+def _check(what: str, check: Callable[[Any], str], value: Any) -> None:
+    """Raise :class:`InputError` before anything of a text is written that could not be read again."""
+    try:
+        check(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what} {quoted(value)} cannot be kept: {error}") from None
+
+
 def _plain(score: Score | float) -> list[Any]:
     """``[value, seconds]`` or ``[None, seconds, reason]``."""
     value = float(score)
     seconds = float(score.seconds) if isinstance(score, Score) else math.nan
     cost = round(seconds, 6) if math.isfinite(seconds) else None
     if isinstance(score, Score) and not score.ok:
-        return [None, cost, score.reason]
+        return [None, cost, one_line(score.reason)]
     return [value, cost] if math.isfinite(value) else [None, cost, f"the value is {value}"]

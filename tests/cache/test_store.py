@@ -202,6 +202,26 @@ def test_names_that_mean_something_to_hdf5(path: Path, protocol: Protocol) -> No
     assert cache.frame().to_dict("index") == {"Zelle é|~0|": {name: float(i) for i, name in enumerate(names)}}
 
 
+@pytest.mark.parametrize(("architecture", "column"), [("a\0b", "snip"), ("\ud800", "snip"), ("a", "sn\0ip"), ("a", "")])
+def test_texts_that_the_file_cannot_hold_are_refused_before_they_are_written(
+    path: Path, protocol: Protocol, architecture: str, column: str
+) -> None:
+    with ScoreCache(path) as cache:
+        cache.put(protocol, "before", {"snip": 1.0})
+        with pytest.raises(InputError, match="cannot be kept"):
+            cache.put(protocol, architecture, {column: 1.0})
+        assert list(ScoreCache(path, "r").frame().index) == ["before"]  # the journal can be read
+        cache.put(protocol, "after", {"snip": 2.0})
+    assert list(ScoreCache(path, "r").frame().index) == ["before", "after"]
+
+
+def test_no_scores_change_nothing(path: Path, protocol: Protocol) -> None:
+    with ScoreCache(path) as cache:
+        cache.put(protocol, "a", {})
+        cache.put(protocol, "b", {"snip": 1.0})
+    assert list(ScoreCache(path, "r").frame().index) == ["b"]
+
+
 def test_a_second_writer_gets_a_clear_error(path: Path, protocol: Protocol) -> None:
     with ScoreCache(path) as cache:
         cache.put(protocol, "a", {"snip": 1.0})
