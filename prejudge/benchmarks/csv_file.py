@@ -43,6 +43,9 @@ class CsvFile:
             raise InputError(f"{path} is empty; a CSV file with a header is needed")
         if len(self.header) > _MOST_COLUMNS:
             raise InputError(f"{path} has {len(self.header):,} columns; at most {_MOST_COLUMNS:,} can be read")
+        odd = [c for c in self.header if not c.isprintable()]
+        if odd:
+            raise InputError(f"{path}: the header has {quoted(odd[0])}, which is no name of a column")
         twice = [c for c, count in Counter(self.header).items() if c and count > 1]
         if twice:
             raise InputError(f"{path}: column {quoted(twice[0])} is there twice")
