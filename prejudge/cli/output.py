@@ -54,6 +54,16 @@ def say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+def say_report(notes: Iterable[str], written: Any, hint: str = "") -> None:
+    """The remarks below a printed report: its notes, and where the full one is, or how to get it."""
+    for note in notes:
+        say(f"note: {note}")
+    if written is not None:
+        say(f"wrote {written}")
+    elif hint:
+        say(f"next: {hint}")
+
+
 def print_table(
     title: str,
     columns: Sequence[str],

@@ -38,9 +38,5 @@ def report_scores(
         output.print_json({"written": written, "notes": data.notes, "correlations": shown.to_dict("records")})
         return
     print_correlations(shown, strata=[stratum or data.strata[0]])
-    for note in data.notes:
-        output.say(f"note: {note}")
-    if written is not None:
-        output.say(f"wrote {written}")
-    elif stratum is None:
-        output.say("next: --out report.html writes the full report; --stratum connected prints only connected cells")
+    hint = "--out report.html writes the full report; --stratum connected prints only connected cells"
+    output.say_report(data.notes, written, hint if stratum is None else "")

@@ -39,12 +39,7 @@ def report_searches(
         )
         return
     _print(data)
-    for note in data.notes:
-        output.say(f"note: {note}")
-    if written is not None:
-        output.say(f"wrote {written}")
-    else:
-        output.say("next: --out compare.html writes the full report, with curves")
+    output.say_report(data.notes, written, "--out compare.html writes the full report, with curves")
 
 
 def _print(data: SearchReportData) -> None:

@@ -28,12 +28,7 @@ def report_trainings(
         output.print_json({"written": written, "notes": list(data.notes), "trainings": frame.to_dict("records")})
         return
     _print(data)
-    for note in data.notes:
-        output.say(f"note: {note}")
-    if written is not None:
-        output.say(f"wrote {written}")
-    else:
-        output.say("next: --out training.html writes the full report, with curves")
+    output.say_report(data.notes, written, "--out training.html writes the full report, with curves")
 
 
 def _print(data: TrainingReportData) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from math import prod
 from typing import Any, NoReturn
 
@@ -155,10 +156,8 @@ def _dtype(described: Any) -> np.dtype[Any]:
             order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="
             if isinstance(state, tuple) and any(part is not None for part in state[2:5]):
                 raise Refused("holds NumPy values of a type with parts, not numbers")
-            try:
+            with suppress(TypeError):
                 return np.dtype(f"{order}{code}" if order in ("<", ">") else code)
-            except TypeError:
-                pass
     raise Refused("holds NumPy values that are not numbers")
 
 

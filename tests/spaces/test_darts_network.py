@@ -21,6 +21,7 @@ from prejudge.spaces.darts_operations import operation
 from prejudge.spaces.darts_skeleton import FORMS, SkeletonDARTS
 from prejudge.spaces.genotype import Genotype
 from prejudge.spaces.genotype_register import published_genotype
+from tests.fills import filled
 
 MIXED = Genotype(
     normal=(
@@ -38,18 +39,6 @@ MIXED = Genotype(
 
 def small(genotype: Genotype = MIXED, **numbers: Any) -> NetworkDARTS:
     return NetworkDARTS(genotype, SkeletonDARTS(**{"channels": 4, "cells": 3, **numbers}))
-
-
-def filled(network: NetworkDARTS) -> NetworkDARTS:
-    """Weights by a formula that depends neither on names nor on order; batch norms as they start."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Linear):
-            w = module.weight
-            values = np.sin(0.7 * np.arange(1, w.numel() + 1)) * np.sqrt(2 / (w.numel() / w.shape[0]))
-            w.data.copy_(torch.from_numpy(values.astype(np.float32)).view_as(w))
-            if module.bias is not None:
-                module.bias.data.zero_()
-    return network
 
 
 def data(n: int, seed: int, side: int = 32) -> tuple[Tensor, Tensor]:
