@@ -100,7 +100,7 @@ def attribute(node: h5py.Group | h5py.Dataset, name: str) -> Any:
     """A number or text that is an attribute of a node, or None where there is none of that name.
 
     Raises:
-        ValueError: It is an array, a reference or something else.
+        ValueError: It is an array, a reference, a text that is no UTF-8 or something else.
     """
     import h5py
 
@@ -109,6 +109,8 @@ def attribute(node: h5py.Group | h5py.Dataset, name: str) -> Any:
     found = h5py.h5a.open(node.id, name.encode())
     _check_type(found.dtype, found.shape, f"attribute {name}")
     value = node.attrs[name]
+    if isinstance(value, str):
+        value.encode()  # h5py gives bytes that are no UTF-8 as lone surrogates, which nobody can write again
     return value.decode() if isinstance(value, bytes) else value
 
 

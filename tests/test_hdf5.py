@@ -192,3 +192,10 @@ def test_no_hdf5_file_in_another_process(tmp_path: Path) -> None:
     path.write_text("hello")
     with pytest.raises(FileFormatError, match=r"text\.h5 is no HDF5 file that can be read"):
         hdf5.check_in_child(path)
+
+
+def test_a_text_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "f.h5", "w") as file:
+        file.attrs.create("name", b"\xff", dtype=h5py.string_dtype())
+        with pytest.raises(ValueError):
+            hdf5.attribute(file, "name")
