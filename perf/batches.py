@@ -2,7 +2,7 @@
 
     python perf/batches.py [--threads 1] [--repeats 5] [--images 5000] [--workers 2]
 
-Both ways make the batches of DARTS' training on CIFAR-10: crop from a border of 4, flip, normalisation, cutout 16, 96
+Both ways make the batches of DARTS' training on CIFAR-10: crop from a border of 4, flip, normalization, cutout 16, 96
 images. ``MemoryBatches`` does it for a batch at once; the other way is that of the papers' code, a ``DataLoader`` whose
 data set passes one Pillow image after the other through torchvision's transforms and a cutout. One epoch of each in
 turns; images per second of the clock and of the processors (workers included), as medians. A minute on one core.
@@ -31,14 +31,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from perf.environment import measure_parts  # noqa: E402
-from prejudge.train.batches import MemoryBatches  # noqa: E402
-from prejudge.train.image_set import ImageSet  # noqa: E402
-from prejudge.train.images import cutout_box  # noqa: E402
-from prejudge.train.normalisation import NORMALISATIONS  # noqa: E402
-from prejudge.train.published_recipes import published_recipe  # noqa: E402
+from prejudge.data.batches import MemoryBatches  # noqa: E402
+from prejudge.data.dataset import ImageDataset  # noqa: E402
+from prejudge.data.normalization import NORMALIZATIONS  # noqa: E402
+from prejudge.data.transforms import cutout_box  # noqa: E402
+from prejudge.train.recipes.published import published_recipe  # noqa: E402
 
 RECIPE = published_recipe("darts", "cifar10").training
-MEAN, STD = NORMALISATIONS["cifar10-darts"]
+MEAN, STD = NORMALIZATIONS["cifar10-darts"]
 
 
 class Cutout:
@@ -55,7 +55,7 @@ class Cutout:
 class OneByOne(Dataset[tuple[Tensor, int]]):
     """A data set as torchvision's are, with the transforms of the papers."""
 
-    def __init__(self, data: ImageSet):
+    def __init__(self, data: ImageDataset):
         self.data = data
         self.transform = transforms.Compose(
             [
@@ -106,7 +106,7 @@ def measured(ways: dict[str, Callable[[], int]], repeats: int) -> dict[str, Any]
     }
 
 
-def compared(data: ImageSet, device: str, workers: int, repeats: int) -> dict[str, Any]:
+def compared(data: ImageDataset, device: str, workers: int, repeats: int) -> dict[str, Any]:
     """Both ways; the plain one with and without workers, and its batches moved to the device."""
     ours = MemoryBatches.from_recipe(data, RECIPE, device=device)
     plain = {n: DataLoader(OneByOne(data), RECIPE.batch_size, shuffle=True, num_workers=n) for n in (0, workers)}
@@ -132,7 +132,7 @@ def compared(data: ImageSet, device: str, workers: int, repeats: int) -> dict[st
 
 
 def measure(
-    doc: str | None, name: str, images: int, compared: Callable[[ImageSet, str, int, int], dict[str, Any]]
+    doc: str | None, name: str, images: int, compared: Callable[[ImageDataset, str, int, int], dict[str, Any]]
 ) -> None:
     """Read the command line of a script, and measure on random images, on every device that is there."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,7 +146,7 @@ def measure(
     torch.set_num_threads(options.threads)
     rng = np.random.default_rng(0)  # timings do not depend on what is in the images
     pixels = rng.integers(0, 256, (options.images, 32, 32, 3), dtype=np.uint8)
-    data = ImageSet("random", pixels, rng.integers(0, 10, options.images), 10, MEAN, STD)
+    data = ImageDataset("random", pixels, rng.integers(0, 10, options.images), 10, MEAN, STD)
     devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
     parts: dict[str, Callable[[], Any]] = {
         device: lambda device=device: compared(data, device, options.workers, options.repeats)  # type: ignore[misc]

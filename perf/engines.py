@@ -101,7 +101,7 @@ def scores(workers: int, rounds: int) -> dict[str, dict[str, float]]:
     import tempfile
 
     import prejudge
-    from prejudge.train.data import load
+    from prejudge.data.loading import load
 
     space, images = prejudge.space("nasbench201"), load("digits")
     archs = [space[i] for i in np.random.default_rng(0).permutation(len(space))[:200]]

@@ -32,9 +32,9 @@ from environment import environment
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from prejudge.benchmarks.importers.nasbench101 import import_nasbench101, read_file
-from prejudge.benchmarks.importers.tfrecord import read_blocks
-from prejudge.spaces.nasbench101 import NASBench101
+from prejudge.benchmarks.importers.nasbench101.importer import import_nasbench101, read_file
+from prejudge.formats.tfrecord import read_blocks
+from prejudge.spaces.nasbench101.space import NASBench101
 from tests.benchmarks.importers import nasbench101_files as files
 from tests.benchmarks.importers import official_files
 

@@ -26,15 +26,15 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from perf.environment import measure_parts  # noqa: E402
-from prejudge.search.gradient.darts import darts  # noqa: E402
-from prejudge.search.gradient.ista import ista  # noqa: E402
-from prejudge.search.gradient.ista_onestage import RECIPE, final_phase, search_phase  # noqa: E402
-from prejudge.search.gradient.method import Setup, Stage  # noqa: E402
-from prejudge.search.gradient.sparse_solvers import recovery_milliseconds  # noqa: E402
+from prejudge.data.dataset import ImageDataset  # noqa: E402
+from prejudge.search.supernet.darts.method import darts  # noqa: E402
+from prejudge.search.supernet.ista.one_stage import RECIPE, final_phase, search_phase  # noqa: E402
+from prejudge.search.supernet.ista.sparse_solvers import recovery_milliseconds  # noqa: E402
+from prejudge.search.supernet.ista.two_stage import ista  # noqa: E402
+from prejudge.search.supernet.registry import Setup, Stage  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
-from prejudge.train.image_set import ImageSet  # noqa: E402
-from prejudge.train.loop import Moment  # noqa: E402
-from prejudge.train.machine import Machine  # noqa: E402
+from prejudge.train.device import DeviceConfig  # noqa: E402
+from prejudge.train.loop import TrainState  # noqa: E402
 
 BATCH = 16
 
@@ -42,15 +42,15 @@ BATCH = 16
 def setup() -> Setup:
     """Random images: timings do not depend on their content."""
     images = np.random.default_rng(0).integers(0, 256, (8 * BATCH, 32, 32, 3), dtype=np.uint8)
-    data = ImageSet("random", images, np.arange(len(images)) % 10, 10, (0.5,) * 3, (0.25,) * 3)
-    return Setup(space("darts"), data, Machine(channels_last=True), 0, training={"batch_size": BATCH})
+    data = ImageDataset("random", images, np.arange(len(images)) % 10, 10, (0.5,) * 3, (0.25,) * 3)
+    return Setup(space("darts"), data, DeviceConfig(channels_last=True), 0, training={"batch_size": BATCH})
 
 
 def step_of(stage: Stage) -> Callable[[], Any]:
     """One step of a stage's learner, always with the same batch."""
     stage.learner.begin_epoch(0)
     batch = next(iter(stage.batches.epoch(0)))
-    return lambda: stage.learner.step(*batch, Moment(0, stage.epochs, 0, 1000))
+    return lambda: stage.learner.step(*batch, TrainState(0, stage.epochs, 0, 1000))
 
 
 def in_turns(tasks: dict[str, Callable[[], Any]], repeats: int) -> dict[str, Any]:

@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from perf.environment import measure_parts  # noqa: E402
-from prejudge.proxies import default_names, jacobian  # noqa: E402
+from prejudge.proxies import default_names  # noqa: E402
+from prejudge.proxies.passes import jacobian  # noqa: E402
 from prejudge.proxies.scoring import score  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
 from tests.proxies import oracles  # noqa: E402

@@ -20,14 +20,14 @@ import numpy as np
 import torch
 from environment import measure_parts
 
-from prejudge.search.gradient.candidate_evaluation import Repeatable
-from prejudge.search.gradient.projected import Projected
-from prejudge.search.gradient.projection import Projection, Removal
-from prejudge.search.gradient.weighting import Softmax
+from prejudge.data.batches import MemoryBatches
+from prejudge.data.dataset import ImageDataset
+from prejudge.search.supernet.arch_parameters import Softmax
+from prejudge.search.supernet.darts_pt.candidate_evaluation import Repeatable
+from prejudge.search.supernet.darts_pt.projected import Projected
+from prejudge.search.supernet.darts_pt.projection import Projection, Removal
 from prejudge.spaces import space
-from prejudge.train.batches import MemoryBatches
-from prejudge.train.image_set import ImageSet
-from prejudge.train.machine import Machine
+from prejudge.train.device import DeviceConfig
 
 EDGE = 5
 """Whichever it is: what is shared are whole cells."""
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    machine = Machine(options.device)
+    machine = DeviceConfig(options.device)
     images = _images(options.batch_size * options.batches)
     batches = MemoryBatches(images, options.batch_size)
 
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _measure(
-    name: str, kind: str, decided: int, batches: MemoryBatches, machine: Machine, repeats: int
+    name: str, kind: str, decided: int, batches: MemoryBatches, machine: DeviceConfig, repeats: int
 ) -> dict[str, Any]:
     torch.manual_seed(0)
     supernet = machine.place(space(name).supernet())
@@ -102,10 +102,10 @@ def _measure(
     return found
 
 
-def _images(count: int) -> ImageSet:
+def _images(count: int) -> ImageDataset:
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8)
-    return ImageSet("random", pixels, rng.integers(0, 10, count), 10, (0.5,) * 3, (0.25,) * 3)
+    return ImageDataset("random", pixels, rng.integers(0, 10, count), 10, (0.5,) * 3, (0.25,) * 3)
 
 
 if __name__ == "__main__":

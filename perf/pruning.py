@@ -1,7 +1,7 @@
 """Cost of TE-NAS's pruning, extrapolated from a few networks. Writes ``results/pruning.json``.
 
     python perf/pruning.py [--threads 1] [--repeats 1] [--only nasbench201]
-    python perf/pruning.py --only signal --data npz:FILE [--normalisation cifar10] [--repeats 6]
+    python perf/pruning.py --only signal --data npz:FILE [--normalization cifar10] [--repeats 6]
 
 The plain way measures both networks anew for every candidate and repeat, each kernel by one backward pass per image and
 each number of regions from all pairs of patterns (tests/search/pruning/oracles.py). For every round one network, the
@@ -36,24 +36,24 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from perf.environment import measure_parts  # noqa: E402
+from prejudge.data.dataset import ImageDataset  # noqa: E402
+from prejudge.data.loading import load  # noqa: E402
+from prejudge.engine.random_state import own_random_state  # noqa: E402
 from prejudge.search.pruning import CONVENTIONS, prune  # noqa: E402
 from prejudge.search.pruning.draws import draw, image_set  # noqa: E402
 from prejudge.search.pruning.figures import measurer  # noqa: E402
 from prejudge.search.pruning.layout import Active, Layout, layout, operations_of, without  # noqa: E402
 from prejudge.search.pruning.tasks import Task  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
-from prejudge.spaces.supernet import Weighted, uniform  # noqa: E402
-from prejudge.train.data import load  # noqa: E402
-from prejudge.train.image_set import ImageSet  # noqa: E402
-from prejudge.train.random_state import own_random_state  # noqa: E402
+from prejudge.spaces.nn.supernet import Weighted, uniform  # noqa: E402
 from tests.search.pruning import oracles  # noqa: E402
 
 SIGNALS: dict[str, tuple[str, dict[str, Any]]] = {
     "regions": ("regions", {}),
-    "regions, Kaiming": ("regions", {"initialisation": "kaiming"}),
+    "regions, Kaiming": ("regions", {"initialization": "kaiming"}),
     "fixed-bn, 32 images": ("condition", {"batch_size": 32}),
     "fixed-bn, 72 images": ("condition", {}),
-    "fixed-bn, 72 images, Kaiming": ("condition", {"initialisation": "kaiming"}),
+    "fixed-bn, 72 images, Kaiming": ("condition", {"initialization": "kaiming"}),
     "fixed-bn, 144 images": ("condition", {"batch_size": 144}),
     "exact, 16 images": ("condition", {"kernel": "exact", "batch_size": 16}),
     "exact, 32 images": ("condition", {"kernel": "exact", "batch_size": 32}),
@@ -138,7 +138,7 @@ def whole_search(workers: int) -> dict[str, Any]:
     return found
 
 
-def signal(data: ImageSet | None, repeats: int) -> dict[str, Any]:
+def signal(data: ImageDataset | None, repeats: int) -> dict[str, Any]:
     """Mean Spearman between independent measurements of one figure, and its cost, for two rounds of nasbench201."""
     if data is None or repeats < 2:
         raise SystemExit("signal needs real images (--data) and --repeats of at least 2")
@@ -162,7 +162,7 @@ def signal(data: ImageSet | None, repeats: int) -> dict[str, Any]:
 
 
 def _changes(
-    found: Layout, data: ImageSet, active: Active, figure: str, changes: dict[str, Any], repeat: int
+    found: Layout, data: ImageDataset, active: Active, figure: str, changes: dict[str, Any], repeat: int
 ) -> np.ndarray:
     """The relative change of a figure by every removal, with images and weights of the repeat's own."""
     protocol = replace(CONVENTIONS["default"], **changes)
@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="of the whole search")
     parser.add_argument("--only", choices=["nasbench201", "darts", "whole_search", "signal"])
     parser.add_argument("--data", help="images of signal, as for prejudge; without them it is left out")
-    parser.add_argument("--normalisation")
+    parser.add_argument("--normalization")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "pruning.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -192,7 +192,7 @@ def main() -> None:
         "whole_search": lambda: whole_search(options.workers),
     }
     if options.data or options.only == "signal":
-        data = load(options.data, normalisation=options.normalisation) if options.data else None
+        data = load(options.data, normalization=options.normalization) if options.data else None
         parts["signal"] = lambda: signal(data, options.repeats)
     measure_parts(parts, options.only, options.out, options.threads)
 

@@ -121,14 +121,14 @@ def operators() -> list[dict[str, Any]]:
     from prejudge.spaces import space
 
     found = []
-    for name, (text, skeleton) in NETWORKS.items():
-        network, images = space(name).network(space(name).parse(text), **skeleton), torch.randn(8, 3, 32, 32)
+    for name, (text, macro) in NETWORKS.items():
+        network, images = space(name).network(space(name).parse(text), **macro), torch.randn(8, 3, 32, 32)
         for proxies in (TOGETHER, [p for p in TOGETHER if p != "grasp"]):
             with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
                 score(network, images, torch.arange(8), proxies)
             events = [e for e in profile.events() if _computes(e) and not any(map(_computes, e.cpu_children))]
             found.append(
-                {"space": name, "architecture": text, "skeleton": skeleton, "proxies": proxies, "count": len(events)}
+                {"space": name, "architecture": text, "macro": macro, "proxies": proxies, "count": len(events)}
             )
             print(found[-1], flush=True)
     return found
@@ -160,7 +160,7 @@ def table(measured: list[dict[str, Any]]) -> str:
 def make_table(folder: Path, rows: int) -> dict[str, Any]:
     """The benchmark table of all 423,624; the same whatever the rows."""
     from prejudge.benchmarks import Metric, write_table
-    from prejudge.benchmarks.importers.arrays import import_npz
+    from prejudge.benchmarks.importers.npz import import_npz
 
     path, data = folder / "table.h5", os.environ.get("PREJUDGE_TEST_DATA")
     if path.exists():
@@ -317,7 +317,7 @@ def _protocol() -> Protocol:
     from prejudge.cache import Protocol
     from prejudge.spaces import space
 
-    return Protocol("nasbench101", space("nasbench101").default_skeleton, data="random", batch_size=64)
+    return Protocol("nasbench101", space("nasbench101").default_macro, data="random", batch_size=64)
 
 
 def _scores(folder: Path, rows: int) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -24,7 +24,7 @@ from environment import environment
 
 from prejudge.benchmarks import Metric, Table, import_csv, open_table
 from prejudge.search import Budget, run_search
-from prejudge.search.table_objective import TableObjective
+from prejudge.search.objectives.table import TableObjective
 
 SECONDS = 12_000
 DATASETS = ("cifar10", "cifar100", "imagenet16")

@@ -25,7 +25,7 @@ sys.path.insert(0, str(ROOT))
 
 from perf.environment import measure_parts  # noqa: E402
 from prejudge.proxies import Probe, default_names, resolve  # noqa: E402
-from prejudge.proxies.memory import Limits, widest  # noqa: E402
+from prejudge.proxies.passes.memory import Limits, widest  # noqa: E402
 from prejudge.proxies.scoring import score, score_repeats  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
 

@@ -3,7 +3,7 @@
     python perf/supernets.py [--threads 2] [--rounds 5] [--only nasbench201]
 
 A first-order DARTS step is one of the architecture (the gradient of its parameters alone) and one of the weights (the
-gradient of theirs, with the mixture held fixed), both without the optimisers, which are the same in either way.
+gradient of theirs, with the mixture held fixed), both without the optimizers, which are the same in either way.
 ``plain`` runs every operation as a module of its own on tensors of torch's usual format, as
 tests/spaces/plain_supernet.py does; ``shared`` is the package's way. The ways take turns within each round, and the
 ratio is that of the medians. A busy machine stretches the clock, for which reason the processor's seconds, summed over
@@ -34,8 +34,8 @@ sys.path.insert(0, str(ROOT))
 
 from perf.environment import measure_parts  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
-from prejudge.spaces.darts_candidates import DARTS8, EDGES, edge_index  # noqa: E402
-from prejudge.spaces.supernet import Active, Mixture, Supernet, weighted  # noqa: E402
+from prejudge.spaces.darts.candidates import DARTS8, EDGES, edge_index  # noqa: E402
+from prejudge.spaces.nn.supernet import Active, Mixture, Supernet, weighted  # noqa: E402
 from tests.spaces.plain_supernet import Plain  # noqa: E402
 
 SUPERNETS: Mapping[str, Callable[[], Supernet]] = {

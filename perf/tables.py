@@ -24,7 +24,7 @@ import pandas as pd
 from environment import environment
 
 from prejudge.benchmarks import Metric, Table, correlate, import_csv, open_table, write_table
-from prejudge.benchmarks.rank_statistics import bootstrap_spearman
+from prejudge.benchmarks.statistics.rank_statistics import bootstrap_spearman
 from prejudge.spaces import space
 
 METRIC = Metric("cifar10", "test", 200)

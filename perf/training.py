@@ -29,14 +29,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from perf.batches import OneByOne, measure, measured  # noqa: E402
+from prejudge.data.batches import MemoryBatches  # noqa: E402
+from prejudge.data.dataset import ImageDataset  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
-from prejudge.train.batches import MemoryBatches  # noqa: E402
-from prejudge.train.image_set import ImageSet  # noqa: E402
+from prejudge.train.device import DeviceConfig  # noqa: E402
+from prejudge.train.learner import SupervisedLearner  # noqa: E402
 from prejudge.train.loop import run_epochs  # noqa: E402
-from prejudge.train.machine import Machine  # noqa: E402
-from prejudge.train.published_recipes import published_recipe  # noqa: E402
-from prejudge.train.recipe import Recipe  # noqa: E402
-from prejudge.train.supervised import SupervisedLearner  # noqa: E402
+from prejudge.train.recipes.published import published_recipe  # noqa: E402
+from prejudge.train.recipes.recipe import Recipe  # noqa: E402
 
 BEST = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
 NETWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
@@ -49,7 +49,7 @@ NETWORKS: dict[str, tuple[str, str, dict[str, Any]]] = {
 class PlainTraining:
     """The loop of the papers' code, one epoch at a time."""
 
-    def __init__(self, network: nn.Module, data: ImageSet, recipe: Recipe, device: str, workers: int):
+    def __init__(self, network: nn.Module, data: ImageDataset, recipe: Recipe, device: str, workers: int):
         self.network, self.recipe, self.device = network.to(device), recipe, device
         self.loader = DataLoader(
             OneByOne(data), recipe.batch_size, shuffle=True, num_workers=workers, pin_memory=device == "cuda"
@@ -84,23 +84,23 @@ class PlainTraining:
         return images
 
 
-def our_training(network: nn.Module, data: ImageSet, recipe: Recipe, device: str) -> Callable[[], int]:
+def our_training(network: nn.Module, data: ImageDataset, recipe: Recipe, device: str) -> Callable[[], int]:
     """The loop of ``prejudge train``, one epoch at a time."""
-    machine = Machine(device, channels_last=True)
+    machine = DeviceConfig(device, channels_last=True)
     learner = SupervisedLearner(network, recipe, machine)
     batches = MemoryBatches.from_recipe(data, recipe, device=device)
     return lambda: sum(epoch.images for epoch in run_epochs(learner, batches, 1, machine=machine))
 
 
-def compared(data: ImageSet, device: str, workers: int, repeats: int) -> dict[str, Any]:
+def compared(data: ImageDataset, device: str, workers: int, repeats: int) -> dict[str, Any]:
     """Every network both ways."""
     found = {}
-    for name, (space_name, text, skeleton) in NETWORKS.items():
+    for name, (space_name, text, macro) in NETWORKS.items():
         where = space(space_name)
         recipe = published_recipe("darts" if space_name == "darts" else "nasbench201", "cifar10").training
         recipe = replace(recipe, drop_path=0.0, warmup_epochs=0)  # which both would compute alike
         torch.manual_seed(0)
-        network = where.network(where.parse(text), **skeleton)
+        network = where.network(where.parse(text), **macro)
         ways: dict[str, Callable[[], int]] = {"prejudge": our_training(copy.deepcopy(network), data, recipe, device)}
         for n in (0, workers):
             ways[f"DataLoader, {n} workers"] = PlainTraining(copy.deepcopy(network), data, recipe, device, n)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from prejudge import benchmarks, cache, proxies, report, search, spaces, train
+    from prejudge import benchmarks, cache, data, proxies, report, search, spaces, train
     from prejudge.benchmarks import Metric, Table, benchmark, correlate
     from prejudge.cache import Protocol, ScoreCache, fill
     from prejudge.errors import BusyError, FileFormatError, InputError, MissingDataError, PrejudgeError
@@ -47,7 +47,7 @@ _HOME = {
 }
 """Where each public name lives."""
 
-_ROOMS = ("benchmarks", "cache", "engine", "errors", "proxies", "report", "search", "spaces", "train")
+_ROOMS = ("benchmarks", "cache", "data", "engine", "errors", "proxies", "report", "search", "spaces", "train")
 
 __all__ = [
     "BusyError",
@@ -65,6 +65,7 @@ __all__ = [
     "benchmarks",
     "cache",
     "correlate",
+    "data",
     "engine",
     "fill",
     "proxies",

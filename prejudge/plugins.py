@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
 from prejudge.errors import InputError, MissingDataError, quoted, unknown
-from prejudge.texts import is_file, parse_literal
+from prejudge.formats.text import is_file, parse_literal
 
 
 class Plugin(Protocol):

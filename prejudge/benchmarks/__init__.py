@@ -1,11 +1,11 @@
 """Tables of trained accuracies, and how well scores predict them."""
 
-from prejudge.benchmarks.correlation import correlate
-from prejudge.benchmarks.csv_import import import_csv
-from prejudge.benchmarks.library import benchmark, benchmark_names
-from prejudge.benchmarks.reporting import report_data
+from prejudge.benchmarks.importers.csv import import_csv
 from prejudge.benchmarks.simulation import SimulatedTraining
-from prejudge.benchmarks.table import Metric, RepresentativeWarning, Table, open_table, write_table
+from prejudge.benchmarks.statistics.correlation import correlate
+from prejudge.benchmarks.table.library import benchmark, benchmark_names
+from prejudge.benchmarks.table.table import Metric, RepresentativeWarning, Table, open_table, write_table
+from prejudge.pipeline.score_report import report_data
 
 __all__ = [
     "Metric",

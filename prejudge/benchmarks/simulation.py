@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from prejudge.benchmarks.metric import Metric, Seed
-from prejudge.benchmarks.table import Table
+from prejudge.benchmarks.table.metric import Metric, Seed
+from prejudge.benchmarks.table.table import Table
 from prejudge.errors import InputError
 from prejudge.spaces import space as find_space
 from prejudge.spaces.base import Architecture

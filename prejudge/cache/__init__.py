@@ -1,9 +1,9 @@
 """The score cache: which scores there are, under which protocol; computing the missing ones. Reads without torch."""
 
 from prejudge.cache.filler import fill
-from prejudge.cache.pickles import ImportReport, import_pickles
+from prejudge.cache.foreign_scores import ImportReport, import_pickles
 from prejudge.cache.protocol import Protocol
-from prejudge.cache.sharding import Shard
+from prejudge.cache.shard import Shard
 from prejudge.cache.store import MergeReport, ScoreCache
 from prejudge.cache.verify import verify
 

@@ -1,5 +1,5 @@
-"""Writing files atomically (:mod:`prejudge.atomic`), as the modules around the cache know it."""
+"""Writing files atomically (:mod:`prejudge.formats.atomic`), as the modules around the cache know it."""
 
-from prejudge.atomic import BINARY, beside, cannot_write, replacing, sync_folder, write_atomically
+from prejudge.formats.atomic import BINARY, beside, cannot_write, replacing, sync_folder, write_atomically
 
 __all__ = ["BINARY", "beside", "cannot_write", "replacing", "sync_folder", "write_atomically"]

@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from prejudge.cache.protocol import Protocol
-from prejudge.cache.sharding import Shard
+from prejudge.cache.shard import Shard
 from prejudge.cache.sharing import representatives
 from prejudge.engine import Engine, local_unless
+from prejudge.engine.random_state import own_random_state
+from prejudge.engine.worker import prepare
 from prejudge.errors import InputError
 from prejudge.proxies.registry import ProxyRequest, resolve
 from prejudge.proxies.score import Score
 from prejudge.spaces.base import Architecture, Space
-from prejudge.train.random_state import own_random_state
-from prejudge.train.worker import prepare
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from prejudge.cache.store import ScoreCache
-    from prejudge.proxies.memory import Memory
-    from prejudge.train.data import Batch, ImageSet
+    from prejudge.data.loading import Batch, ImageDataset
+    from prejudge.proxies.passes.memory import Memory
 
 Progress = Callable[[int, int, float], None]
 """Called with the number of jobs done, of all jobs, and the seconds since the start."""
@@ -44,14 +44,14 @@ def fill(
     cache: ScoreCache,
     space: Space,
     archs: Iterable[Architecture | str],
-    data: ImageSet,
+    data: ImageDataset,
     proxies: Sequence[str | ProxyRequest],
     *,
     workers: int = 1,
     batch_size: int = 64,
     repeats: int = 1,
     seed: int = 0,
-    skeleton: dict[str, Any] | None = None,
+    macro: dict[str, Any] | None = None,
     mode: Literal["exact", "fast"] = "exact",
     device: str | None = None,
     batch: Literal["fixed", "per-architecture"] = "fixed",
@@ -83,7 +83,7 @@ def fill(
         batch_size: Images per batch.
         repeats: How many times, each with other weights and another batch.
         seed: Base seed.
-        skeleton: Macro numbers that differ from the space's defaults; classes and channels follow the data.
+        macro: Macro numbers that differ from the space's defaults; classes and channels follow the data.
         mode: ``"exact"`` or ``"fast"``.
         device: Where to score; networks and batches are made on the CPU in any case.
         batch: One batch for all architectures, or one for each, drawn from the seed and the architecture's text.
@@ -121,13 +121,13 @@ def fill(
     if seed < 0:
         raise InputError(f"seed must not be negative, like {seed}")
     if device is not None and not engine.elsewhere:
-        from prejudge.proxies.device import find_device
+        from prejudge.engine.device import find_device
 
         find_device(device)  # else every single score would fail for it
     chosen = [space.parse(arch) for arch in archs]
     protocol = Protocol(
         space=space.name,
-        skeleton=tuple(_resolved_skeleton(space, skeleton or {}, data).items()),
+        macro=tuple(_resolved_macro(space, macro or {}, data).items()),
         data=data.name,
         data_digest=data.digest,
         mean=tuple(data.mean),
@@ -136,7 +136,7 @@ def fill(
         batch_size=batch_size,
         batch=batch,
         augment=augment,
-        init=space.initialisation,
+        init=space.initialization,
         mode=mode,
         seed=seed,
     )
@@ -202,7 +202,7 @@ class Scorer:
     """
 
     space: Space
-    data: ImageSet
+    data: ImageDataset
     protocol: Protocol
     proxies: dict[str, str | ProxyRequest]
     device: str | None = None
@@ -215,8 +215,8 @@ class Scorer:
 
     @cached_property
     def _memory(self) -> Memory:
-        from prejudge.proxies.device import find_device
-        from prejudge.proxies.memory import Memory
+        from prejudge.engine.device import find_device
+        from prejudge.proxies.passes.memory import Memory
 
         return Memory(find_device(self.device or "cpu"))
 
@@ -236,7 +236,7 @@ class Scorer:
         networks, inputs, targets = [], [], []
         for repeat, batch in zip(job.repeats, self.batches(job), strict=True):
             with own_random_state(self.protocol.seed + repeat):
-                networks.append(self.space.network(self.space.parse(job.architecture), **dict(self.protocol.skeleton)))
+                networks.append(self.space.network(self.space.parse(job.architecture), **dict(self.protocol.macro)))
             inputs.append(self._resident(repeat, batch))
             targets.append(batch.targets)  # a few numbers, which are checked where they are cheap to read
         return score_repeats(
@@ -252,7 +252,7 @@ class Scorer:
 
     def batches(self, job: Job) -> list[Batch]:
         """The batches of a job: by repeat, and by architecture where the protocol says so."""
-        from prejudge.train.data import batch
+        from prejudge.data.loading import batch
 
         p = self.protocol
         if p.batch == "per-architecture":
@@ -277,16 +277,16 @@ class Scorer:
         return self._on_device[repeat]
 
 
-def _resolved_skeleton(space: Space, given: dict[str, Any], data: ImageSet) -> dict[str, Any]:
-    space.skeleton(**given)  # an unknown number is said before those that are wrong
+def _resolved_macro(space: Space, given: dict[str, Any], data: ImageDataset) -> dict[str, Any]:
+    space.macro(**given)  # an unknown number is said before those that are wrong
     fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels}
-    resolved = space.default_skeleton | {k: v for k, v in fitting.items() if k in space.default_skeleton} | given
+    resolved = space.default_macro | {k: v for k, v in fitting.items() if k in space.default_macro} | given
     channels, classes = resolved.get("in_channels", data.in_channels), resolved.get("num_classes", data.num_classes)
     if channels != data.in_channels:
         raise InputError(f"{data.name} has {data.in_channels} channels; in_channels={channels} does not fit")
     if classes < data.num_classes:
         raise InputError(f"{data.name} has {data.num_classes} classes; num_classes={classes} is too few")
-    space.skeleton(**resolved)  # a wrong macro number is the caller's error, not each network's failure
+    space.macro(**resolved)  # a wrong macro number is the caller's error, not each network's failure
     return resolved
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from prejudge.cache.files import BINARY, cannot_write, sync_folder
 from prejudge.cache.scores import Record
 from prejudge.errors import FileFormatError, quoted
-from prejudge.texts import parse_json
+from prejudge.formats.text import parse_json
 
 FORMAT = 1
 SYNC_SECONDS = 1.0

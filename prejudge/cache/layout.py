@@ -27,10 +27,10 @@ from urllib.parse import quote
 
 import numpy as np
 
-from prejudge import hdf5
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.scores import FAILED, Column, Contents, ProtocolScores
 from prejudge.errors import FileFormatError, InputError, MissingDataError
+from prejudge.formats import hdf5
 
 if TYPE_CHECKING:
     import h5py

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from prejudge.errors import InputError, quoted, unknown
-from prejudge.texts import parse_json
+from prejudge.formats.text import parse_json
 
 BATCHES = ("fixed", "per-architecture")
 MODES = ("exact", "fast")
@@ -25,7 +25,7 @@ class Protocol:
 
     Attributes:
         space: Name of the search space.
-        skeleton: Every macro number of the networks, resolved (no default left out), as sorted ``(name, value)`` pairs;
+        macro: Every macro number of the networks, resolved (no default left out), as sorted ``(name, value)`` pairs;
             a mapping is accepted.
         data: Name of the image set.
         data_digest: Digest of its images and labels.
@@ -43,7 +43,7 @@ class Protocol:
     """
 
     space: str
-    skeleton: tuple[tuple[str, Any], ...] = ()
+    macro: tuple[tuple[str, Any], ...] = ()
     data: str = ""
     data_digest: str = ""
     mean: tuple[float, ...] = ()
@@ -61,8 +61,8 @@ class Protocol:
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
             object.__setattr__(self, name, tuple(float(v) for v in getattr(self, name)))
-        pairs = self.skeleton.items() if isinstance(self.skeleton, Mapping) else self.skeleton
-        object.__setattr__(self, "skeleton", tuple(sorted((str(k), _frozen(v)) for k, v in pairs)))
+        pairs = self.macro.items() if isinstance(self.macro, Mapping) else self.macro
+        object.__setattr__(self, "macro", tuple(sorted((str(k), _frozen(v)) for k, v in pairs)))
         if self.batch not in BATCHES:
             raise unknown("batch", self.batch, BATCHES)
         if self.mode not in MODES:
@@ -78,7 +78,7 @@ class Protocol:
 
     def to_json(self) -> str:
         """Canonical JSON: equal protocols have equal texts."""
-        values = asdict(self) | {"skeleton": dict(self.skeleton)}
+        values = asdict(self) | {"macro": dict(self.macro)}
         return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
     @classmethod
@@ -101,18 +101,18 @@ class Protocol:
 
     def describe(self) -> dict[str, str]:
         """The protocol in words, for reports: ``{label: text}``."""
-        skeleton = ", ".join(f"{k}={v}" for k, v in self.skeleton)
+        macro = ", ".join(f"{k}={v}" for k, v in self.macro)
         texts = {
             "protocol": self.digest,
             "space": self.space,
-            "macro-skeleton": skeleton or "not stated",
+            "macro-architecture": macro or "not stated",
             "data": f"{self.data or 'not stated'}" + (f" ({self.data_digest})" if self.data_digest else ""),
-            "normalised with": f"mean {_numbers(self.mean)}, std {_numbers(self.std)}" if self.mean else "not stated",
+            "normalized with": f"mean {_numbers(self.mean)}, std {_numbers(self.std)}" if self.mean else "not stated",
             "image size": f"{self.image_size} × {self.image_size}" if self.image_size else "not stated",
             "batch": (f"{self.batch_size} images, " if self.batch_size else "")
             + ("the same for all architectures" if self.batch == "fixed" else "another for each architecture")
             + (", augmented" if self.augment else ", not augmented"),
-            "initialisation": self.init,
+            "initialization": self.init,
             "precision": self.dtype + (", fast mode" if self.mode == "fast" else ""),
             "base seed": str(self.seed),
         }
@@ -142,5 +142,5 @@ def _frozen(value: Any) -> Any:
 
 
 def _flat(protocol: Protocol) -> dict[str, Any]:
-    values = {f.name: getattr(protocol, f.name) for f in fields(protocol) if f.name != "skeleton"}
-    return values | {f"skeleton.{k}": v for k, v in protocol.skeleton}
+    values = {f.name: getattr(protocol, f.name) for f in fields(protocol) if f.name != "macro"}
+    return values | {f"macro.{k}": v for k, v in protocol.macro}

@@ -14,7 +14,7 @@ from prejudge.cache.journal import read_journal
 from prejudge.cache.scores import FAILED, MISSING, OK, Contents
 from prejudge.cache.snapshot import read_snapshot
 from prejudge.errors import MissingDataError, PrejudgeError
-from prejudge.hdf5 import check_in_child
+from prejudge.formats.hdf5 import check_in_child
 
 
 def verify(path: str | os.PathLike[str]) -> list[str]:

@@ -36,7 +36,7 @@ def build_app() -> App:
     """The command tree; a command's module is imported when the command is used or described."""
     from cyclopts import App, Parameter
 
-    from prejudge.cli.recipe import fill_in
+    from prejudge.pipeline.recipe import fill_in
 
     app = App(
         name="prejudge",

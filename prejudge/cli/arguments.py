@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prejudge.errors import InputError, MissingDataError, quoted
-from prejudge.texts import is_file, parse_literal, whole_number
+from prejudge.formats.text import is_file, parse_literal, whole_number
 
 if TYPE_CHECKING:
     from prejudge.spaces import Architecture, EnumerableSpace, Space

@@ -150,7 +150,7 @@ def join(
         as_json: Print JSON instead of text.
     """
     from prejudge.benchmarks import benchmark, open_table
-    from prejudge.benchmarks.hardware import join_hardware
+    from prejudge.benchmarks.importers.hardware import join_hardware
     from prejudge.cli.arguments import pairs
 
     opened = benchmark(table)

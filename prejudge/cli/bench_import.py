@@ -59,7 +59,7 @@ def import_table(
 
     run = _importers(out, name, space, tuple(curves or ()), not unpublished)[kind]
     if kind == "nasbench201" and not as_json:
-        from prejudge.benchmarks.importers.nasbench201 import plan
+        from prejudge.benchmarks.importers.nasbench201.importer import plan
 
         planned = plan(file, curves=tuple(curves or ()))
         output.say(f"reading {planned.bytes / 1e6:,.0f} MB; this takes up to {planned.memory / 1e6:,.0f} MB of memory")
@@ -88,19 +88,19 @@ def _importers(
         return ImportResult(import_csv(file, out, space, name=name), already_there=False)
 
     def npz(file: Path, progress: Progress) -> ImportResult:
-        from prejudge.benchmarks.importers.arrays import import_npz
+        from prejudge.benchmarks.importers.npz import import_npz
 
         return import_npz(file, out, space, name=name)
 
     def nasbench201(file: Path, progress: Progress) -> ImportResult:
-        from prejudge.benchmarks.importers.nasbench201 import import_nasbench201
+        from prejudge.benchmarks.importers.nasbench201.importer import import_nasbench201
 
         return import_nasbench201(
             file, out, name=name, curves=curves, check_published=check_published, progress=progress
         )
 
     def nasbench101(file: Path, progress: Progress) -> ImportResult:
-        from prejudge.benchmarks.importers.nasbench101 import import_nasbench101
+        from prejudge.benchmarks.importers.nasbench101.importer import import_nasbench101
 
         return import_nasbench101(file, out, name=name, check_published=check_published, progress=progress)
 

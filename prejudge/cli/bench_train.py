@@ -21,7 +21,7 @@ from prejudge.cli.options import (
     Positive,
     TrainingOptions,
 )
-from prejudge.cli.recipe import Recipe
+from prejudge.pipeline.recipe import Recipe
 
 app = App(
     name="train",
@@ -71,17 +71,17 @@ def train(
         as_json: Print JSON instead of text.
     """
     from prejudge.benchmarks import open_table
-    from prejudge.benchmarks.table_recipe import TableRecipe
-    from prejudge.benchmarks.training import train_table
+    from prejudge.benchmarks.training.table_recipe import TableRecipe
+    from prejudge.benchmarks.training.trainer import train_table
+    from prejudge.data.splits import load_splits
     from prejudge.spaces import space as find_space
-    from prejudge.train.splits import load_splits
 
     where = find_space(space)
     chosen = architectures(where, archs, seed=0)
     numbers = TableRecipe.from_dict(
         {
             "training": training.given(),
-            "skeleton": network.overrides(where),
+            "macro": network.overrides(where),
             "train_images": train_images,
             "valid_copies": valid_copies,
             "test_copies": test_copies,

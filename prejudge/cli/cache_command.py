@@ -106,7 +106,7 @@ def merge(
     """
     from prejudge.cache import ScoreCache
     from prejudge.errors import InputError
-    from prejudge.hdf5 import check_in_child
+    from prejudge.formats.hdf5 import check_in_child
 
     if not files:
         raise InputError("name the caches to merge: prejudge cache merge A.h5 B.h5 --out ALL.h5")

@@ -34,10 +34,10 @@ def demo(
         out: Folder for the score cache and the report.
         archs: How many architectures.
         workers: Processes.
-        seed: Of the sample, the initialisations and the batch.
+        seed: Of the sample, the initializations and the batch.
         as_json: Print JSON instead of text.
     """
-    from prejudge.benchmarks.demo import run_demo
+    from prejudge.pipeline.demo import run_demo
 
     if not as_json:
         output.say(f"{archs} untrained NAS-Bench-201 networks on scikit-learn's digits; about ten seconds on two cores")

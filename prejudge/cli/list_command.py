@@ -56,7 +56,7 @@ def _spaces() -> list[dict[str, Any]]:
         {
             "space": name,
             "architectures": found.size if isinstance(found, EnumerableSpace) else f"{found.size:.1e}",
-            "macro-skeleton": ", ".join(f"{k}={v}" for k, v in found.default_skeleton.items()),
+            "macro-architecture": ", ".join(f"{k}={v}" for k, v in found.default_macro.items()),
         }
         for name in space_names()
         for found in [space(name)]
@@ -100,9 +100,9 @@ def _proxies() -> list[dict[str, Any]]:
 
 
 def _searches() -> list[dict[str, Any]]:
-    import prejudge.search.methods  # noqa: F401 - registers the built-in ones
-    from prejudge.search.gradient import register as on_supernets
+    import prejudge.search.query  # noqa: F401 - registers the built-in ones
     from prejudge.search.registry import register
+    from prejudge.search.supernet import register as on_supernets
 
     pruning = {
         "search": "te-nas",
@@ -127,7 +127,7 @@ def _searches() -> list[dict[str, Any]]:
 
 
 def _trainings() -> list[dict[str, Any]]:
-    from prejudge.train.published_recipes import PUBLISHED, published_recipe
+    from prejudge.train.recipes.published import PUBLISHED, published_recipe
 
     return [
         {
@@ -138,7 +138,7 @@ def _trainings() -> list[dict[str, Any]]:
             "batch": found.training.batch_size,
             "learning rate": found.training.learning_rate,
             "network": ", ".join(
-                f"{k} {v}" for k, v in found.skeleton if k in ("channels", "cells", "stacks", "stem", "form")
+                f"{k} {v}" for k, v in found.macro if k in ("channels", "cells", "stacks", "stem", "form")
             ),
             "note": "; ".join(found.notes),
             "numbers": found.as_dict(),
@@ -150,7 +150,7 @@ def _trainings() -> list[dict[str, Any]]:
 
 
 def _datasets() -> list[dict[str, Any]]:
-    from prejudge.train.data import KINDS
+    from prejudge.data.loading import KINDS
 
     return [{"--data": kind, "what it is": text} for kind, text in KINDS.items()]
 
@@ -173,7 +173,7 @@ def _benchmarks() -> list[dict[str, Any]]:
 
 
 def _recipes() -> list[dict[str, Any]]:
-    from prejudge.cli import recipe
+    from prejudge.pipeline import recipe
 
     return [
         {"recipe": name, "title": recipe.read(str(path)).get("title", ""), "file": str(path)}

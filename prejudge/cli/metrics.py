@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
-from prejudge.benchmarks.metric import brief
+from prejudge.benchmarks.table.metric import brief
 from prejudge.errors import InputError
-from prejudge.texts import whole_number
+from prejudge.formats.text import whole_number
 
 if TYPE_CHECKING:
     from prejudge.benchmarks import Metric, Table

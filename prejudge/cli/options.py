@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from prejudge.engine import Engine
     from prejudge.spaces import Space
 
-MACHINE = Group("Machine", sort_key=9)
+MACHINE = Group("DeviceConfig", sort_key=9)
 Positive = validators.Number(gte=1)
 
 _TRAINING = Group("Training", sort_key=2)
-_NETWORK = Group("Network (the published macro-skeleton if left out)", sort_key=1)
+_NETWORK = Group("Network (the published macro-architecture if left out)", sort_key=1)
 
 
 @Parameter(name="*", group=_NETWORK)
@@ -33,19 +33,19 @@ class NetworkOptions:
         form: Network form of the space, e.g. official or zero-cost-nas.
         channels: Width of the first stage.
         cells: Cells per stage, or in all.
-        skeleton: Any other macro number: NAME=VALUE.
+        macro: Any other macro number: NAME=VALUE.
     """
 
     form: str | None = None
     channels: int | None = None
     cells: int | None = None
-    skeleton: list[str] | None = None
+    macro: list[str] | None = None
 
     def overrides(self, space: Space) -> dict[str, Any]:
         """The numbers that were given; raises :class:`~prejudge.errors.InputError` for one that the space lacks."""
         given = {"form": self.form, "channels": self.channels, "cells": self.cells}
-        numbers = {k: v for k, v in given.items() if v is not None} | pairs(self.skeleton or [])
-        space.skeleton(**numbers)  # said before anything is loaded
+        numbers = {k: v for k, v in given.items() if v is not None} | pairs(self.macro or [])
+        space.macro(**numbers)  # said before anything is loaded
         return numbers
 
 
@@ -62,17 +62,17 @@ class DataOptions:
         data: Images: digits, cifar10, cifar100, svhn, imagenet16-120, imagenet, npz:FILE or folder:DIR.
         data_dir: Folder with the files of a named data set.
         download: Fetch a named data set that is not there yet.
-        normalisation: Published mean and deviation to use, e.g. cifar10; the data's own, or those published for it.
+        normalization: Published mean and deviation to use, e.g. cifar10; the data's own, or those published for it.
     """
 
     data: str
     data_dir: Path | None = None
     download: bool = False
-    normalisation: str | None = None
+    normalization: str | None = None
 
     def places(self) -> dict[str, Any]:
         """How to find and read them, as keyword arguments of the loaders."""
-        return {"data_dir": self.data_dir, "download": self.download, "normalisation": self.normalisation}
+        return {"data_dir": self.data_dir, "download": self.download, "normalization": self.normalization}
 
 
 @Parameter(name="*", group=_TRAINING)
@@ -91,7 +91,7 @@ class TrainingOptions:
         noise: Standard deviation of noise added to the training images, in 0..1 units.
         drop_path: Probability of dropping a path that the last epoch reaches; only for networks that can.
         clip: Largest norm of the gradient.
-        momentum: Of the optimiser.
+        momentum: Of the optimizer.
         nesterov: Whether the momentum is Nesterov's.
         schedule: How the learning rate falls: cosine, cosine-epochs, cosine-power, linear, exponential or constant.
         warmup_epochs: Epochs at the beginning in which the learning rate rises.
@@ -135,7 +135,7 @@ class TrainingOptions:
     optimizer: str | None = None
 
     def given(self) -> dict[str, Any]:
-        """The numbers that were given, by the names of :class:`~prejudge.train.recipe.Recipe`."""
+        """The numbers that were given, by the names of :class:`~prejudge.train.recipes.recipe.Recipe`."""
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 

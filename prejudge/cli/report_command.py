@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from prejudge.cli import output
-from prejudge.cli.recipe import Recipe
 from prejudge.errors import InputError
+from prejudge.pipeline.recipe import Recipe
 
 app = App(
     name="report",
@@ -62,7 +62,7 @@ def report(
         as_json: Print JSON instead of text.
     """
     from prejudge.benchmarks import benchmark as open_benchmark
-    from prejudge.benchmarks.matched import default_metrics
+    from prejudge.benchmarks.statistics.matched import default_metrics
     from prejudge.cli.metrics import choose
 
     if training:

@@ -14,11 +14,11 @@ from cyclopts import App
 
 from prejudge import cli
 from prejudge.cli import COMMANDS, output
-from prejudge.cli import recipe as recipes
 from prejudge.errors import FileFormatError, InputError
+from prejudge.pipeline import recipe as recipes
 
 if TYPE_CHECKING:
-    from prejudge.cli.chain import Chain, Manifest, Step
+    from prejudge.pipeline.chain import Chain, Manifest, Step
 
 app = App(
     name="run",
@@ -63,8 +63,8 @@ def run(
     if plan:
         _show_plan(chain, folder, as_json)
         return 0
-    from prejudge.cache.lock import alone
-    from prejudge.cli.chain import MANIFEST, Manifest
+    from prejudge.formats.lock import alone
+    from prejudge.pipeline.chain import MANIFEST, Manifest
 
     folder.mkdir(parents=True, exist_ok=True)
     said: dict[str, Any] = {}
@@ -79,7 +79,7 @@ def run(
 
 
 def _chain(name: str, changes: list[str], device: str | None) -> Chain:
-    from prejudge.cli.chain import read_chain
+    from prejudge.pipeline.chain import read_chain
 
     changed: dict[str, dict[str, Any]] = {}
     for text in changes:

@@ -19,7 +19,7 @@ from prejudge.cli.options import (
     NetworkOptions,
     Positive,
 )
-from prejudge.cli.recipe import Recipe
+from prejudge.pipeline.recipe import Recipe
 
 app = App(
     name="score",
@@ -72,10 +72,10 @@ def score(
         batch_size: Images in the batch.
         batch: One fixed batch for all architectures, or a fresh one for each.
         augment: Crop and flip the images at random, as in training.
-        repeats: Scores per architecture, each with another initialisation and batch.
+        repeats: Scores per architecture, each with another initialization and batch.
         repeats_at_once: How many repeats of an architecture may be scored as one network, which saves launches: 16 on
             CUDA and 1 elsewhere if left out. Fewer where memory is short; scores do not depend on it.
-        seed: Of initialisations, batches and random:N.
+        seed: Of initializations, batches and random:N.
         mode: exact, or fast (bf16: approximate).
         device: cpu, cuda, cuda:1, mps …; the CPU if left out.
         machine: Where the networks are scored.
@@ -94,7 +94,7 @@ def score(
     columns = [str(request) for request in resolve(names)]
     overrides = network.overrides(where)
 
-    from prejudge.train.data import load
+    from prejudge.data.loading import load
 
     loaded = load(images.data, split=split, **images.places())
     bar = ClusterBar("scoring", quiet=as_json)
@@ -110,7 +110,7 @@ def score(
             repeats=repeats,
             repeats_at_once=repeats_at_once,
             seed=seed,
-            skeleton=overrides,
+            macro=overrides,
             mode=mode,
             device=device,
             batch=batch,

@@ -26,8 +26,8 @@ def report_scores(
     as_json: bool,
 ) -> None:
     """Correlate, print, write; arguments as the command's."""
-    from prejudge.benchmarks.reporting import report_data
     from prejudge.cache import ScoreCache
+    from prejudge.pipeline.score_report import report_data
     from prejudge.report import write_report
 
     with ScoreCache(cache, "r") as scores:

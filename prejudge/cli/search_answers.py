@@ -35,7 +35,7 @@ def show_answers(result: SearchResult, table: Table | None, written: Path | None
         written: The result file, if one was written.
         as_json: Print one JSON object instead.
     """
-    from prejudge.search.summary import answers, outcomes
+    from prejudge.search.result_table import answers, outcomes
 
     own = outcomes(result)
     found = own if table is None else answers(result, table)

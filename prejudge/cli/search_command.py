@@ -21,9 +21,9 @@ from prejudge.cli.options import (
     Positive,
     TrainingOptions,
 )
-from prejudge.cli.recipe import Recipe
 from prejudge.cli.search_objective import A_TRAINING, LIVE, NO_TABLE, LiveOptions, TableOptions
 from prejudge.errors import InputError
+from prejudge.pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from prejudge.benchmarks import Table
@@ -102,7 +102,7 @@ def search(
     bar = ClusterBar("searching", quiet=as_json)
     engine = machine.open(device, bar.watch)
     if (looked_up.benchmark is None) == (images is None):
-        raise InputError("say what to maximise: --benchmark TABLE, or --space SPACE --data IMAGES")
+        raise InputError("say what to maximize: --benchmark TABLE, or --space SPACE --data IMAGES")
     table, objective = None, None
     if images is None:
         table, objective = looked_up.open(space, training.epochs)
@@ -127,7 +127,7 @@ def search(
 
 
 def _show(result: SearchResult, table: Table | None, objective: Objective, written: Path | None, as_json: bool) -> None:
-    from prejudge.search.summary import answers, outcomes
+    from prejudge.search.result_table import answers, outcomes
 
     found = answers(result, table) if table is not None else outcomes(result)
     best = result.best()
@@ -146,6 +146,6 @@ def _show(result: SearchResult, table: Table | None, objective: Objective, writt
     if what.get("note"):
         output.say(f"note: {what['note']}")
     if what.get("split") == "test":
-        output.say("note: the test accuracy itself was maximised, so it is no estimate of anything")
+        output.say("note: the test accuracy itself was maximized, so it is no estimate of anything")
     if written is not None:
         output.say(f"wrote {written}")

@@ -21,9 +21,9 @@ from prejudge.cli.options import (
     TrainingOptions,
 )
 from prejudge.cli.progress import ProgressBar
-from prejudge.cli.recipe import Recipe
 from prejudge.cli.search_answers import open_table, show_answers
 from prejudge.errors import InputError
+from prejudge.pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from prejudge.train.loop import Epoch
@@ -75,7 +75,7 @@ OPTIONS = {
 }
 """What ``--option`` takes for each built-in method: a name, its default, other values, and what it says."""
 
-_SUPERNET = Group("Supernet (the published macro-skeleton if left out)", sort_key=1)
+_SUPERNET = Group("Supernet (the published macro-architecture if left out)", sort_key=1)
 
 
 def _command(name: str) -> App:
@@ -108,7 +108,7 @@ def _command(name: str) -> App:
         recipe: Recipe = None,
         channels: Annotated[int | None, Parameter(group=_SUPERNET, validator=Positive)] = None,
         cells: Annotated[int | None, Parameter(group=_SUPERNET, validator=Positive)] = None,
-        skeleton: Annotated[list[str] | None, Parameter(group=_SUPERNET)] = None,
+        macro: Annotated[list[str] | None, Parameter(group=_SUPERNET)] = None,
         training: TrainingOptions = OWN_TRAINING,
         device: Annotated[str, Parameter(group=MACHINE)] = "cpu",
         precision: Annotated[Literal["fp32", "bf16", "fp16"], Parameter(group=MACHINE)] = "fp32",
@@ -132,7 +132,7 @@ def _command(name: str) -> App:
             recipe: YAML file that fills in what is left out here.
             channels: Width of the first cells.
             cells: Cells in all (darts) or per stage (nasbench201).
-            skeleton: Any other macro number of the supernet: NAME=VALUE.
+            macro: Any other macro number of the supernet: NAME=VALUE.
             training: Numbers of the weights' training; the published ones if left out.
             device: cpu, cuda, cuda:1, mps …; with torchrun, cuda is one device for each process.
             precision: Number format of forward passes.
@@ -140,17 +140,17 @@ def _command(name: str) -> App:
             machine: Where runs from several seeds take place.
             as_json: Print JSON instead of text.
         """
+        from prejudge.data.loading import load
         from prejudge.search import write_result
-        from prejudge.search.gradient import SeedRun, register, search_gradient, search_result, search_seeds
+        from prejudge.search.supernet import SeedRun, register, search_gradient, search_result, search_seeds
         from prejudge.spaces import space as find_space
-        from prejudge.train.data import load
 
         where = find_space(space)
         register.get(name).check_space(where)  # said before anything is loaded
         table = open_table(benchmark, space)
         options = pairs(option or [])
         numbers = {"channels": channels, "cells": cells}
-        macro = {k: v for k, v in numbers.items() if v is not None} | pairs(skeleton or [])
+        chosen_macro = {k: v for k, v in numbers.items() if v is not None} | pairs(macro or [])
         if resume is not None and seeds > 1:
             raise InputError("--resume takes the supernet of one run; leave --seeds out")
         data = load(images.data, **images.places())
@@ -158,8 +158,8 @@ def _command(name: str) -> App:
         engine = machine.open(device, bar.watch)
         kept = None if out is None else out.with_name(f"{out.name}.run").absolute()
 
-        from prejudge.train.machine import Machine
-        from prejudge.train.world import joined
+        from prejudge.train.device import DeviceConfig
+        from prejudge.train.process_group import joined
 
         runs = []
         with joined(device) as world, bar:
@@ -167,13 +167,13 @@ def _command(name: str) -> App:
                 if world.size > 1 or resume is not None:
                     what = "--resume" if resume is not None else "torchrun"
                     raise InputError(f"{what} is for one run at a time: leave --workers and --engine out")
-                make = partial(Machine, device, precision, channels_last)
+                make = partial(DeviceConfig, device, precision, channels_last)
                 if not engine.elsewhere:
                     make()  # what cannot be is said before workers are started
-                one = SeedRun(name, where, data, make, options, macro, training.given(), kept)
+                one = SeedRun(name, where, data, make, options, chosen_macro, training.given(), kept)
                 runs = search_seeds(one, range(seed, seed + seeds), engine, device=device, progress=bar)
             for number in range(seed + len(runs), seed + seeds):
-                computing = Machine(world.device(device), precision, channels_last, world=world)
+                computing = DeviceConfig(world.device(device), precision, channels_last, world=world)
                 with _EpochBar(number, quiet=as_json or not world.is_first) as epochs:
                     runs.append(
                         search_gradient(
@@ -183,7 +183,7 @@ def _command(name: str) -> App:
                             machine=computing,
                             seed=number,
                             options=options,
-                            skeleton=macro,
+                            macro=chosen_macro,
                             training=training.given(),
                             folder=None if kept is None else kept / f"seed-{number}",
                             resume_from=resume,

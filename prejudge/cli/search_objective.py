@@ -1,4 +1,4 @@
-"""What a search maximises, as the command line says it: a table, or networks that are trained or scored."""
+"""What a search maximizes, as the command line says it: a table, or networks that are trained or scored."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from cyclopts import Group, Parameter
 
 from prejudge.cli.options import DataOptions, NetworkOptions, TrainingOptions
 from prejudge.errors import InputError
-from prejudge.texts import whole_number
+from prejudge.formats.text import whole_number
 
 if TYPE_CHECKING:
     from prejudge.benchmarks import Table
     from prejudge.search import Objective
 
-LIVE = Group("Maximise what networks reach: a training of each, or a proxy", sort_key=1)
+LIVE = Group("Maximize what networks reach: a training of each, or a proxy", sort_key=1)
 
-_TABLE = Group("Maximise what a table says", sort_key=1)
+_TABLE = Group("Maximize what a table says", sort_key=1)
 
 
 @Parameter(name="*", group=_TABLE)
@@ -27,8 +27,8 @@ class TableOptions:
 
     Attributes:
         benchmark: Name of an imported or embedded table, or its file.
-        dataset: Dataset whose accuracy is maximised; needed where the table has several.
-        split: Images whose accuracy is maximised; valid, or test where the table has no other, if left out.
+        dataset: Dataset whose accuracy is maximized; needed where the table has several.
+        split: Images whose accuracy is maximized; valid, or test where the table has no other, if left out.
         run_seed: random (each question draws one of the training runs), mean, or a run's seed; random where there are
             single runs, if left out.
     """
@@ -41,7 +41,7 @@ class TableOptions:
     def open(self, space: str | None, epochs: int | None) -> tuple[Table, Objective]:
         """The table, and its accuracies as an objective."""
         from prejudge.benchmarks import benchmark
-        from prejudge.search.table_objective import open_objective
+        from prejudge.search.objectives.table import open_objective
 
         assert self.benchmark is not None
         table = benchmark(self.benchmark)
@@ -64,7 +64,7 @@ class LiveOptions:
     """How networks are judged on the way.
 
     Attributes:
-        proxy: Maximise a training-free score instead of training: NAME, NAME(option=value) or FILE.py:NAME.
+        proxy: Maximize a training-free score instead of training: NAME, NAME(option=value) or FILE.py:NAME.
         train_share: Share of the training images that is learned; the others validate.
     """
 
@@ -75,21 +75,21 @@ class LiveOptions:
         self, space: str, images: DataOptions, network: NetworkOptions, training: TrainingOptions, device: str
     ) -> Objective:
         """A proxy's score, or the accuracy after a training, as an objective."""
-        from prejudge.search.live_objective import HNAS_TRAINING, ProxyObjective, TrainingObjective
+        from prejudge.data.loading import load
+        from prejudge.data.splits import split_in_two
+        from prejudge.search.objectives.live import HNAS_TRAINING, ProxyObjective, TrainingObjective
         from prejudge.spaces import space as find_space
-        from prejudge.train.data import load
-        from prejudge.train.splits import split_in_two
 
         where = find_space(space)
-        skeleton = network.overrides(where)
+        macro = network.overrides(where)
         data = load(images.data, **images.places())
         if self.proxy is not None:
             batch: dict[str, Any] = {} if training.batch_size is None else {"batch_size": training.batch_size}
-            return ProxyObjective(where, data, self.proxy, skeleton=skeleton, device=device, **batch)
-        drops = {} if "drop_path" in where.default_skeleton else {"drop_path": 0.0}
+            return ProxyObjective(where, data, self.proxy, macro=macro, device=device, **batch)
+        drops = {} if "drop_path" in where.default_macro else {"drop_path": 0.0}
         numbers = replace(HNAS_TRAINING, **(drops | training.given()))
         parts = split_in_two(data, self.train_share)
-        return TrainingObjective(where, *parts, numbers, skeleton=skeleton, device=device)
+        return TrainingObjective(where, *parts, numbers, macro=macro, device=device)
 
 
 NO_TABLE = TableOptions()

@@ -14,8 +14,8 @@ from prejudge.cli.arguments import pairs
 from prejudge.cli.node_rates import ClusterBar
 from prejudge.cli.options import MACHINE, THIS_PROCESS, DataOptions, EngineOptions, Positive
 from prejudge.cli.progress import ProgressBar
-from prejudge.cli.recipe import Recipe
 from prejudge.cli.search_answers import open_table, show_answers
+from prejudge.pipeline.recipe import Recipe
 
 app = App(
     name="te-nas",
@@ -61,13 +61,13 @@ def te_nas(
         machine: Where the networks are measured; the round that is at work is shared out.
         as_json: Print JSON instead of text.
     """
-    from prejudge.cache.lock import alone
+    from prejudge.data.loading import load
+    from prejudge.formats.lock import alone
     from prejudge.search import write_result
     from prejudge.search.pruning import convention as settings
     from prejudge.search.pruning import prune, search_result
     from prejudge.search.pruning.layout import layout
     from prejudge.spaces import space as find_space
-    from prejudge.train.data import load
 
     where = find_space(space)
     layout(where)  # a space that cannot be pruned is said before anything is loaded

@@ -11,13 +11,13 @@ from cyclopts import App, Group, Parameter
 
 from prejudge.cli import COMMANDS, output
 from prejudge.cli.options import MACHINE, PUBLISHED, DataOptions, NetworkOptions, Positive, use_threads
-from prejudge.cli.recipe import Recipe
 from prejudge.errors import InputError
+from prejudge.pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
-    from prejudge.train.confusion import ByClass
-    from prejudge.train.export import Description
-    from prejudge.train.stored_network import Expected, StoredNetwork
+    from prejudge.train.evaluation.confusion import ByClass
+    from prejudge.train.export.stored_network import Expected, StoredNetwork
+    from prejudge.train.export.weights import Description
 
 app = App(
     name="test",
@@ -75,13 +75,13 @@ def test(
         threads: Threads.
         as_json: Print JSON instead of text, with the figures of each class and the confusion matrix.
     """
-    from prejudge.train.confusion import evaluate_by_class
-    from prejudge.train.machine import Machine
+    from prejudge.data.training_images import load_test_images
+    from prejudge.train.device import DeviceConfig
+    from prejudge.train.evaluation.confusion import evaluate_by_class
+    from prejudge.train.export.stored_network import read_network
     from prejudge.train.records import TESTED
-    from prejudge.train.stored_network import read_network
-    from prejudge.train.training_images import load_test_images
 
-    machine = Machine(device, precision, channels_last)
+    machine = DeviceConfig(device, precision, channels_last)
     use_threads(threads)
     expected = _expected(arch, space, network)
     if expected is not None:
@@ -90,14 +90,14 @@ def test(
         expected = replace(expected, fitting=fitting)
     found = read_network(checkpoint, expected, key=key)
     data, notes = load_test_images(images.data, split, **images.places(), mean=found.mean, std=found.std)
-    if found.skeleton.get("in_channels") != len(data.mean):
+    if found.macro.get("in_channels") != len(data.mean):
         raise InputError(
-            f"{checkpoint} is for images of {found.skeleton.get('in_channels')} channels, {images.data} has "
+            f"{checkpoint} is for images of {found.macro.get('in_channels')} channels, {images.data} has "
             f"{len(data.mean)}"
         )
-    if data.num_classes != found.skeleton["num_classes"]:
+    if data.num_classes != found.macro["num_classes"]:
         raise InputError(
-            f"{checkpoint} tells {found.skeleton['num_classes']} classes apart, {images.data} has {data.num_classes}"
+            f"{checkpoint} tells {found.macro['num_classes']} classes apart, {images.data} has {data.num_classes}"
         )
     with machine.running():
         done = evaluate_by_class(
@@ -111,7 +111,7 @@ def test(
     facts = figures(checkpoint, found.kind, found, data.name, split, done)
     where = out or (checkpoint / TESTED if checkpoint.is_dir() else None)
     if where is not None:
-        from prejudge.atomic import write_atomically
+        from prejudge.formats.atomic import write_atomically
 
         write_atomically(where, json.dumps(output.plain(facts), ensure_ascii=False).encode())
     if as_json:
@@ -128,12 +128,10 @@ def _expected(arch: str | None, space: str | None, network: NetworkOptions) -> E
     """What the user says of the architecture; None where nothing is said."""
     if arch is None:
         if space is not None or network != PUBLISHED:
-            raise InputError(
-                "--space, --form, --channels, --cells and --skeleton go with --arch: give the architecture"
-            )
+            raise InputError("--space, --form, --channels, --cells and --macro go with --arch: give the architecture")
         return None
-    from prejudge.search.chosen import choose_architecture
-    from prejudge.train.stored_network import Expected
+    from prejudge.search.recommendation import choose_architecture
+    from prejudge.train.export.stored_network import Expected
 
     found = choose_architecture(arch, space)
     numbers = network.overrides(found.space)
@@ -161,7 +159,7 @@ def figures(
         "kind": kind,
         "space": found.space,
         "architecture": found.architecture,
-        "skeleton": dict(found.skeleton),
+        "macro": dict(found.macro),
         "data": data,
         "split": split,
         "images": total.images,

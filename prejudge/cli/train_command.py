@@ -24,12 +24,12 @@ from prejudge.cli.options import (
 from prejudge.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
-    from prejudge.search.chosen import ChosenArchitecture
-    from prejudge.train.confusion import ByClass
+    from prejudge.search.recommendation import ChosenArchitecture
+    from prejudge.train.evaluation.confusion import ByClass
     from prejudge.train.loop import Epoch
-    from prejudge.train.published_recipes import RetrainRecipe
+    from prejudge.train.process_group import ProcessGroup
+    from prejudge.train.recipes.published import RetrainRecipe
     from prejudge.train.training import Data, TrainingResult
-    from prejudge.train.world import World
 
 SOURCE = "network.py"
 """The network as one file for PyTorch alone, beside its weights."""
@@ -110,9 +110,9 @@ def train(
         threads: Threads.
         as_json: Print JSON instead of text.
     """
-    from prejudge.search.chosen import choose_architecture
+    from prejudge.search.recommendation import choose_architecture
+    from prejudge.train.recipes.resolve import default_recipe
     from prejudge.train.records import ABOUT
-    from prejudge.train.resolve import default_recipe
 
     found = choose_architecture(genotype, space, seed=search_seed)
     paper = recipe or default_recipe(found.space.name, found.method)
@@ -121,12 +121,12 @@ def train(
     plan, remarks = _plan(paper, found, data, images.data, macro, training.given())
     use_threads(threads)
 
-    from prejudge.train.machine import Machine
+    from prejudge.train.device import DeviceConfig
+    from prejudge.train.process_group import joined
     from prejudge.train.training import train_network
-    from prejudge.train.world import joined
 
     with joined(device) as world:
-        machine = Machine(world.device(device), precision, channels_last, compile, world)
+        machine = DeviceConfig(world.device(device), precision, channels_last, compile, world)
         quiet = as_json or not world.is_first
         if not quiet:
             _announce(plan, found, [*found.notes, *notes, *remarks], out)
@@ -147,7 +147,7 @@ def train(
             )
     if not world.is_first:
         return
-    by_class = _by_class(out, data, Machine(machine.device, precision, channels_last), result)
+    by_class = _by_class(out, data, DeviceConfig(machine.device, precision, channels_last), result)
     about = _about(plan, found, images.data, data, result, world, machine, [*notes, *remarks])
     _write(out / ABOUT, about)
     source = _export_source(out, found, result, data) if export == "standalone" else None
@@ -159,43 +159,43 @@ def train(
     _show(result, out, source)
 
 
-def _alone(out: Path, world: World) -> AbstractContextManager[None]:
+def _alone(out: Path, world: ProcessGroup) -> AbstractContextManager[None]:
     """One training at a time writes a folder: the first of its processes says so."""
     if not world.is_first:
         return nullcontext()
-    from prejudge.cache.lock import alone
+    from prejudge.formats.lock import alone
 
     out.mkdir(parents=True, exist_ok=True)
     return alone(out / RUNNING)
 
 
 def _data(images: DataOptions, paper: str) -> tuple[Data, list[str]]:
-    """The images, normalised as the recipe does where it was published for them and the user says nothing else."""
-    from prejudge.train.published_recipes import published_recipe
-    from prejudge.train.resolve import published_data
-    from prejudge.train.training_images import load_training_images
+    """The images, normalized as the recipe does where it was published for them and the user says nothing else."""
+    from prejudge.data.training_images import load_training_images
+    from prejudge.train.recipes.published import published_recipe
+    from prejudge.train.recipes.resolve import published_data
 
     places = images.places()
     base, published = published_data(paper, images.data)
-    if places["normalisation"] is None and published:
-        places["normalisation"] = published_recipe(paper, base).normalisation or None
+    if places["normalization"] is None and published:
+        places["normalization"] = published_recipe(paper, base).normalization or None
     return load_training_images(images.data, **places)
 
 
 def _plan(
     paper: str, found: ChosenArchitecture, data: Data, kind: str, macro: Mapping[str, Any], training: Mapping[str, Any]
 ) -> tuple[RetrainRecipe, list[str]]:
-    from prejudge.train.resolve import Images, fitted_recipe, published_data
-    from prejudge.train.training_images import images_of
+    from prejudge.data.training_images import images_of
+    from prejudge.train.recipes.resolve import Images, fitted_recipe, published_data
 
     name = kind.partition(":")[0].partition("@")[0]
     named = Images(name if name not in ("npz", "folder") else data.train.name, *images_of(data))
-    plan, notes = fitted_recipe(paper, found.space.name, named, form=found.form, skeleton=macro, training=training)
+    plan, notes = fitted_recipe(paper, found.space.name, named, form=found.form, macro=macro, training=training)
     return plan, [*notes, *(plan.notes if published_data(paper, kind)[1] else ())]
 
 
 def _announce(plan: RetrainRecipe, found: ChosenArchitecture, notes: list[str], out: Path) -> None:
-    recipe, macro = plan.training, dict(plan.skeleton)
+    recipe, macro = plan.training, dict(plan.macro)
     size = ", ".join(f"{name} {macro[name]}" for name in ("channels", "cells") if name in macro)
     output.say(
         f"{plan.paper} on {plan.data}: {recipe.epochs} epochs, batches of {recipe.batch_size}, {size}; into {out}"
@@ -212,8 +212,8 @@ def _by_class(out: Path, data: Data, machine: Any, result: TrainingResult) -> By
     """What the test images of each class are taken for, by the weights that were written; kept beside them."""
     if data.test is None:
         return None
-    from prejudge.train.confusion import evaluate_by_class
-    from prejudge.train.export import load_weights
+    from prejudge.train.evaluation.confusion import evaluate_by_class
+    from prejudge.train.export.weights import load_weights
     from prejudge.train.training import WEIGHTS
 
     network, described = load_weights(out / WEIGHTS)
@@ -235,7 +235,7 @@ def _about(
     kind: str,
     data: Data,
     result: TrainingResult,
-    world: World,
+    world: ProcessGroup,
     machine: Any,
     notes: list[str],
 ) -> dict[str, Any]:
@@ -244,11 +244,11 @@ def _about(
 
     import torch
 
-    from prejudge.train.resolve import changes
-    from prejudge.train.training_images import images_of
+    from prejudge.data.training_images import images_of
+    from prejudge.train.recipes.resolve import changes
 
     side = images_of(data)[2] if not result.recipe.image_size else result.recipe.image_size
-    numbers = {k: v for k, v in result.skeleton.items() if k != "auxiliary"}
+    numbers = {k: v for k, v in result.macro.items() if k != "auxiliary"}
     on_cuda = machine.device.startswith("cuda")
     return {
         "recipe": plan.paper,
@@ -270,17 +270,17 @@ def _about(
 
 
 def _write(path: Path, content: Any) -> None:
-    from prejudge.atomic import write_atomically
+    from prejudge.formats.atomic import write_atomically
 
     write_atomically(path, json.dumps(output.plain(content), indent=1, ensure_ascii=False).encode())
 
 
 def _export_source(out: Path, found: ChosenArchitecture, result: TrainingResult, data: Data) -> Path:
-    from prejudge.atomic import write_atomically
-    from prejudge.train.standalone import standalone_source
-    from prejudge.train.training_images import images_of
+    from prejudge.data.training_images import images_of
+    from prejudge.formats.atomic import write_atomically
+    from prejudge.train.export.standalone import standalone_source
 
-    numbers = {**result.skeleton, **({"auxiliary": False} if "auxiliary" in result.skeleton else {})}
+    numbers = {**result.macro, **({"auxiliary": False} if "auxiliary" in result.macro else {})}
     text = standalone_source(
         found.space,
         found.architecture,

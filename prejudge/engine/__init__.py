@@ -2,6 +2,6 @@
 
 from prejudge.engine.base import Engine
 from prejudge.engine.local import LocalEngine, local_unless, run_jobs
-from prejudge.engine.ray_cluster import RayEngine
+from prejudge.engine.ray.cluster import RayEngine
 
 __all__ = ["Engine", "LocalEngine", "RayEngine", "local_unless", "run_jobs"]

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prejudge.proxies.memory import Limits
-from prejudge.proxies.passes import STAGES, Passes
+from prejudge.proxies.passes.memory import Limits
+from prejudge.proxies.passes.runner import STAGES, Passes
 
 
 class Probe:
@@ -209,7 +209,7 @@ class Probe:
         return self.passes.parameters()
 
     def synaptic_flow(self, keep_bn: str = "") -> dict[str, Tensor]:
-        """|theta * dR/dtheta| summed over each counted layer, R the linearised network's output; see :mod:`flow`."""
+        """|theta * dR/dtheta| summed over each counted layer, R the linearized network's output; see :mod:`flow`."""
         self.read.add("synaptic_flow")
         return self.passes.synaptic_flow(keep_bn)[self._repeat]
 

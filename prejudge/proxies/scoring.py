@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prejudge.engine.device import where_to_run
 from prejudge.errors import InputError, PrejudgeError
-from prejudge.proxies.device import where_to_run
-from prejudge.proxies.image_by_image import Unstackable
-from prejudge.proxies.memory import Limits, Memory, widest
+from prejudge.proxies.passes.image_by_image import Unstackable
+from prejudge.proxies.passes.memory import Limits, Memory, widest
 from prejudge.proxies.probe import Probe
 from prejudge.proxies.registry import ProxyRequest, default_names, resolve
 from prejudge.proxies.score import Score, ScoreFailure
@@ -34,7 +34,7 @@ def score(
 
     Args:
         network: Any module from ``inputs`` to logits ``(N, classes)``. It is left exactly as it was.
-        inputs: Images ``(N, C, H, W)``, normalised; or any floating tensor with the batch first.
+        inputs: Images ``(N, C, H, W)``, normalized; or any floating tensor with the batch first.
         targets: Class indices ``(N,)``; only proxies that need labels read them.
         proxies: Names, ``NAME(option=value)`` or ``FILE.py:NAME``. Default: all but those of TE-NAS's exact kernel, and
             without targets all of these that need no labels.

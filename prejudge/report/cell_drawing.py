@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from prejudge.report.pictures import colour_of, picture_format, save_figure
+from prejudge.report.pictures import color_of, picture_format, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -72,12 +72,12 @@ def draw_cells(graphs: Mapping[str, Graph], path: Path, *, title: str = "") -> P
 
 def _placed(graph: Graph) -> Iterable[tuple[int, int, str, int]]:
     """Each edge with its side of the line: 1 above, 0 on it, -1 below."""
-    labelled = any(label for *_, label in graph.edges)
+    labeled = any(label for *_, label in graph.edges)
     seen: set[tuple[int, int]] = set()
     for source, target, label in graph.edges:
         again = (source, target) in seen
         seen.add((source, target))
-        if labelled:
+        if labeled:
             side = -1 if again or not label else 1
         else:
             side = 0 if target == source + 1 else 1
@@ -99,19 +99,19 @@ def _draw(axes: Axes, graph: Graph) -> None:
     style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 9, "shrinkA": 0, "shrinkB": 0, "zorder": 1}
     for source, target, label, side in _placed(graph):
         x0, x1, rise = source * _STEP, target * _STEP, side * _RISE * (target - source)
-        colour = colour_of(label)
+        color = color_of(label)
         if side == 0:
             axes.add_patch(
-                FancyArrowPatch((x0, 0), (x1 - _half(graph.vertices[target]), 0), color=colour, lw=1.1, **style)
+                FancyArrowPatch((x0, 0), (x1 - _half(graph.vertices[target]), 0), color=color, lw=1.1, **style)
             )
             continue
         start, end = (x0 + 0.12, side * _BOX), (x1 - 0.12, side * _BOX)
         # The control points of a cubic arc whose apex is at `rise` above the ends of the arc.
         height = side * _BOX + rise * 4 / 3
         arc = Curve([start, (x0 + 0.3, height), (x1 - 0.3, height), end], [Curve.MOVETO, *[Curve.CURVE4] * 3])
-        axes.add_patch(FancyArrowPatch(path=arc, color=colour, lw=1.4 if label else 0.8, **style))
+        axes.add_patch(FancyArrowPatch(path=arc, color=color, lw=1.4 if label else 0.8, **style))
         if label:
-            axes.text((x0 + x1) / 2, side * _BOX + rise, label, fontsize=7.5, ha="center", va="center", color=colour,
+            axes.text((x0 + x1) / 2, side * _BOX + rise, label, fontsize=7.5, ha="center", va="center", color=color,
                       zorder=3, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0})  # fmt: skip
     for position, label in enumerate(graph.vertices):
         half = _half(label)

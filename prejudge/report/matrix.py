@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prejudge.ranking import Ranking
+from prejudge.benchmarks.statistics.ranking import Ranking
 from prejudge.report.data import ReportData
 
 

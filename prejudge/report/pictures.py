@@ -1,4 +1,4 @@
-"""How pictures are written, and which colours operations have in all of them."""
+"""How pictures are written, and which colors operations have in all of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 FORMATS = ("svg", "png", "pdf")
 
-_COLOURS = {
+_COLORS = {
     "skip": "#6b7280",
     "max": "#15803d",
     "avg": "#15803d",
@@ -22,12 +22,12 @@ _COLOURS = {
     "nor": "#b91c1c",
     "none": "#9ca3af",
 }
-"""Colour of an operation, by the first syllable of its name."""
+"""Color of an operation, by the first syllable of its name."""
 
 
-def colour_of(operation: str) -> str:
-    """The colour of an operation."""
-    return next((c for syllable, c in _COLOURS.items() if operation.startswith(syllable)), "#6b7280")
+def color_of(operation: str) -> str:
+    """The color of an operation."""
+    return next((c for syllable, c in _COLORS.items() if operation.startswith(syllable)), "#6b7280")
 
 
 def picture_format(path: Path) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prejudge.errors import InputError
-from prejudge.report.pictures import colour_of, save_figure
+from prejudge.report.pictures import color_of, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,7 +134,7 @@ def draw_worth(operations: Sequence[Mapping[str, Any]], path: Path, *, title: st
     axes = figure.subplots()
     for found in operations:
         place = (float(found["accuracy"]), float(found["share"]))
-        axes.scatter(*place, color=colour_of(str(found["operation"])), s=40)
+        axes.scatter(*place, color=color_of(str(found["operation"])), s=40)
         axes.annotate(_short(found["operation"]), place, xytext=(6, 4), textcoords="offset points", fontsize=8.5)
     axes.margins(0.2)
     axes.set_xlabel("accuracy of the network of this operation alone, %")
@@ -149,7 +149,7 @@ def _short(operation: Any) -> str:
 
 
 def _on(value: float) -> str:
-    """A colour that can be read on the map at this value."""
+    """A color that can be read on the map at this value."""
     return "white" if abs(value) > 0.6 else "#111827"
 
 

@@ -1,7 +1,8 @@
 """Searches: which architecture should one take?"""
 
-from prejudge.search import hybrid, methods
-from prejudge.search.objective import Evaluation, MappingObjective, Objective
+from prejudge.search import bayesian as hybrid
+from prejudge.search import query as methods
+from prejudge.search.objectives.base import Evaluation, MappingObjective, Objective
 from prejudge.search.registry import search_method
 from prejudge.search.result import SearchResult, Trajectory, read_result, write_result
 from prejudge.search.run import Budget, BudgetSpent, Run

@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 
 from prejudge.errors import FileFormatError, InputError
-from prejudge.search.objective import Evaluation
+from prejudge.formats.text import parse_json
+from prejudge.search.objectives.base import Evaluation
 from prejudge.spaces.base import Architecture
-from prejudge.texts import parse_json
 
 
 class Journal:

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from prejudge import hdf5
 from prejudge.errors import FileFormatError, InputError, MissingDataError
+from prejudge.formats import hdf5
 
 FORMAT = "prejudge-search"
 VERSION = 1
@@ -70,7 +70,7 @@ class SearchResult:
         method: Name of the method.
         options: Its options.
         space: Name of the search space.
-        objective: What was maximised, as :meth:`Objective.describe` says.
+        objective: What was maximized, as :meth:`Objective.describe` says.
         budget: How much each run might ask.
         trajectories: The runs.
         provenance: Versions, machine and date.

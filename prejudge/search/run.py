@@ -11,7 +11,7 @@ import numpy as np
 
 from prejudge.errors import InputError
 from prejudge.search.journal import Journal
-from prejudge.search.objective import Evaluation, Objective
+from prejudge.search.objectives.base import Evaluation, Objective
 from prejudge.spaces.base import Architecture
 
 _FREE = 1000
@@ -59,13 +59,13 @@ class Run:
     """What a search method works with: a space, random numbers, and :meth:`evaluate`.
 
     Args:
-        objective: What to maximise.
+        objective: What to maximize.
         budget: How much may be asked.
         seed: Of ``rng``.
         journal: Evaluations of an earlier, interrupted run of the same search, and where new ones go.
 
     Attributes:
-        objective: What is maximised.
+        objective: What is maximized.
         space: Its space.
         rng: The method's random numbers.
         steps: Everything evaluated so far, in order.

@@ -16,7 +16,7 @@ from prejudge import __version__
 from prejudge.engine import Engine, LocalEngine, local_unless
 from prejudge.errors import BusyError, InputError, unknown
 from prejudge.search.journal import Journal
-from prejudge.search.objective import Objective
+from prejudge.search.objectives.base import Objective
 from prejudge.search.registry import register
 from prejudge.search.result import SearchResult, Trajectory
 from prejudge.search.run import Budget, BudgetSpent, Run
@@ -47,7 +47,7 @@ def run_search(
 
     Args:
         method: ``NAME``, ``NAME(option=value, …)`` or ``FILE.py:NAME``.
-        objective: What to maximise.
+        objective: What to maximize.
         budget: How much each run may ask.
         seeds: One run for each.
         options: Further options of the method.
@@ -77,7 +77,7 @@ def run_search(
         raise InputError("a search needs at least one seed, and seeds are not negative")
     engine = LocalEngine(min(max(1, workers), len(order))) if engine is None else local_unless(engine, workers)
     if objective.device is not None and not engine.elsewhere:
-        from prejudge.proxies.device import find_device
+        from prejudge.engine.device import find_device
 
         find_device(objective.device)
     one = _OneRun(method, given, objective, budget, None if journal is None else journal.absolute())
@@ -104,7 +104,7 @@ def _setup(engine: Engine, device: str | None) -> dict[str, Any]:
     torch = sys.modules.get("torch")
     if torch is None or engine.in_process:
         return {}
-    from prejudge.train.worker import prepare
+    from prejudge.engine.worker import prepare
 
     threads = engine.threads(torch.get_num_threads())
     return {"initializer": prepare, "initargs": (threads, device if engine.elsewhere else None)}
@@ -158,7 +158,7 @@ def own_lock(path: Path) -> FileLock:
     Raises:
         BusyError: Another process runs the same search.
     """
-    from prejudge.cache.lock import writer_lock
+    from prejudge.formats.lock import writer_lock
 
     deadline = time.monotonic() + ORPHAN_SECONDS
     while True:

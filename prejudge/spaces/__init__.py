@@ -9,13 +9,13 @@ from prejudge.spaces.base import (
     space,
     space_names,
 )
-from prejudge.spaces.darts import DARTS
-from prejudge.spaces.darts_skeleton import SkeletonDARTS
-from prejudge.spaces.genotype import Genotype
-from prejudge.spaces.genotype_file import SavedGenotype, read_genotype, write_genotype
-from prejudge.spaces.genotype_register import PublishedGenotype, genotype_names, published_genotype
-from prejudge.spaces.nasbench101 import Cell101, NASBench101
-from prejudge.spaces.nasbench201 import Cell201, NASBench201
+from prejudge.spaces.darts.genotype import Genotype
+from prejudge.spaces.darts.genotype_file import SavedGenotype, read_genotype, write_genotype
+from prejudge.spaces.darts.macro import MacroConfigDARTS
+from prejudge.spaces.darts.published import PublishedGenotype, genotype_names, published_genotype
+from prejudge.spaces.darts.space import DARTS
+from prejudge.spaces.nasbench101.space import Cell101, NASBench101
+from prejudge.spaces.nasbench201.space import Cell201, NASBench201
 
 __all__ = [
     "DARTS",
@@ -24,11 +24,11 @@ __all__ = [
     "Cell201",
     "EnumerableSpace",
     "Genotype",
+    "MacroConfigDARTS",
     "NASBench101",
     "NASBench201",
     "PublishedGenotype",
     "SavedGenotype",
-    "SkeletonDARTS",
     "Space",
     "genotype_names",
     "published_genotype",

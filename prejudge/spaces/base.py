@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import torch
 
     from prejudge.spaces.cell_graph import CellGraph
-    from prejudge.spaces.supernet import Supernet
+    from prejudge.spaces.nn.supernet import Supernet
 
 Architecture = Hashable
 """A small frozen value; ``str(architecture)`` is its canonical text. It never holds a torch object."""
@@ -28,9 +28,9 @@ class Space(ABC):
     """
 
     name: ClassVar[str]
-    skeleton_type: ClassVar[type]
+    macro_type: ClassVar[type]
     """The frozen dataclass of every macro number of :meth:`network`, with the published defaults."""
-    initialisation: ClassVar[str] = "torch default"
+    initialization: ClassVar[str] = "torch default"
     """How :meth:`network` draws its weights; part of a score's protocol."""
 
     @abstractmethod
@@ -46,7 +46,7 @@ class Space(ABC):
         """One random edit of ``arch``; never ``arch`` itself."""
 
     @abstractmethod
-    def neighbours(self, arch: Architecture) -> list[Architecture]:
+    def neighbors(self, arch: Architecture) -> list[Architecture]:
         """All architectures one edit away."""
 
     @abstractmethod
@@ -58,7 +58,7 @@ class Space(ABC):
         """Whether information can flow from the cell's input to its output."""
 
     @abstractmethod
-    def network(self, arch: Architecture, **skeleton: Any) -> torch.nn.Module:
+    def network(self, arch: Architecture, **macro: Any) -> torch.nn.Module:
         """The torch network of ``arch``: images ``(N, C, H, W)`` to logits ``(N, num_classes)``."""
 
     def supernet(self, **options: Any) -> Supernet:
@@ -70,11 +70,11 @@ class Space(ABC):
         raise InputError(f"space {self.name} has no supernet; query-based searches work on it")
 
     @abstractmethod
-    def params(self, arch: Architecture, **skeleton: Any) -> int:
+    def params(self, arch: Architecture, **macro: Any) -> int:
         """Number of trainable parameters of :meth:`network`, by formula."""
 
     @abstractmethod
-    def flops(self, arch: Architecture, image_size: int = 32, **skeleton: Any) -> int:
+    def flops(self, arch: Architecture, image_size: int = 32, **macro: Any) -> int:
         """Multiply-adds of one square image through :meth:`network`, by formula."""
 
     @abstractmethod
@@ -108,17 +108,17 @@ class Space(ABC):
         return arch
 
     @property
-    def default_skeleton(self) -> dict[str, Any]:
+    def default_macro(self) -> dict[str, Any]:
         """Every macro number of :meth:`network` with its published default."""
-        return {field.name: field.default for field in fields(self.skeleton_type)}
+        return {field.name: field.default for field in fields(self.macro_type)}
 
-    def skeleton(self, /, **overrides: Any) -> Any:
-        """The macro-skeleton with some numbers replaced; raises :class:`InputError` for a name it does not have."""
-        known = self.default_skeleton
+    def macro(self, /, **overrides: Any) -> Any:
+        """The macro-architecture with some numbers replaced; raises :class:`InputError` for a name it does not have."""
+        known = self.default_macro
         for name in overrides:
             if name not in known:
                 raise unknown(f"{self.name} macro number", name, known)
-        return self.skeleton_type(**overrides)
+        return self.macro_type(**overrides)
 
     def __repr__(self) -> str:
         return f"<space {self.name}>"
@@ -166,10 +166,10 @@ def require_enumerable(space: Space) -> EnumerableSpace:
     return space
 
 
-def require_positive(space: str, skeleton: Any, names: Iterable[str]) -> None:
+def require_positive(space: str, macro: Any, names: Iterable[str]) -> None:
     """Raise :class:`InputError` unless each of these macro numbers is a positive integer."""
     for name in names:
-        value = getattr(skeleton, name)
+        value = getattr(macro, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"{space}: {name} must be a positive integer, not {quoted(value)}")
 

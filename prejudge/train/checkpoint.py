@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from prejudge.atomic import replacing
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError, quoted
-from prejudge.train.torch_file import TorchFile
+from prejudge.formats.atomic import replacing
+from prejudge.formats.torch_file import TorchFile
 
 _FORMAT, _VERSION = "prejudge checkpoint", 1
 _LAST, _BEST = "last.pt", "best.pt"
@@ -38,7 +38,7 @@ class Checkpoint:
     """What a checkpoint file holds.
 
     Attributes:
-        epoch: As it was given to :meth:`Keeper.save`.
+        epoch: As it was given to :meth:`CheckpointManager.save`.
         state: Tensors, all on the CPU, and plain values, by name.
         plan: What the run was to do.
     """
@@ -48,7 +48,7 @@ class Checkpoint:
     plan: dict[str, Any]
 
 
-class Keeper:
+class CheckpointManager:
     """The checkpoints of one run: ``last.pt``, ``best.pt`` and ``epoch-0050.pt`` in one folder.
 
     In distributed training every process may call it; only that of rank 0 writes.
@@ -173,7 +173,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     """Read a checkpoint of any run.
 
     Args:
-        path: A file that :meth:`Keeper.save` wrote.
+        path: A file that :meth:`CheckpointManager.save` wrote.
 
     Returns:
         What it holds, with all tensors on the CPU.

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from prejudge.atomic import cannot_write, write_atomically
 from prejudge.errors import PrejudgeError
+from prejudge.formats.atomic import cannot_write, write_atomically
 from prejudge.train.loop import Epoch
 
 FILE = "log.jsonl"

@@ -1,7 +1,7 @@
 """The training loop: epochs of steps, whatever it is that a step changes, resumable after every epoch.
 
-What a step does is a :class:`Learner`'s business: an ordinary network's is in :mod:`prejudge.train.supervised`, those
-of supernets are in :mod:`prejudge.search.gradient`.
+What a step does is a :class:`Learner`'s business: an ordinary network's is in :mod:`prejudge.train.learner`, those
+of supernets are in :mod:`prejudge.search.supernet`.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
+from prejudge.engine.random_state import random_states, restore_random_states
 from prejudge.errors import PrejudgeError
-from prejudge.train.checkpoint import Keeper
-from prejudge.train.machine import Machine
-from prejudge.train.random_state import random_states, restore_random_states
+from prejudge.train.checkpoint import CheckpointManager
+from prejudge.train.device import DeviceConfig
 
 WATCH = 50
 """The loss is looked at every so many steps: not at every one, since that makes the host wait for the device."""
@@ -38,7 +38,7 @@ class Batches(Protocol):
         """Inputs ``(N, C, H, W)`` and targets ``(N,)`` of epoch ``number`` (from 0)."""
 
 
-class Moment(NamedTuple):
+class TrainState(NamedTuple):
     """Where in a training one is, all counted from 0.
 
     Attributes:
@@ -54,7 +54,7 @@ class Moment(NamedTuple):
     steps: int
 
 
-class Outcome(NamedTuple):
+class StepOutput(NamedTuple):
     """What a step says of the images that it learned; tensors are detached and stay on the device.
 
     Attributes:
@@ -84,7 +84,7 @@ class Learner(ABC):
         self.network.train()
 
     @abstractmethod
-    def step(self, inputs: Tensor, targets: Tensor, at: Moment) -> Outcome:
+    def step(self, inputs: Tensor, targets: Tensor, at: TrainState) -> StepOutput:
         """Learn from one batch, ``(N, C, H, W)`` and ``(N,)``, which is on the device."""
 
     @property
@@ -92,7 +92,7 @@ class Learner(ABC):
         """What is evaluated between epochs, and exported at the end: the network, or its moving average."""
         return self.network
 
-    def learning_rate(self, at: Moment) -> float | None:
+    def learning_rate(self, at: TrainState) -> float | None:
         """The weights' learning rate at a step, for the log; None where there is none."""
         return None
 
@@ -142,9 +142,9 @@ def run_epochs(
     batches: Batches,
     epochs: int,
     *,
-    machine: Machine,
+    machine: DeviceConfig,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-    keeper: Keeper | None = None,
+    keeper: CheckpointManager | None = None,
     best_by: str | None = None,
     on_start: Callable[[Sequence[Epoch]], None] | None = None,
     on_epoch: Callable[[int, Epoch], None] | None = None,
@@ -213,13 +213,13 @@ def _is_best(value: float, before: Sequence[float]) -> bool:
     return not before or value > max(before)
 
 
-def _random(machine: Machine) -> dict[str, Any]:
+def _random(machine: DeviceConfig) -> dict[str, Any]:
     """Where the random numbers of all processes stand."""
     first, *others = machine.world.gather(random_states())
     return {"random": first, **({"others": others} if others else {})}
 
 
-def _restore(state: Mapping[str, Any], machine: Machine) -> None:
+def _restore(state: Mapping[str, Any], machine: DeviceConfig) -> None:
     """Go on with this process's random numbers; one that was not there before keeps those that it has."""
     rank = machine.world.rank
     states = [state["random"], *state.get("others", ())]
@@ -227,12 +227,12 @@ def _restore(state: Mapping[str, Any], machine: Machine) -> None:
         restore_random_states(states[rank])
 
 
-def _run_epoch(learner: Learner, batches: Batches, number: int, epochs: int, machine: Machine) -> Epoch:
+def _run_epoch(learner: Learner, batches: Batches, number: int, epochs: int, machine: DeviceConfig) -> Epoch:
     start = time.perf_counter()
     learner.begin_epoch(number)  # which may be long: a projection evaluates many networks
     sums, steps = _Sums(machine), len(batches)
     for step, (inputs, targets) in enumerate(batches.epoch(number)):
-        sums.add(learner.step(*machine.take(inputs, targets), Moment(number, epochs, step, steps)))
+        sums.add(learner.step(*machine.take(inputs, targets), TrainState(number, epochs, step, steps)))
         if step % WATCH == WATCH - 1 and not sums.looks_finite():
             raise _failure(number, f"not finite in its first {step + 1} steps")
     loss, correct, images = sums.totals()
@@ -246,7 +246,7 @@ def _run_epoch(learner: Learner, batches: Batches, number: int, epochs: int, mac
         {},
         learner.end_epoch(number),
         int(images),
-        learner.learning_rate(Moment(number, epochs, 0, steps)),
+        learner.learning_rate(TrainState(number, epochs, 0, steps)),
     )
 
 
@@ -258,14 +258,14 @@ def _failure(number: int, what: str) -> TrainingFailure:
 class _Sums:
     """Loss and hits of an epoch so far. They stay on the device: reading them at every step makes the host wait."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: DeviceConfig) -> None:
         self._world = machine.world
         self._loss = torch.zeros((), device=machine.device)
         self._correct = torch.zeros((), device=machine.device)
         self._images = 0
         self._copy: tuple[Tensor, torch.cuda.Event] | None = None
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: StepOutput) -> None:
         self._loss += outcome.loss * outcome.images
         self._correct += outcome.correct
         self._images += outcome.images

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from prejudge.errors import FileFormatError, InputError, MissingDataError
+from prejudge.formats.text import parse_json
 from prejudge.report.training import Tested, TrainingRecord, TrainingReportData
 from prejudge.spaces.base import space as space_named
-from prejudge.texts import parse_json
-from prejudge.train.recipe import Recipe
+from prejudge.train.recipes.recipe import Recipe
 
 RESULT = "result.json"
 """What :func:`prejudge.train.training.train_network` writes."""
@@ -133,7 +133,7 @@ def _protocol(one: Records) -> dict[str, str]:
     """What was trained and how, in the reader's words."""
     result, about = one.result, one.about
     recipe = Recipe(**result["recipe"])
-    macro = {k: v for k, v in result["skeleton"].items() if k not in ("drop_path",)}
+    macro = {k: v for k, v in result["macro"].items() if k not in ("drop_path",)}
     images = ", ".join(f"{count:,} {name}" for name, count in result.get("images", {}).items())
     said = {
         "Recipe": _recipe_text(about),
@@ -141,10 +141,10 @@ def _protocol(one: Records) -> dict[str, str]:
         "Network": ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in macro.items()),
         "Length": f"{recipe.epochs} epochs, batches of {recipe.batch_size}"
         + (f" in {recipe.accumulate} parts" if recipe.accumulate > 1 else ""),
-        "Optimiser": _optimiser(recipe),
+        "Optimizer": _optimizer(recipe),
         "Learning rate": _learning_rate(recipe),
         "Augmentation": _augmentation(recipe),
-        "Regularisation": _regularisation(recipe),
+        "Regularization": _regularization(recipe),
         "Seed": str(result.get("seed", "")),
     }
     changed = about.get("not as published") or {}
@@ -160,7 +160,7 @@ def _recipe_text(about: Mapping[str, Any]) -> str:
     return str(about.get("recipe", "")) + (", with other numbers" if about.get("not as published") else "")
 
 
-def _optimiser(recipe: Recipe) -> str:
+def _optimizer(recipe: Recipe) -> str:
     nesterov = " (Nesterov)" if recipe.nesterov else ""
     clip = f", gradients clipped to {recipe.clip:g}" if recipe.clip else ""
     return f"{recipe.optimizer}, momentum {recipe.momentum:g}{nesterov}, weight decay {recipe.weight_decay:g}{clip}"
@@ -183,7 +183,7 @@ def _augmentation(recipe: Recipe) -> str:
     return ", ".join(parts) or "none"
 
 
-def _regularisation(recipe: Recipe) -> str:
+def _regularization(recipe: Recipe) -> str:
     numbers = {
         "drop-path": recipe.drop_path,
         "auxiliary classifier": recipe.auxiliary_weight,

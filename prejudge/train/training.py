@@ -20,24 +20,24 @@ import torch
 from torch import nn
 
 from prejudge import __version__
-from prejudge.atomic import write_atomically
+from prejudge.data.batches import MemoryBatches
+from prejudge.data.dataset import ImageDataset
+from prejudge.data.folder_batches import FolderBatches, ImageFiles
+from prejudge.data.splits import Splits, split_in_two
+from prejudge.engine.random_state import own_random_state
 from prejudge.errors import InputError, unknown
+from prejudge.formats.atomic import write_atomically
 from prejudge.spaces.base import Architecture, Space
 from prejudge.spaces.base import space as space_named
-from prejudge.train.batches import MemoryBatches
-from prejudge.train.checkpoint import Keeper
-from prejudge.train.evaluation import TestResult, test
-from prejudge.train.export import export_weights
-from prejudge.train.folder_batches import FolderBatches, ImageFiles
-from prejudge.train.image_set import ImageSet
+from prejudge.train.checkpoint import CheckpointManager
+from prejudge.train.device import DeviceConfig
+from prejudge.train.evaluation.accuracy import TestResult, test
+from prejudge.train.export.weights import export_weights
+from prejudge.train.learner import SupervisedLearner
 from prejudge.train.logs import RunLog
 from prejudge.train.loop import Batches, Epoch, run_epochs
-from prejudge.train.machine import Machine
-from prejudge.train.published_recipes import RetrainRecipe
-from prejudge.train.random_state import own_random_state
-from prejudge.train.recipe import Recipe
-from prejudge.train.splits import Splits, split_in_two
-from prejudge.train.supervised import SupervisedLearner
+from prejudge.train.recipes.published import RetrainRecipe
+from prejudge.train.recipes.recipe import Recipe
 
 SELECTIONS = {
     "last": "the network of the last epoch",
@@ -51,7 +51,7 @@ WEIGHTS, RESULT = "weights.safetensors", "result.json"
 HELD_OUT = 0.1
 """Share of the training images that is split off to validate on where no others are given."""
 
-Images = ImageSet | ImageFiles
+Images = ImageDataset | ImageFiles
 Progress = Callable[[int, int, Epoch], None]
 """Called after every epoch with its number (from 1), how many there are, and what it did."""
 
@@ -78,7 +78,7 @@ class TrainingResult:
     Attributes:
         space: Name of the search space.
         architecture: Its text.
-        skeleton: Every macro number of the network.
+        macro: Every macro number of the network.
         recipe: The numbers of the training.
         data: Name of the images.
         images: How many were learned, validated on and tested on.
@@ -96,7 +96,7 @@ class TrainingResult:
 
     space: str
     architecture: str
-    skeleton: Mapping[str, Any]
+    macro: Mapping[str, Any]
     recipe: Recipe
     data: str
     images: Mapping[str, int]
@@ -133,14 +133,14 @@ class TrainingResult:
 def train_network(
     space: Space | str,
     arch: Architecture | str,
-    data: Splits | Data | ImageSet,
+    data: Splits | Data | ImageDataset,
     recipe: RetrainRecipe | Recipe,
-    machine: Machine | None = None,
+    machine: DeviceConfig | None = None,
     *,
     folder: Path | str | None = None,
     selection: str = "valid",
     held_out: float = HELD_OUT,
-    skeleton: Mapping[str, Any] | None = None,
+    macro: Mapping[str, Any] | None = None,
     seed: int = 0,
     keep_every: int = 0,
     tensorboard: bool = True,
@@ -149,7 +149,8 @@ def train_network(
 ) -> TrainingResult:
     """Train the network of an architecture, and test it.
 
-    In distributed training every process calls this (see :func:`~prejudge.train.world.joined`), and all of them return
+    In distributed training every process calls this (see :func:`~prejudge.train.process_group.joined`), and all of
+    them return
     the same; the first alone writes and reports.
 
     Args:
@@ -163,7 +164,7 @@ def train_network(
             been; one with other numbers is refused.
         selection: One of :data:`SELECTIONS`. With ``"last"`` nothing is split off: all training images are learned.
         held_out: Share of the training images to split off.
-        skeleton: Macro numbers of the network that go before the recipe's; classes and channels follow the images.
+        macro: Macro numbers of the network that go before the recipe's; classes and channels follow the images.
         seed: Of weights, split, order and augmentation.
         keep_every: Keep the checkpoint of each epoch that is a multiple of this; 0 keeps none of them.
         tensorboard: Whether to log for TensorBoard, too.
@@ -176,20 +177,20 @@ def train_network(
         TrainingFailure: The loss was not finite; the checkpoint of the epoch before stays.
         OutOfMemory: The device has no memory left.
     """
-    machine, where = machine or Machine(), space_named(space) if isinstance(space, str) else space
+    machine, where = machine or DeviceConfig(), space_named(space) if isinstance(space, str) else space
     training = recipe.training if isinstance(recipe, RetrainRecipe) else recipe
     parsed = where.parse(arch)
     if seed < 0:
         raise InputError(f"a seed is not negative, but {seed} is")
     parts = _parts(data, selection, held_out, seed, note)
     _check_images(parts)
-    published = dict(recipe.skeleton) if isinstance(recipe, RetrainRecipe) else {}
-    numbers = _skeleton(where, published, skeleton or {}, training, parts.train)
+    published = dict(recipe.macro) if isinstance(recipe, RetrainRecipe) else {}
+    numbers = _macro(where, published, macro or {}, training, parts.train)
     plan = {
         "task": "train",
         "space": where.name,
         "architecture": str(parsed),
-        "skeleton": numbers,
+        "macro": numbers,
         "recipe": training.as_dict(),
         "data": {name: _identity(images) for name, images in _named(parts)},
         "seed": seed,
@@ -198,7 +199,7 @@ def train_network(
     }
     with ExitStack() as stack:
         place = Path(folder) if folder is not None else Path(stack.enter_context(TemporaryDirectory()))
-        keeper = Keeper(place, plan, keep_every=keep_every)
+        keeper = CheckpointManager(place, plan, keep_every=keep_every)
         stack.enter_context(own_random_state(seed))
         torch.manual_seed(seed)  # the accelerators' generators, too
         learner = SupervisedLearner(where.network(parsed, **numbers), training, machine)
@@ -239,7 +240,7 @@ def train_network(
         result = TrainingResult(
             space=where.name,
             architecture=str(parsed),
-            skeleton=numbers,
+            macro=numbers,
             recipe=training,
             data=parts.train.name,
             images={name: len(images) for name, images in _named(parts)},
@@ -260,12 +261,12 @@ def train_network(
 
 
 def _parts(
-    data: Splits | Data | ImageSet, selection: str, held_out: float, seed: int, note: Callable[[str], None] | None
+    data: Splits | Data | ImageDataset, selection: str, held_out: float, seed: int, note: Callable[[str], None] | None
 ) -> Data:
     """The images, with some split off to validate on where the selection needs them."""
     if selection not in SELECTIONS:
         raise unknown("selection", selection, SELECTIONS)
-    parts = Data(data) if isinstance(data, ImageSet) else Data(data.train, data.valid, data.test)
+    parts = Data(data) if isinstance(data, ImageDataset) else Data(data.train, data.valid, data.test)
     if selection == "test" and parts.test is None:
         raise InputError(f"{parts.train.name}: there are no test images to select by; select by valid, or last")
     if selection == "valid" and parts.valid is None:
@@ -294,11 +295,11 @@ def _check_images(parts: Data) -> None:
             )
 
 
-def _skeleton(
+def _macro(
     space: Space, published: Mapping[str, Any], chosen: Mapping[str, Any], recipe: Recipe, data: Images
 ) -> dict[str, Any]:
     """Every macro number of the network; what is not said follows the space, and classes and channels the images."""
-    known = space.default_skeleton
+    known = space.default_macro
     for name in published:
         if name not in known:
             raise InputError(f"the recipe is for networks with {name!r}, which those of {space.name} do not have")
@@ -312,33 +313,33 @@ def _skeleton(
             )
     if "auxiliary" in known:
         said["auxiliary"] = recipe.auxiliary_weight > 0
-    return asdict(space.skeleton(**{**said, **{n: v for n, v in fitting.items() if n in known}}))
+    return asdict(space.macro(**{**said, **{n: v for n, v in fitting.items() if n in known}}))
 
 
 def _identity(images: Images) -> str:
-    if isinstance(images, ImageSet):
+    if isinstance(images, ImageDataset):
         return images.digest
     return f"{images.name}, {len(images)} files of {images.num_classes} classes"
 
 
-def _batches(images: Images, recipe: Recipe, machine: Machine, seed: int) -> Batches:
+def _batches(images: Images, recipe: Recipe, machine: DeviceConfig, seed: int) -> Batches:
     world = machine.world
     make = (
         partial(MemoryBatches.from_recipe, images)
-        if isinstance(images, ImageSet)
+        if isinstance(images, ImageDataset)
         else partial(FolderBatches.from_recipe, images, workers=min(4, os.cpu_count() or 1))
     )
     return make(recipe, seed=seed, device=machine.device, rank=world.rank, world=world.size)
 
 
-def _tested(network: nn.Module, images: Images | None, machine: Machine, recipe: Recipe) -> TestResult | None:
+def _tested(network: nn.Module, images: Images | None, machine: DeviceConfig, recipe: Recipe) -> TestResult | None:
     if images is None:
         return None
     size = {"image_size": recipe.image_size} if recipe.image_size else {}
     return test(network, images, machine, **size)
 
 
-def _accuracy(name: str, images: Images, machine: Machine, recipe: Recipe, network: nn.Module) -> dict[str, float]:
+def _accuracy(name: str, images: Images, machine: DeviceConfig, recipe: Recipe, network: nn.Module) -> dict[str, float]:
     found = _tested(network, images, machine, recipe)
     assert found is not None
     return {name: found.top1}
@@ -348,7 +349,7 @@ def _write(
     folder: Path, result: TrainingResult, network: nn.Module, space: Space, arch: Architecture, parts: Data
 ) -> None:
     train = parts.train
-    numbers = {**result.skeleton, **({"auxiliary": False} if "auxiliary" in result.skeleton else {})}
+    numbers = {**result.macro, **({"auxiliary": False} if "auxiliary" in result.macro else {})}
     plain = _finite(result.as_dict())
     told = ("data", "images", "recipe", "seed", "selection", "epoch", "test", "prejudge")
     export_weights(
@@ -356,11 +357,11 @@ def _write(
         folder / WEIGHTS,
         space=space,
         architecture=arch,
-        skeleton=numbers,
+        macro=numbers,
         classes=train.classes if isinstance(train, ImageFiles) else (),
         mean=train.mean,
         std=train.std,
-        image_size=result.recipe.image_size or (train.image_size if isinstance(train, ImageSet) else 224),
+        image_size=result.recipe.image_size or (train.image_size if isinstance(train, ImageDataset) else 224),
         provenance={name: plain[name] for name in told},
     )
     content = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)

@@ -11,10 +11,10 @@ from scipy.stats import spearmanr
 
 import prejudge
 from prejudge.benchmarks import Metric, RepresentativeWarning, Table
-from prejudge.benchmarks.library import shipped_folder
-from prejudge.benchmarks.table_recipe import DIGITS_RECIPE, TableRecipe
-from prejudge.benchmarks.training import Trainer, TrainingJob
-from prejudge.train.splits import load_splits
+from prejudge.benchmarks.table.library import shipped_folder
+from prejudge.benchmarks.training.table_recipe import DIGITS_RECIPE, TableRecipe
+from prejudge.benchmarks.training.trainer import Trainer, TrainingJob
+from prejudge.data.splits import load_splits
 
 SPACE = prejudge.space("nasbench201")
 EPOCHS = DIGITS_RECIPE.training.epochs
@@ -62,7 +62,7 @@ def test_the_ranking_is_real(table: Table, split: str) -> None:
     def agreement(chosen: np.ndarray) -> float:
         return float(np.mean([spearmanr(runs[i, chosen], runs[j, chosen])[0] for i, j in combinations(range(3), 2)]))
 
-    # Halves chosen by one seed and compared by the other two: choosing by their mean would favour agreement.
+    # Halves chosen by one seed and compared by the other two: choosing by their mean would favor agreement.
     halves = []
     for k in range(3):
         i, j = (s for s in range(3) if s != k)
@@ -95,11 +95,11 @@ def test_another_member_of_a_class_is_answered_for(table: Table) -> None:
 
 
 def test_params_and_flops_are_those_of_the_small_network(table: Table) -> None:
-    skeleton = dict(DIGITS_RECIPE.completed(SPACE, load_splits("digits").train).skeleton)
+    macro = dict(DIGITS_RECIPE.completed(SPACE, load_splits("digits").train).macro)
     for arch in SPACE.unique()[::500]:
         index = SPACE.index(arch)
-        assert table.extra("params")[index] == SPACE.params(arch, **skeleton)
-        assert table.extra("flops")[index] == SPACE.flops(arch, image_size=8, **skeleton)
+        assert table.extra("params")[index] == SPACE.params(arch, **macro)
+        assert table.extra("flops")[index] == SPACE.flops(arch, image_size=8, **macro)
         assert table.extra("train_seconds")[index] > 0
 
 

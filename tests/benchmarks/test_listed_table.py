@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from prejudge.benchmarks import Metric, correlate, import_csv, open_table, write_table
-from prejudge.benchmarks.rows import ListedRows, NotListed, RowNumbers, row_key
+from prejudge.benchmarks.table.rows import ListedRows, NotListed, RowNumbers, row_key
 from prejudge.errors import FileFormatError, InputError
 from prejudge.spaces import space
 

@@ -268,7 +268,7 @@ def test_simulation_is_fast(table: Table) -> None:
 
 
 def test_simulation_needs_no_torch() -> None:
-    modules = "prejudge.benchmarks.simulation, prejudge.benchmarks.importers.nasbench201"
+    modules = "prejudge.benchmarks.simulation, prejudge.benchmarks.importers.nasbench201.importer"
     code = f"import sys, {modules}; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
 

@@ -16,24 +16,24 @@ import pytest
 import torch
 
 from prejudge.cache import ScoreCache, fill, verify
+from prejudge.data.loading import ImageDataset
 from prejudge.errors import InputError, PrejudgeError
 from prejudge.proxies import registry, scoring
 from prejudge.proxies.registry import Proxy, get, resolve
 from prejudge.proxies.score import Score
 from prejudge.spaces import space
-from prejudge.train.data import ImageSet
 
 NB201 = space("nasbench201")
-SMALL: dict[str, Any] = {"skeleton": {"channels": 2, "cells": 1}, "batch_size": 8}
+SMALL: dict[str, Any] = {"macro": {"channels": 2, "cells": 1}, "batch_size": 8}
 ARCHS = [NB201[i] for i in (3, 1, 4, 15, 9, 2)]
 
 
 @pytest.fixture(scope="module")
-def data() -> ImageSet:
+def data() -> ImageDataset:
     rng = np.random.default_rng(0)
     labels = np.arange(40, dtype=np.int64) % 10
     images = (rng.integers(0, 128, (40, 8, 8, 1)) + labels[:, None, None, None] * 12).astype(np.uint8)
-    return ImageSet("digit-like", images, labels, 10, (0.4,), (0.2,))
+    return ImageDataset("digit-like", images, labels, 10, (0.4,), (0.2,))
 
 
 Fake = Callable[..., dict[str, Score]]
@@ -58,7 +58,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return seen
 
 
-def test_only_what_is_missing_is_computed(path: Path, data: ImageSet, calls: list[dict[str, Any]]) -> None:
+def test_only_what_is_missing_is_computed(path: Path, data: ImageDataset, calls: list[dict[str, Any]]) -> None:
     with ScoreCache(path) as cache:
         first = fill(cache, NB201, ARCHS[:3], data, ["snip", "zen(images=32)"], **SMALL)
         assert [c["columns"] for c in calls] == [["snip", "zen(images=32)"]] * 3
@@ -74,10 +74,10 @@ def test_only_what_is_missing_is_computed(path: Path, data: ImageSet, calls: lis
     assert verify(path) == []
 
 
-def test_the_protocol_says_everything(path: Path, data: ImageSet, calls: list[dict[str, Any]]) -> None:
+def test_the_protocol_says_everything(path: Path, data: ImageDataset, calls: list[dict[str, Any]]) -> None:
     with ScoreCache(path) as cache:
         p = fill(cache, NB201, ARCHS[:1], data, ["snip"], seed=5, mode="fast", augment=True, device="cpu", **SMALL)
-    assert dict(p.skeleton) == {
+    assert dict(p.macro) == {
         "channels": 2, "cells": 1, "num_classes": 10, "in_channels": 1, "stages": 3, "stem": True, "form": "official"
     }  # fmt: skip
     assert (p.space, p.data, p.data_digest, p.image_size) == ("nasbench201", "digit-like", data.digest, 8)
@@ -90,7 +90,7 @@ def test_the_protocol_says_everything(path: Path, data: ImageSet, calls: list[di
 
 
 def test_seeds_fix_weights_and_batch_and_leave_the_caller_alone(
-    path: Path, data: ImageSet, calls: list[dict[str, Any]]
+    path: Path, data: ImageDataset, calls: list[dict[str, Any]]
 ) -> None:
     torch.manual_seed(123)
     expected = torch.rand(3)
@@ -106,13 +106,15 @@ def test_seeds_fix_weights_and_batch_and_leave_the_caller_alone(
     # repeat 1 of seed 0 is repeat 0 of seed 1: seed + repeat is all that counts
     assert (a_seed1["weights"], b_seed1["weights"]) == (a1["weights"], b1["weights"])
     assert torch.equal(a_seed1["inputs"], a1["inputs"])
-    reference = NB201.network(ARCHS[0], **SMALL["skeleton"], in_channels=1)
+    reference = NB201.network(ARCHS[0], **SMALL["macro"], in_channels=1)
     torch.manual_seed(0)
-    reference = NB201.network(ARCHS[0], **SMALL["skeleton"], in_channels=1)
+    reference = NB201.network(ARCHS[0], **SMALL["macro"], in_channels=1)
     assert a0["weights"] == float(sum(p.detach().double().abs().sum() for p in reference.parameters()))
 
 
-def test_a_batch_for_each_architecture(path: Path, data: ImageSet, calls: list[dict[str, Any]], tmp_path: Path) -> None:
+def test_a_batch_for_each_architecture(
+    path: Path, data: ImageDataset, calls: list[dict[str, Any]], tmp_path: Path
+) -> None:
     with ScoreCache(path) as cache:
         fill(cache, NB201, ARCHS[:3], data, ["snip"], batch="per-architecture", **SMALL)
     with ScoreCache(tmp_path / "reversed.h5") as cache:
@@ -123,13 +125,13 @@ def test_a_batch_for_each_architecture(path: Path, data: ImageSet, calls: list[d
         assert torch.equal(before, after)
 
 
-def test_one_failure_costs_nothing_else(path: Path, data: ImageSet, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_failure_costs_nothing_else(path: Path, data: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
     built = NB201.network
 
-    def network(arch: Any, **skeleton: Any) -> Any:
+    def network(arch: Any, **macro: Any) -> Any:
         if arch == ARCHS[1]:
             raise RuntimeError("no room\nfor it")
-        return built(arch, **skeleton)
+        return built(arch, **macro)
 
     def score_repeats(networks: Any, inputs: Any, targets: Any, proxies: Any, **options: Any) -> list[dict[str, Score]]:
         if networks[0].cells[0].edges == ARCHS[2].edges:
@@ -153,7 +155,7 @@ def test_one_failure_costs_nothing_else(path: Path, data: ImageSet, monkeypatch:
 
 
 def test_classes_are_scored_once_where_a_proxy_allows_it(
-    path: Path, data: ImageSet, calls: list[dict[str, Any]]
+    path: Path, data: ImageDataset, calls: list[dict[str, Any]]
 ) -> None:
     sizes = np.bincount(NB201.class_of, minlength=len(NB201))  # type: ignore[attr-defined]
     members = np.flatnonzero(NB201.class_of == np.flatnonzero(sizes == 4)[0])  # type: ignore[attr-defined]
@@ -176,7 +178,7 @@ def test_classes_are_scored_once_where_a_proxy_allows_it(
     assert rows["params"].isna().tolist() == [True, False, False, False]
 
 
-def test_progress_and_repeat_order(path: Path, data: ImageSet, calls: list[dict[str, Any]]) -> None:
+def test_progress_and_repeat_order(path: Path, data: ImageDataset, calls: list[dict[str, Any]]) -> None:
     told: list[tuple[int, int, float]] = []
     with ScoreCache(path) as cache:
         fill(cache, NB201, ARCHS[:3], data, ["snip"], repeats=2, progress=lambda *p: told.append(p), **SMALL)
@@ -186,7 +188,7 @@ def test_progress_and_repeat_order(path: Path, data: ImageSet, calls: list[dict[
 
 
 def test_repeats_that_run_at_once_have_their_own_seeds_and_batches(
-    path: Path, data: ImageSet, calls: list[dict[str, Any]], tmp_path: Path
+    path: Path, data: ImageDataset, calls: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     told: list[int] = []
     with ScoreCache(path) as cache:
@@ -212,7 +214,7 @@ def test_repeats_that_run_at_once_have_their_own_seeds_and_batches(
         assert len(same) == 1 and torch.equal(same[0]["inputs"], call["inputs"])
 
 
-def test_repeats_at_once_lack_the_same_columns(path: Path, data: ImageSet, calls: list[dict[str, Any]]) -> None:
+def test_repeats_at_once_lack_the_same_columns(path: Path, data: ImageDataset, calls: list[dict[str, Any]]) -> None:
     with ScoreCache(path) as cache:
         fill(cache, NB201, ARCHS[:1], data, ["snip"], **SMALL)
         calls.clear()
@@ -220,7 +222,7 @@ def test_repeats_at_once_lack_the_same_columns(path: Path, data: ImageSet, calls
         assert [(c["seed"], c["columns"]) for c in calls] == [(0, ["zen"]), (1, ["snip", "zen"]), (2, ["snip", "zen"])]
 
 
-def test_repeats_at_once_give_the_same_rows(tmp_path: Path, data: ImageSet) -> None:
+def test_repeats_at_once_give_the_same_rows(tmp_path: Path, data: ImageDataset) -> None:
     proxies = ["snip", "naswot", "zen", "synflow", "ntk_trace", "params"]
     caches = []
     for at_once in (1, 2, 3):
@@ -238,7 +240,7 @@ def test_repeats_at_once_give_the_same_rows(tmp_path: Path, data: ImageSet) -> N
 
 
 def test_one_repeat_that_fails_costs_the_others_nothing(
-    path: Path, data: ImageSet, monkeypatch: pytest.MonkeyPatch
+    path: Path, data: ImageDataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = scoring.score_repeats
 
@@ -254,7 +256,7 @@ def test_one_repeat_that_fails_costs_the_others_nothing(
         assert cache.frame(repeat="count")["snip"].tolist() == [2.0]
 
 
-def test_an_interrupted_fill_is_resumed(path: Path, data: ImageSet, calls: list[dict[str, Any]]) -> None:
+def test_an_interrupted_fill_is_resumed(path: Path, data: ImageDataset, calls: list[dict[str, Any]]) -> None:
     def stop(done: int, total: int, seconds: float) -> None:
         if done == 2:
             raise KeyboardInterrupt
@@ -268,7 +270,7 @@ def test_an_interrupted_fill_is_resumed(path: Path, data: ImageSet, calls: list[
 
 
 def test_a_changed_proxy_is_computed_anew(
-    path: Path, data: ImageSet, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    path: Path, data: ImageDataset, calls: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ScoreCache(path) as cache:
         fill(cache, NB201, ARCHS[:2], data, ["snip", "zen"], **SMALL)
@@ -282,14 +284,14 @@ def test_a_changed_proxy_is_computed_anew(
         assert cache.column_info("snip")["version"] == 77
 
 
-def test_bad_requests_cost_nothing(path: Path, data: ImageSet) -> None:
+def test_bad_requests_cost_nothing(path: Path, data: ImageDataset) -> None:
     bad: list[tuple[str, dict[str, Any]]] = [
         ("unknown proxy 'snipp'; did you mean 'snip'", {"proxies": ["snipp"]}),
         ("no proxy requested", {"proxies": []}),
-        ("unknown nasbench201 macro number 'chanels'", {"skeleton": {"chanels": 4}}),
-        ("channels must be a positive integer", {"skeleton": {"channels": 0}}),
-        ("in_channels=3 does not fit", {"skeleton": {"in_channels": 3}}),
-        ("num_classes=5 is too few", {"skeleton": {"num_classes": 5}}),
+        ("unknown nasbench201 macro number 'chanels'", {"macro": {"chanels": 4}}),
+        ("channels must be a positive integer", {"macro": {"channels": 0}}),
+        ("in_channels=3 does not fit", {"macro": {"in_channels": 3}}),
+        ("num_classes=5 is too few", {"macro": {"num_classes": 5}}),
         ("41", {"batch_size": 41}),
         ("batch_size must be positive", {"batch_size": 0}),
         ("seed must not be negative", {"seed": -1}),
@@ -315,7 +317,7 @@ def test_bad_requests_cost_nothing(path: Path, data: ImageSet) -> None:
                 fill(cache, NB201, ARCHS[:1], data, [needs_two], **{**SMALL, "batch_size": 1})
 
 
-def test_workers_give_the_same_scores(tmp_path: Path, data: ImageSet) -> None:
+def test_workers_give_the_same_scores(tmp_path: Path, data: ImageDataset) -> None:
     """With equal threads per worker, to the last bit."""
     proxies = ["snip", "synflow", "naswot", "zen", "params", "flops", "l2_norm"]
     threads = torch.get_num_threads()
@@ -334,11 +336,11 @@ def test_workers_give_the_same_scores(tmp_path: Path, data: ImageSet) -> None:
     pd.testing.assert_frame_equal(failures[0], failures[1])
     params = frames[0]["params"]
     for arch in ARCHS:
-        assert params[str(arch)] == NB201.params(arch, **SMALL["skeleton"], in_channels=1)
+        assert params[str(arch)] == NB201.params(arch, **SMALL["macro"], in_channels=1)
 
 
 def test_proxies_from_a_file_reach_the_workers(
-    path: Path, data: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, data: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # What the file registers is forgotten again.
     monkeypatch.setattr(registry.register, "items", dict(registry.register.items))
@@ -380,14 +382,14 @@ def test_ctrl_c_leaves_a_state_to_resume_from(path: Path, tmp_path: Path) -> Non
         textwrap.dedent(
             f"""
             import prejudge
-            from prejudge.train.data import load
+            from prejudge.data.loading import load
 
             if __name__ == "__main__":
                 space = prejudge.space("nasbench201")
                 with prejudge.ScoreCache({str(path)!r}) as cache:
                     prejudge.fill(
                         cache, space, list(space)[:3000], load("digits"), ["naswot", "params"], workers=2, batch_size=8,
-                        skeleton=dict(channels=2, cells=1), progress=lambda *p: print(*p, flush=True),
+                        macro=dict(channels=2, cells=1), progress=lambda *p: print(*p, flush=True),
                     )
             """
         )

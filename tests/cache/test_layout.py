@@ -15,7 +15,7 @@ def test_the_file_is_as_documented_for_any_hdf5_reader(filled: Path, protocol: P
         assert file.attrs["format"] == "prejudge scores" and file.attrs["version"] == 1
         assert json.loads(file["runs"][0])["torch"] == "2"
         group = file["protocols"][protocol.digest]
-        assert json.loads(group.attrs["json"])["skeleton"] == {"channels": 16}
+        assert json.loads(group.attrs["json"])["macro"] == {"channels": 16}
         assert [text.decode() for text in group["architectures"][:2]] == ["arch 0", "arch 1"]
         snip = group["columns"]["snip"]
         assert {n: (d.dtype.str, d.shape) for n, d in snip.items() if n not in ("failures", "reasons")} == {

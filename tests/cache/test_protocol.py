@@ -15,7 +15,7 @@ BASE = Protocol(
 
 def test_digest_depends_on_every_field() -> None:
     changed = {
-        "space": "darts", "skeleton": {"channels": 8}, "data": "svhn", "data_digest": "cd", "mean": (0.4,),
+        "space": "darts", "macro": {"channels": 8}, "data": "svhn", "data_digest": "cd", "mean": (0.4,),
         "std": (0.2,), "image_size": 8, "batch_size": 32, "batch": "per-architecture", "augment": True,
         "init": "kaiming",
         "dtype": "float64", "mode": "fast", "seed": 1, "source": "elsewhere",
@@ -27,13 +27,13 @@ def test_digest_depends_on_every_field() -> None:
 
 def test_equal_protocols_have_equal_digests_whatever_the_spelling() -> None:
     pairs = (("form", "official"), ("channels", 16))
-    same = replace(BASE, skeleton=pairs, mean=[0.5])
+    same = replace(BASE, macro=pairs, mean=[0.5])
     assert same == BASE and same.digest == BASE.digest and hash(same) == hash(BASE)
     assert BASE.digest == "15dc73221fb08405"  # files keep it: a change here orphans every cache
 
 
 def test_json_round_trip() -> None:
-    nested = replace(BASE, skeleton={"widths": [1, 2], "stem": True, "drop": None})
+    nested = replace(BASE, macro={"widths": [1, 2], "stem": True, "drop": None})
     assert Protocol.from_json(nested.to_json()) == nested
     assert Protocol.from_json(nested.to_json()).digest == nested.digest
 
@@ -56,17 +56,17 @@ def test_bad_values_are_refused() -> None:
 def test_describe_states_everything() -> None:
     text = replace(BASE, mode="fast", augment=True, seed=7, source="imported").describe()
     assert text["protocol"] == replace(BASE, mode="fast", augment=True, seed=7, source="imported").digest
-    assert text["macro-skeleton"] == "channels=16, form=official"
-    assert text["data"] == "digits (ab)" and text["normalised with"] == "mean 0.5, std 0.25"
+    assert text["macro-architecture"] == "channels=16, form=official"
+    assert text["data"] == "digits (ab)" and text["normalized with"] == "mean 0.5, std 0.25"
     assert text["batch"] == "64 images, the same for all architectures, augmented"
     assert text["precision"] == "float32, fast mode" and text["base seed"] == "7" and text["source"] == "imported"
 
 
 def test_differences_name_only_what_differs() -> None:
-    other = replace(BASE, skeleton={"channels": 8, "form": "official"}, seed=3)
+    other = replace(BASE, macro={"channels": 8, "form": "official"}, seed=3)
     assert differences([BASE, other]) == {
-        BASE.digest: "seed=0, skeleton.channels=16",
-        other.digest: "seed=3, skeleton.channels=8",
+        BASE.digest: "seed=0, macro.channels=16",
+        other.digest: "seed=3, macro.channels=8",
     }
 
 
@@ -74,7 +74,7 @@ def test_differences_name_only_what_differs() -> None:
     "field",
     [
         '"dtype": []', '"seed": "x"', '"seed": true', '"image_size": 1.5', '"mean": ["x"]', '"mean": [1e999]',
-        '"mean": 3', '"mean": [NaN]', '"skeleton": {"a": {}}', '"skeleton": 3', '"augment": 1', '"data": null',
+        '"mean": 3', '"mean": [NaN]', '"macro": {"a": {}}', '"macro": 3', '"augment": 1', '"data": null',
         '"std": {"1": 2}x',
         '"mean": ' + "[" * 5000, '"mean": [' + "9" * 400 + "]",
     ],

@@ -89,7 +89,7 @@ def test_protocols_are_never_pooled(path: Path, protocol: Protocol, other_protoc
         with pytest.raises(InputError, match="2 protocols") as error:
             cache.frame()
         for p, channels in ((protocol, 16), (other_protocol, 8)):
-            assert f"{p.digest[:8]} (skeleton.channels={channels})" in str(error.value)
+            assert f"{p.digest[:8]} (macro.channels={channels})" in str(error.value)
         assert cache.frame(protocol)["snip"].item() == 1.0
         assert cache.frame(other_protocol.digest[:6])["snip"].item() == 2.0
         assert cache.protocol(other_protocol.digest) == other_protocol

@@ -9,13 +9,13 @@ import pytest
 
 from prejudge import cli
 from prejudge.benchmarks import open_table
-from prejudge.benchmarks.table_recipe import DIGITS_RECIPE, TableRecipe
-from prejudge.cli import recipe
+from prejudge.benchmarks.training.table_recipe import DIGITS_RECIPE, TableRecipe
 from prejudge.cli.arguments import pairs
+from prejudge.pipeline import recipe
 
 TRAIN = [
     "bench", "train", "nasbench201", "--data", "digits", "--archs", "random:3", "--epochs", "1",
-    "--channels", "4", "--cells", "1", "--skeleton", "stages=1", "--train-images", "100",
+    "--channels", "4", "--cells", "1", "--macro", "stages=1", "--train-images", "100",
 ]  # fmt: skip
 
 
@@ -29,7 +29,7 @@ def test_training_makes_a_table_and_continues_it(tmp_path: Path, capsys: pytest.
     assert "nothing to train" in capsys.readouterr().err
     table = open_table(out)
     assert {m.seed for m in table.metrics()} == {0, 1, "mean"}
-    assert json.loads(table.index.provenance["recipe"])["skeleton"]["stages"] == 1
+    assert json.loads(table.index.provenance["recipe"])["macro"]["stages"] == 1
 
 
 def test_another_recipe_does_not_continue_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -59,7 +59,7 @@ def test_wrong_numbers_are_one_line(tmp_path: Path, options: list[str], capsys: 
 def test_a_csv_file_becomes_a_table_by_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("prejudge.benchmarks.library.user_folder", lambda: tmp_path / "own")
+    monkeypatch.setattr("prejudge.benchmarks.table.library.user_folder", lambda: tmp_path / "own")
     text = "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|"
     (tmp_path / "t.csv").write_text(f"arch_str,toy_test_12ep\n{text},61.5\n")
     assert cli.run(["bench", "import", "csv", str(tmp_path / "t.csv"), "--name", "toy"]) == 0
@@ -74,7 +74,7 @@ def test_the_recipe_of_the_shipped_table_is_the_one_it_was_made_by() -> None:
     made = TableRecipe.from_dict(
         {
             "training": training,
-            "skeleton": {"channels": options["channels"], "cells": options["cells"]} | pairs(options["skeleton"]),
+            "macro": {"channels": options["channels"], "cells": options["cells"]} | pairs(options["macro"]),
             "train_images": options["train-images"],
             "test_copies": options["test-copies"],
         }

@@ -15,10 +15,10 @@ import pytest
 import torch
 
 from prejudge import cli
-from prejudge.cli import recipe as recipes
-from prejudge.cli.chain import Manifest, read_chain
 from prejudge.errors import FileFormatError, InputError
-from prejudge.train.export import load_weights
+from prejudge.pipeline import recipe as recipes
+from prejudge.pipeline.chain import Manifest, read_chain
+from prejudge.train.export.weights import load_weights
 
 CHAIN = """
 title: a small chain
@@ -33,7 +33,7 @@ train:
   data: digits
   channels: 4
   cells: 1
-  skeleton: [stages=1]
+  macro: [stages=1]
   epochs: EPOCHS
   batch-size: 50
 test:

@@ -59,11 +59,11 @@ def test_every_score_is_in_the_cache(folder: Path) -> None:
         protocol = cache.protocols()[0]
     assert list(frame.columns) == ["synflow", "params", "naswot"]
     assert len(frame) == 5
-    skeleton = dict(protocol.skeleton)
-    assert (skeleton["channels"], skeleton["cells"], skeleton["in_channels"]) == (4, 1, 1)
+    macro = dict(protocol.macro)
+    assert (macro["channels"], macro["cells"], macro["in_channels"]) == (4, 1, 1)
     space = prejudge.space("nasbench201")
     for text, params in frame["params"].items():
-        assert params == space.params(space.parse(text), **skeleton)
+        assert params == space.params(space.parse(text), **macro)
 
 
 def test_a_second_run_computes_nothing(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

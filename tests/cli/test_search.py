@@ -50,7 +50,7 @@ def test_a_live_proxy_and_a_live_training_that_is_resumed(tmp_path: Path, capsys
 
 def test_a_search_in_a_supernet_from_several_seeds_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["search", "darts", "--space", "nasbench201", "--data", "digits", "--channels", "2", "--cells", "1"]
-    words += ["--skeleton", "stages=1", "--epochs", "1", "--batch-size", "250", "--seeds", "2"]
+    words += ["--macro", "stages=1", "--epochs", "1", "--batch-size", "250", "--seeds", "2"]
     there = _json(capsys, *words, "--workers", "2", "--threads-per-worker", "1", "--out", str(tmp_path / "there.h5"))
     here = _json(capsys, *words, "--threads", "1", "--out", str(tmp_path / "here.h5"))
     for run in [*here["runs"], *there["runs"]]:
@@ -74,8 +74,8 @@ def test_te_nas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["random"], "say what to maximise: --benchmark TABLE, or --space SPACE --data IMAGES"),
-        (["random", "--benchmark", "digits", "--data", "digits"], "say what to maximise"),
+        (["random"], "say what to maximize: --benchmark TABLE, or --space SPACE --data IMAGES"),
+        (["random", "--benchmark", "digits", "--data", "digits"], "say what to maximize"),
         (["random", "--data", "digits", "--queries", "2"], "--data needs --space"),
         (["evolutoin", "--benchmark", "digits"], "did you mean 'evolution'"),
         (["evolution", "--benchmark", "digits", "--option", "size=3"], "unknown option of evolution 'size'"),
@@ -122,7 +122,7 @@ def test_a_search_that_trains_its_own_supernet(tmp_path: Path, capsys: pytest.Ca
 
 def test_the_help_of_a_gradient_search_says_what_option_takes(capsys: pytest.CaptureFixture[str]) -> None:
     from prejudge.cli.search_gradient import METHODS, OPTIONS
-    from prejudge.search.gradient import register
+    from prejudge.search.supernet import register
 
     assert sorted(OPTIONS) == sorted(METHODS) == sorted(register.names())
     for name, options in OPTIONS.items():

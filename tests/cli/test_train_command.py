@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from prejudge import cli
-from prejudge.cache.lock import alone
 from prejudge.cli.train_command import RUNNING
-from prejudge.train.export import load_weights
+from prejudge.formats.lock import alone
+from prejudge.train.export.weights import load_weights
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
-SMALL = ["--data", "digits", "--channels", "4", "--cells", "1", "--skeleton", "stages=1"]
+SMALL = ["--data", "digits", "--channels", "4", "--cells", "1", "--macro", "stages=1"]
 TRAIN = ["train", CELL, *SMALL, "--epochs", "2", "--batch-size", "50"]
 
 Printed = pytest.CaptureFixture[str]
@@ -108,7 +108,7 @@ def test_a_result_file_and_a_recipe_file(tmp_path: Path, capsys: Printed) -> Non
     recipe = tmp_path / "mine.yaml"
     recipe.write_text(
         "title: mine\ntrain:\n  recipe: nasbench201\n  data: digits\n  channels: 4\n  cells: 1\n"
-        "  skeleton: [stages=1]\n  epochs: 1\n  batch-size: 100\n  nesterov: false\n"
+        "  macro: [stages=1]\n  epochs: 1\n  batch-size: 100\n  nesterov: false\n"
     )
     capsys.readouterr()
     words = ["train", str(found), "--search-seed", "1", "--recipe", str(recipe), "--out", str(tmp_path / "t"), "--json"]
@@ -132,8 +132,8 @@ def test_every_kind_of_file_is_read(trained: Path, tmp_path: Path, capsys: Print
     network, _ = load_weights(trained / "weights.safetensors")
     torch.save(network.state_dict(), tmp_path / "plain.pt")
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "wrapped.pt")
-    arch = ["--arch", CELL, "--channels", "4", "--cells", "1", "--skeleton", "stages=1"]
-    given = ["--normalisation", "own"]
+    arch = ["--arch", CELL, "--channels", "4", "--cells", "1", "--macro", "stages=1"]
+    given = ["--normalization", "own"]
     assert same(trained, [str(trained)], capsys)["written"] == str(trained / "test.json")
     assert same(trained, [str(trained / "weights.safetensors")], capsys)["kind"] == "exported weights"
     assert same(trained, [str(trained / "weights.safetensors"), *arch], capsys)["written"] is None
@@ -206,7 +206,7 @@ def test_pictures_in_folders_are_trained_as_imagenet_is(tmp_path: Path, capsys: 
     ]
     assert cli.run([*words, "--image-size", "32", "--out", str(tmp_path / "t"), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert (printed["skeleton"]["stem"], printed["recipe"]["schedule"]) == ("imagenet", "exponential")
+    assert (printed["macro"]["stem"], printed["recipe"]["schedule"]) == ("imagenet", "exponential")
     assert (printed["selection"]["by"], printed["images"]["train"], printed["images"]["valid"]) == ("valid", 6, 2)
     assert [row["class"] for row in printed["classes"]] == ["cat", "dog"]
     assert cli.run(["test", str(tmp_path / "t"), *data, "--json"]) == 0

@@ -36,11 +36,11 @@ def test_every_proxy_has_its_section_and_every_section_its_proxy() -> None:
 
 
 @pytest.mark.parametrize("name", prejudge.spaces.space_names())
-def test_the_page_on_spaces_states_size_and_skeleton(name: str) -> None:
+def test_the_page_on_spaces_states_size_and_macro(name: str) -> None:
     page, space = text("spaces.md"), prejudge.space(name)
     assert f"`{name}`" in page
     assert f"{space.size:,}" in page
-    for number, default in space.default_skeleton.items():
+    for number, default in space.default_macro.items():
         assert f"| `{number}` | {default} |" in page, f"{name}: {number}={default}"
 
 

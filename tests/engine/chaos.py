@@ -30,14 +30,16 @@ ALONE = [
     "torch", "torch._dynamo", "torch.utils.tensorboard", "numpy", "pandas", "h5py", "sklearn.datasets", "filelock",
     "rich.progress", "yaml", "jinja2", "matplotlib.figure", "prejudge.cli.score_command",
     "prejudge.cli.bench_train", "prejudge.cli.bench_import", "prejudge.cli.search_command", "prejudge.cache.filler",
-    "prejudge.benchmarks.training", "prejudge.search.live_objective", "prejudge.train.data",
+    "prejudge.benchmarks.training.trainer", "prejudge.search.objectives.live", "prejudge.data.loading",
     "prejudge.cli.cache_command", "prejudge.cli.search_pruning", "prejudge.search.pruning.figures",
-    "prejudge.cli.train_command", "prejudge.train.training", "prejudge.train.confusion",
-    "prejudge.search.gradient.darts_pt", "prejudge.cli.run_command", "prejudge.cli.chain", "prejudge.cli.test_command",
-    "prejudge.cli.report_command", "prejudge.report.training",
-    "prejudge.search.chosen", "prejudge.spaces.nasbench201_network", "prejudge.train.records", "prejudge.train.resolve",
-    "prejudge.train.training_images", "prejudge.cli.training_report", "prejudge.search.table_objective",
-    "prejudge.search.summary", "prejudge.spaces.nasbench201_supernet", "prejudge.search.gradient.projection_learner",
+    "prejudge.cli.train_command", "prejudge.train.training", "prejudge.train.evaluation.confusion",
+    "prejudge.search.supernet.darts_pt.method", "prejudge.cli.run_command", "prejudge.pipeline.chain",
+    "prejudge.cli.test_command", "prejudge.cli.report_command", "prejudge.report.training",
+    "prejudge.search.recommendation", "prejudge.spaces.nasbench201.network", "prejudge.train.records",
+    "prejudge.train.recipes.resolve",
+    "prejudge.data.training_images", "prejudge.cli.training_report", "prejudge.search.objectives.table",
+    "prejudge.search.result_table", "prejudge.spaces.nasbench201.supernet",
+    "prejudge.search.supernet.darts_pt.projection_learner",
 ]  # fmt: skip
 ROUNDS = int(os.environ.get("PREJUDGE_CHAOS_ROUNDS", "20"))
 """Of each of the slow tests."""

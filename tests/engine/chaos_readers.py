@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from prejudge.atomic import beside
+from prejudge.formats.atomic import beside
 from prejudge.search import read_result
 from prejudge.train.checkpoint import read_checkpoint
-from prejudge.train.export import load_weights
+from prejudge.train.export.weights import load_weights
 from tests.engine.chaos import Rows
 
 VARYING = ("seconds", "images_per_second", "folder", "checkpoint")

@@ -30,7 +30,7 @@ COMMANDS = {
     ],
     "bench train": [
         "bench", "train", "nasbench201", "--data", "digits", "--archs", "random:8", "--seeds", "2", "--epochs", "1",
-        "--train-images", "40", "--batch-size", "20", "--skeleton", "stages=1", *SMALL,
+        "--train-images", "40", "--batch-size", "20", "--macro", "stages=1", *SMALL,
     ],
     "search": [
         "search", "evolution", "--space", "nasbench201", "--data", "digits", "--proxy", "synflow", "--queries", "40",

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
+from prejudge.data.loading import load
 from prejudge.search.pruning import convention, prune
 from prejudge.spaces import space
-from prejudge.train.data import load
 from tests.engine import chaos_readers as readers
 from tests.engine.chaos import ROUNDS, Rows, Torment
 
@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 CELL = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|none~0|skip_connect~1|avg_pool_3x3~2|"
-TINY = ["--channels", "2", "--cells", "1", "--skeleton", "stages=1", "--batch-size", "16", "--threads", "1"]
+TINY = ["--channels", "2", "--cells", "1", "--macro", "stages=1", "--batch-size", "16", "--threads", "1"]
 PRUNING = {"repeats": 1, "batch_size": 4, "crops": 20, "crop_batches": 1, "prune_number": 2}
 COMMANDS = {
     "train": [
@@ -52,7 +52,7 @@ train:
   data: IMAGES
   channels: 2
   cells: 1
-  skeleton: [stages=1]
+  macro: [stages=1]
   epochs: 4
   batch-size: 16
   threads: 1

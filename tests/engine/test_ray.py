@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from prejudge.engine import LocalEngine, RayEngine, local_unless
-from prejudge.engine import ray_connection as connection
-from prejudge.engine.ray_team import Need
+from prejudge.engine.ray import connection
+from prejudge.engine.ray.team import Need
 from prejudge.errors import InputError, PrejudgeError
 from tests.engine import jobs
 from tests.engine.ray_nodes import one_node

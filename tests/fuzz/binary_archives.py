@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from prejudge.benchmarks.csv_import import import_csv
-from prejudge.benchmarks.importers.arrays import import_npz
-from prejudge.benchmarks.importers.nasbench101 import read_file
+from prejudge.benchmarks.importers.csv import import_csv
+from prejudge.benchmarks.importers.nasbench101.importer import read_file
 from prejudge.benchmarks.importers.nasbench301 import import_nasbench301
-from prejudge.benchmarks.importers.tfrecord import masked_crc32c
+from prejudge.benchmarks.importers.npz import import_npz
+from prejudge.data.files import read_folder, read_npz
+from prejudge.formats.tfrecord import masked_crc32c
 from prejudge.spaces import space
-from prejudge.train.files import read_folder, read_npz
 from tests.fuzz.harness import file_target
 
 _NAMES = ("../x", "/etc/x", "..\\x", "C:/x", "a/../../x", "x.npy", "results_1.json", "results_1.json", "", "x" * 500)

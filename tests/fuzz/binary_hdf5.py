@@ -16,10 +16,10 @@ import numpy as np
 
 from prejudge import Score, ScoreCache
 from prejudge.benchmarks import Metric
-from prejudge.benchmarks.table import open_table, write_table
+from prejudge.benchmarks.table.table import open_table, write_table
 from prejudge.cache import Protocol
 from prejudge.cache.layout import decode, stored_digests
-from prejudge.hdf5 import read_everything
+from prejudge.formats.hdf5 import read_everything
 from prejudge.search.result import SearchResult, Trajectory, read_result, write_result
 from prejudge.spaces import space
 from tests.fuzz.harness import file_target
@@ -39,7 +39,7 @@ def _made(write: Callable[[Path], Any]) -> bytes:
 
 
 def _cache(path: Path) -> None:
-    protocol = Protocol("nasbench201", skeleton={"channels": 16}, data="digits", mean=(0.5,), std=(0.2,))
+    protocol = Protocol("nasbench201", macro={"channels": 16}, data="digits", mean=(0.5,), std=(0.2,))
     with ScoreCache(path) as cache:
         run = cache.begin_run({"torch": "2"})
         for i in range(12):

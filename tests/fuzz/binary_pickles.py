@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.benchmarks.importers.nasbench201_trials import MalformedTrial, Trials
-from prejudge.benchmarks.importers.official_nasbench201 import iter_architectures, recognise
+from prejudge.benchmarks.importers.nasbench201.official_file import iter_architectures, recognize
+from prejudge.benchmarks.importers.nasbench201.trials import MalformedTrial, Trials
 from prejudge.cache import ScoreCache, import_pickles
-from prejudge.cache.safe_pickle import read_pickles
 from prejudge.errors import FileFormatError
-from prejudge.train.inert_pickle import read_inert
+from prejudge.formats.pickle.inert import read_inert
+from prejudge.formats.pickle.safe import read_pickles
 from tests.benchmarks.importers import official_files
 from tests.fuzz.harness import SENTINEL, file_target
 
@@ -148,7 +148,7 @@ def _images() -> list[bytes]:
 
 
 def _read_images(path: Path) -> None:
-    from prejudge.train.published import _imagenet16_batch
+    from prejudge.data.published import _imagenet16_batch
 
     _imagenet16_batch(path)
 
@@ -201,7 +201,7 @@ def _official_content(rng: random.Random) -> bytes:
 
 
 def _read_official(path: Path) -> None:
-    file = recognise(path)
+    file = recognize(path)
     trials = Trials(2, (12,))
     for index, _, results in iter_architectures(file):
         try:

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from prejudge.spaces import space
-from prejudge.train.checkpoint import Keeper, read_checkpoint
-from prejudge.train.export import export_weights, load_weights
-from prejudge.train.foreign import read_model, read_state_dict
-from prejudge.train.stored_network import read_network
+from prejudge.train.checkpoint import CheckpointManager, read_checkpoint
+from prejudge.train.export.stored_network import read_network
+from prejudge.train.export.third_party import read_model, read_state_dict
+from prejudge.train.export.weights import export_weights, load_weights
 from tests.fuzz.binary_pickles import _TOKENS, _bombs, _program
 from tests.fuzz.harness import SENTINEL, file_target
 from tests.train.hostile_files import MAGIC, Call, Outside, program, rebuild, storage
@@ -40,10 +40,12 @@ def _files() -> dict[str, bytes]:
     made: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        export_weights(network, Path(folder) / "w.safetensors", space=_SPACE, architecture=_SPACE[5], skeleton=_NUMBERS)
+        export_weights(network, Path(folder) / "w.safetensors", space=_SPACE, architecture=_SPACE[5], macro=_NUMBERS)
         made["safetensors"] = (Path(folder) / "w.safetensors").read_bytes()
-        plan = {"space": "nasbench201", "architecture": str(_SPACE[5]), "skeleton": _NUMBERS}
-        Keeper(Path(folder) / "c", plan).save(1, {"learner": {"network": network.state_dict()}, "seed": 3, "rng": b"x"})
+        plan = {"space": "nasbench201", "architecture": str(_SPACE[5]), "macro": _NUMBERS}
+        CheckpointManager(Path(folder) / "c", plan).save(
+            1, {"learner": {"network": network.state_dict()}, "seed": 3, "rng": b"x"}
+        )
         made["checkpoint"] = (Path(folder) / "c" / "last.pt").read_bytes()
     small = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.BatchNorm1d(2))
     for name, value in (
@@ -96,7 +98,7 @@ def _described(rng: random.Random) -> bytes:
         plan = {
             "space": _one(rng, "nasbench201"),
             "architecture": _one(rng, str(_SPACE[5])),
-            "skeleton": _one(rng, _NUMBERS),
+            "macro": _one(rng, _NUMBERS),
         }
         state = _one(rng, {"learner": _one(rng, {"network": _one(rng, value)})})
         value = {"format": "prejudge checkpoint", "version": _one(rng, 1), "plan": _one(rng, plan),
@@ -131,5 +133,5 @@ file_target("torch-checkpoint", "last.pt", read_checkpoint, lambda: _seeds("chec
 file_target("torch-network", "f.pt", read_network, lambda: _seeds("checkpoint"), _TOKENS, generate=_generated)
 file_target(
     "safetensors", "f.safetensors", load_weights, lambda: [_files()["safetensors"]],
-    (b'"dtype":"F32"', b'"shape":[2,2]', b'"data_offsets":[0,16]', b"[18446744073709551615]", b'"skeleton":"{}"', b"\\u0000"),
+    (b'"dtype":"F32"', b'"shape":[2,2]', b'"data_offsets":[0,16]', b"[18446744073709551615]", b'"macro":"{}"', b"\\u0000"),
 )  # fmt: skip

@@ -14,19 +14,19 @@ from typing import Any
 from cyclopts.exceptions import CycloptsError
 
 from prejudge.cli import _one_line, build_app, run_command
-from prejudge.cli import recipe as recipes
 from prejudge.cli.arguments import architectures, pairs, split_list
-from prejudge.cli.chain import Manifest
 from prejudge.cli.search_objective import TableOptions
-from prejudge.engine.ray_connection import _host_and_port
+from prejudge.data.loading import _parse as parse_data_kind
+from prejudge.engine.ray.connection import _host_and_port
 from prejudge.errors import InputError
+from prejudge.pipeline import recipe as recipes
+from prejudge.pipeline.chain import Manifest
 from prejudge.proxies import resolve
-from prejudge.search.chosen import choose_architecture
+from prejudge.search.recommendation import choose_architecture
 from prejudge.search.registry import register as searches
 from prejudge.spaces import genotype_names, space
-from prejudge.train.data import _parse as parse_data_kind
-from prejudge.train.published_recipes import PUBLISHED
-from prejudge.train.resolve import Images, fitted_recipe
+from prejudge.train.recipes.published import PUBLISHED
+from prejudge.train.recipes.resolve import Images, fitted_recipe
 from tests.fuzz.harness import ATTEMPTS, file_target, text_target
 from tests.fuzz.mutation import with_other_values
 from tests.fuzz.text_spaces import CELL_101, CELL_201, GENOTYPE, nasbench101
@@ -279,7 +279,7 @@ file_target(
         b"train:\n  genotype: DARTS_V2\n  data: digits\n  out: x\nscore:\n  space: darts\n  data: digits\n  out: y\n",
         *(text.encode() for text in _LAUGHS),
     ],
-    [text.encode("utf-8", "surrogatepass") for text in [*_YAML, "  seed: 1", "  skeleton: [a=1]", "  epochs: {a: 1}"]],
+    [text.encode("utf-8", "surrogatepass") for text in [*_YAML, "  seed: 1", "  macro: [a=1]", "  epochs: {a: 1}"]],
     seconds=5.0,
     one_in=20,
 )
@@ -306,12 +306,12 @@ text_target(
     [
         "score nasbench201 --data digits --archs random:5 --out a.h5 --proxies snip",
         "search evolution --benchmark digits --queries 50 --seeds 20 --out e.h5 --option population=10",
-        "train DARTS_V2 --data digits --out run --epochs 1 --skeleton a=1 --channels 4",
+        "train DARTS_V2 --data digits --out run --epochs 1 --macro a=1 --channels 4",
         "bench query digits 5 --epochs 7", "cache info a.h5 --json", "report a.h5 --benchmark digits --out r.html",
         "list spaces", "run recipe --set train.epochs=5", "draw DARTS_V2", "test run --data digits",
     ],
     [
-        "--seed ", "--epochs=", "--channels ", "--skeleton ", "--json", "--option", "--threads", "--budget", "--", "-",
+        "--seed ", "--epochs=", "--channels ", "--macro ", "--json", "--option", "--threads", "--budget", "--", "-",
         "--set.x", "--images.data", "--network '{}'", "--network.channels=[1]", "[1,2]", "{\"a\": 1}", " ", "'", *_HUGE,
         "score", "search", "bench", "import", "train", "csv", "--curves 1 2 x", "--no-json", "--empty-archs", "\x00",
     ],

@@ -11,16 +11,16 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from prejudge.benchmarks.runs import RunLog
+from prejudge.benchmarks.training.runs import RunLog
 from prejudge.cache import Protocol, ScoreCache
 from prejudge.cache.journal import _encode, read_journal
-from prejudge.cache.lock import _holder
 from prejudge.cache.protocol import differences
 from prejudge.cache.snapshot import read_snapshot
+from prejudge.formats.lock import _holder
 from prejudge.search.journal import Journal as SearchJournal
-from prejudge.search.objective import Evaluation
+from prejudge.search.objectives.base import Evaluation
 from prejudge.search.pruning.state import State
-from prejudge.train.recipe import Recipe
+from prejudge.train.recipes.recipe import Recipe
 from prejudge.train.records import read_records, report_data
 from tests.fuzz.harness import Target, file_target, register, text_target
 from tests.fuzz.mutation import with_other_values
@@ -110,8 +110,8 @@ def _protocol_text(rng: random.Random) -> bytes:
 text_target(
     "protocol",
     _protocol,
-    [PROTOCOL.to_json(), Protocol(space="darts", skeleton={"cells": 3}, mean=(0.1,), std=(0.2,)).to_json(), "[]", "{}"],
-    [*_JSON, '"mean":', '"skeleton":', '"batch_size":', '"image_size":', '"seed":'],
+    [PROTOCOL.to_json(), Protocol(space="darts", macro={"cells": 3}, mean=(0.1,), std=(0.2,)).to_json(), "[]", "{}"],
+    [*_JSON, '"mean":', '"macro":', '"batch_size":', '"image_size":', '"seed":'],
     generate=_protocol_text,
 )
 
@@ -218,7 +218,7 @@ file_target(
 _RESULT = {
     "space": "nasbench201", "architecture": CELL_201, "epoch": 2, "params": 100, "seconds": 12.5, "data": "digits",
     "images": {"train": 100}, "seed": 0, "recipe": Recipe(epochs=2).as_dict(),
-    "skeleton": {"channels": 4, "form": "official"},
+    "macro": {"channels": 4, "form": "official"},
     "valid": {"top1": 90.0, "top5": 99.0, "loss": 0.5, "images": 10}, "test": None, "last_test": None, "prejudge": "1",
     "selection": {"by": "last", "meaning": "the last epoch"}, "images_per_second": 100.0,
     "epochs": [

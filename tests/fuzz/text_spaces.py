@@ -12,13 +12,13 @@ from typing import Any
 
 from prejudge.errors import InputError
 from prejudge.spaces import genotype_names, published_genotype, read_genotype, space
-from prejudge.spaces.darts import DARTS
-from prejudge.spaces.genotype import OPERATIONS as DARTS_OPERATIONS
-from prejudge.spaces.genotype_notations import parse_genotype, to_config, to_dict, to_pair
-from prejudge.spaces.nasbench101 import NASBench101
-from prejudge.spaces.nasbench101_cell import OPERATIONS as OPERATIONS_101
-from prejudge.spaces.nasbench101_cell import Cell101, record_text
-from prejudge.spaces.nasbench201 import OPERATIONS as OPERATIONS_201
+from prejudge.spaces.darts.genotype import OPERATIONS as DARTS_OPERATIONS
+from prejudge.spaces.darts.notations import parse_genotype, to_config, to_dict, to_pair
+from prejudge.spaces.darts.space import DARTS
+from prejudge.spaces.nasbench101.cell import OPERATIONS as OPERATIONS_101
+from prejudge.spaces.nasbench101.cell import Cell101, record_text
+from prejudge.spaces.nasbench101.space import NASBench101
+from prejudge.spaces.nasbench201.space import OPERATIONS as OPERATIONS_201
 from tests.fuzz.harness import file_target, text_target
 
 CELL_201 = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|none~1|avg_pool_3x3~2|"
@@ -230,7 +230,7 @@ def _skeletons(text: str) -> None:
     refusals = 0
     for name in ("nasbench201", "nasbench101", "darts"):
         try:
-            space(name).skeleton(**overrides)
+            space(name).macro(**overrides)
         except InputError as error:
             refusals += 1
             last = error
@@ -239,7 +239,7 @@ def _skeletons(text: str) -> None:
 
 
 text_target(
-    "skeleton",
+    "macro",
     _skeletons,
     ["channels=16,cells=5", "form=zero-cost-nas", "stem=False,channels=3,cells=1", "stem=imagenet,drop_path=0.2"],
     [

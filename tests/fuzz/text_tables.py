@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 
 from prejudge.benchmarks import Table, benchmark, import_csv
-from prejudge.benchmarks.hardware import join_hardware
-from prejudge.benchmarks.library import place_for
-from prejudge.benchmarks.metric import Metric
-from prejudge.benchmarks.rows import ListedRows, row_key
-from prejudge.benchmarks.table_index import TableIndex
-from prejudge.benchmarks.table_recipe import DIGITS_RECIPE, TableRecipe
+from prejudge.benchmarks.importers.hardware import join_hardware
+from prejudge.benchmarks.table.index import TableIndex
+from prejudge.benchmarks.table.library import place_for
+from prejudge.benchmarks.table.metric import Metric
+from prejudge.benchmarks.table.rows import ListedRows, row_key
+from prejudge.benchmarks.training.table_recipe import DIGITS_RECIPE, TableRecipe
 from prejudge.cache import Shard
 from prejudge.cli.metrics import choose
 from prejudge.errors import FileFormatError, InputError
 from prejudge.spaces import space
-from prejudge.train.recipe import Recipe
+from prejudge.train.recipes.recipe import Recipe
 from tests.fuzz.harness import file_target, text_target
 from tests.fuzz.mutation import Generator, with_other_values
 from tests.fuzz.text_spaces import CELL_101, CELL_201, GENOTYPE, nasbench101
@@ -197,7 +197,7 @@ def _training(text: str) -> None:
 
 _VALUES = [
     "null", "true", "-1", "0", "1e999", "NaN", "[]", "[[]]", "{}", '""', '"cosine"', "1.5", "9" * 400,
-    '"training": ', '"skeleton": ', '"epochs": ', '"channels": ', '"noise": ', '"valid_copies": ', '"noise_seed": ',
+    '"training": ', '"macro": ', '"epochs": ', '"channels": ', '"noise": ', '"valid_copies": ', '"noise_seed": ',
 ]  # fmt: skip
 text_target(
     "table-recipe",

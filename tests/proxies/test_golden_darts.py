@@ -12,9 +12,9 @@ import torch
 
 from prejudge.proxies.probe import Probe
 from prejudge.proxies.scoring import score
-from prejudge.spaces.darts_network import NetworkDARTS
-from prejudge.spaces.darts_skeleton import SkeletonDARTS
-from prejudge.spaces.genotype import Genotype
+from prejudge.spaces.darts.genotype import Genotype
+from prejudge.spaces.darts.macro import MacroConfigDARTS
+from prejudge.spaces.darts.network import NetworkDARTS
 
 ORIGINAL_NAME = {
     "grad_norm": "grad_norm", "snip": "snip", "grasp": "grasp", "fisher": "fisher", "jacob_cov": "jacob_cov",
@@ -29,8 +29,8 @@ def load(golden: Path) -> tuple[NetworkDARTS, dict[str, np.ndarray], dict[str, A
     with np.load(golden / "darts" / "mixed.npz", allow_pickle=False) as file:
         arrays = {name: file[name] for name in file.files}
     meta = json.loads(str(arrays["meta"]))
-    skeleton = SkeletonDARTS(channels=meta["C"], cells=meta["layers_n"], num_classes=meta["num_classes"])
-    network = NetworkDARTS(Genotype(**meta["genotype"]), skeleton)
+    macro = MacroConfigDARTS(channels=meta["C"], cells=meta["layers_n"], num_classes=meta["num_classes"])
+    network = NetworkDARTS(Genotype(**meta["genotype"]), macro)
     parameters = dict(network.named_parameters())
     assert list(parameters) == meta["param_names"]  # the official names, in the official order
     stored = [arrays[name] for name in sorted(arrays) if name[0] == "p" and name[1:].isdigit()]

@@ -12,7 +12,7 @@ import torch
 
 from prejudge.proxies.probe import Probe
 from prejudge.proxies.scoring import score
-from prejudge.spaces.nasbench101 import NASBench101
+from prejudge.spaces.nasbench101.space import NASBench101
 from tests.proxies.test_golden import ORIGINAL_NAME, REDUCTION_BNS, RELATIVE
 
 ALL_BNS = "synflow(keep_bn='*')"

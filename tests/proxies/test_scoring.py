@@ -286,7 +286,7 @@ def test_the_probe_runs_each_pass_once_and_only_if_it_is_read() -> None:
 
 @pytest.mark.parametrize("rows", [1, 4])
 def test_the_exact_kernel_does_not_depend_on_grouping_or_batching(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    from prejudge.proxies import jacobian
+    from prejudge.proxies.passes import jacobian
     from tests.proxies.oracles import jacobian_kernel
 
     network, (x, _) = case("nb201"), batch()

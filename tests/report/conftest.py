@@ -144,10 +144,10 @@ def report_data(architectures: int = 300, seed: int = 0) -> ReportData:
         "failures": pd.DataFrame(failed, columns=["architecture", "proxy", "repeat", "reason"]),
         "protocol": {
             "space": "nasbench201",
-            "skeleton": "C=16, N=5, 10 classes",
+            "macro": "C=16, N=5, 10 classes",
             "data": "cifar10 (digest 3f9a2c41d0e7)",
             "batch": "64 images, fixed, no augmentation",
-            "initialisation": "PyTorch default",
+            "initialization": "PyTorch default",
             "dtype": "float32",
             "mode": "exact",
             "seed": "0",

@@ -122,7 +122,7 @@ def test_what_the_test_does_not_tell_from_the_best_is_bold_too() -> None:
     assert "1 other is not told from it" in page
 
 
-def test_differences_are_turned_and_coloured_by_the_test() -> None:
+def test_differences_are_turned_and_colored_by_the_test() -> None:
     page = to_html(comparison(metrics=1))
     matrix = re.search(r'<table class="matrix">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)[1]
     rows = [
@@ -133,7 +133,7 @@ def test_differences_are_turned_and_coloured_by_the_test() -> None:
         ["−0.30", "", "+0.20", "+0.30"],
     ]
     assert rows[0][1][0] == "positive open"
-    assert rows[0][1][1] == "0.0", "what may be luck has no colour"
+    assert rows[0][1][1] == "0.0", "what may be luck has no color"
     assert rows[0][3][:2] == ("positive", "0.6")
     assert rows[3][0][:2] == ("negative", "0.6")
     assert "local-search less random: +0.60 % over 50 pairs, p &lt; 0.001 (Holm)" in page
@@ -371,16 +371,16 @@ def test_tables_read_without_javascript(visit: Callable[..., Any]) -> None:
 
 
 @pytest.mark.browser
-def test_colours_can_be_read(visit: Callable[..., Any]) -> None:
-    """WCAG: 3 to 1 for lines on their ground, 4.5 to 1 for the letters of the coloured matrix."""
+def test_colors_can_be_read(visit: Callable[..., Any]) -> None:
+    """WCAG: 3 to 1 for lines on their ground, 4.5 to 1 for the letters of the colored matrix."""
     for scheme in ("light", "dark"):
         page = visit(color_scheme=scheme)
         pairs = page.evaluate(
             """() => {
             const canvas = document.createElement('canvas');
             const pen = canvas.getContext('2d', { willReadFrequently: true });
-            const rgb = (colour) => {
-              pen.fillStyle = colour;
+            const rgb = (color) => {
+              pen.fillStyle = color;
               pen.fillRect(0, 0, 1, 1);
               return [...pen.getImageData(0, 0, 1, 1).data].slice(0, 3);
             };
@@ -400,8 +400,8 @@ def test_colours_can_be_read(visit: Callable[..., Any]) -> None:
 
 
 def contrast(one: list[int], other: list[int]) -> float:
-    def luminance(colour: list[int]) -> float:
-        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in colour)]
+    def luminance(color: list[int]) -> float:
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (v / 255 for v in color)]
         return float(np.dot(linear, [0.2126, 0.7152, 0.0722]))
 
     light, dark = sorted((luminance(one), luminance(other)), reverse=True)

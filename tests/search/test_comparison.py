@@ -21,9 +21,10 @@ import prejudge
 from prejudge.benchmarks import Metric, Table, open_table, write_table
 from prejudge.errors import InputError
 from prejudge.search import Budget, SearchResult, Trajectory, run_search
-from prejudge.search.comparison import Progress, compare, contests, holm, paired
-from prejudge.search.summary import answers
-from prejudge.search.table_objective import open_objective
+from prejudge.search.comparison import Progress, compare, holm, paired
+from prejudge.search.comparison import comparisons as contests
+from prejudge.search.objectives.table import open_objective
+from prejudge.search.result_table import answers
 
 SPACE = prejudge.space("nasbench201")
 A_TEST, B_TEST = Metric("a", "test", 200), Metric("b", "test", 200)
@@ -144,7 +145,7 @@ def test_the_final_table_is_that_of_the_answers(table: Table) -> None:
     assert data.notes == ["Costs are simulated."]
 
 
-@pytest.mark.filterwarnings("ignore::prejudge.benchmarks.table.RepresentativeWarning")
+@pytest.mark.filterwarnings("ignore::prejudge.benchmarks.table.table.RepresentativeWarning")
 def test_the_digits_benchmark() -> None:
     table = prejudge.benchmark("digits")
     objective = open_objective(table, None, None, None, None)
@@ -288,7 +289,7 @@ def test_each_dataset_is_shown_with_the_searches_on_it(table: Table) -> None:
     ]
     assert data.methods == ["random", "other"]
     assert data.protocol["budget of each run"] == "100 s"
-    assert data.protocol["maximised (a)"] == "a valid accuracy, 12 epochs, the mean over training runs"
+    assert data.protocol["maximized (a)"] == "a valid accuracy, 12 epochs, the mean over training runs"
     assert len(compare(results, table, metrics=[B_TEST, A_TEST]).panels) == 4
 
 
@@ -333,12 +334,12 @@ def test_a_result_is_refused_with_its_name_and_the_reason(table: Table) -> None:
     assert refused(one, replace(one, space="darts")).startswith("b.h5 searched darts, table t is of nasbench201;")
     assert refused(objective(digest="beef", table="u")).startswith("a.h5 searched table u (beef), not t (")
     assert refused(one, objective(split="test", epochs=200)) == (
-        "a.h5 maximised a valid accuracy, 12 epochs, b.h5 a test accuracy, 200 epochs; "
+        "a.h5 maximized a valid accuracy, 12 epochs, b.h5 a test accuracy, 200 epochs; "
         "compare searches of the same objective"
     )
     assert "(seed mean), b.h5 a valid accuracy, 12 epochs (seed random)" in refused(one, objective(seed="random"))
     live = replace(one, method="live", objective={"proxy": "synflow", "data": "digits"})
-    assert refused(one, live).startswith("b.h5 maximised synflow of untrained networks, digits, a.h5 a valid accuracy,")
+    assert refused(one, live).startswith("b.h5 maximized synflow of untrained networks, digits, a.h5 a valid accuracy,")
     assert "b.h5 snip of untrained" in refused(live, replace(live, objective={"proxy": "snip", "data": "digits"}))
     compare([one, objective(note="told otherwise", table="other name")], table)
     with pytest.raises(InputError, match="has no"):

@@ -12,7 +12,7 @@ import pytest
 from prejudge.errors import FileFormatError, InputError
 from prejudge.search import Budget, Evaluation, Trajectory, run_search
 from prejudge.search.journal import Journal
-from tests.search.objectives import Convolutions
+from tests.search.toy_objectives import Convolutions
 
 METHODS = ("random", "evolution", "local-search", "reinforce", "hyperband", "bohb")
 QUERIES = 40

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.search import Budget, SearchResult, Trajectory, read_result, run_search, write_result
-from tests.search.objectives import Convolutions
+from tests.search.toy_objectives import Convolutions
 
 
 def a_run(values: list[float], epochs: list[int] | None = None, seed: int = 0, **more: Any) -> Trajectory:

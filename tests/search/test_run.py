@@ -11,7 +11,7 @@ import pytest
 from prejudge.errors import InputError
 from prejudge.search import Budget, BudgetSpent, Evaluation, MappingObjective, Objective, Run
 from prejudge.spaces import space
-from tests.search.objectives import Convolutions
+from tests.search.toy_objectives import Convolutions
 
 S = space("nasbench201")
 ARCHS = [S.parse(i) for i in range(30)]

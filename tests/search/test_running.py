@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prejudge.cache.lock import writer_lock
 from prejudge.engine import LocalEngine
 from prejudge.errors import BusyError, InputError, MissingDataError
+from prejudge.formats.lock import writer_lock
 from prejudge.search import Budget, MappingObjective, Run, SearchResult, run_search, search_method
 from prejudge.search.registry import register
 from prejudge.spaces import space
-from tests.search.objectives import Anywhere, Convolutions
+from tests.search.toy_objectives import Anywhere, Convolutions
 
 S = space("nasbench201")
 

@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prejudge.spaces.darts_candidates import EDGES as DARTS_EDGES
-from prejudge.spaces.darts_supernet import SupernetDARTS
-from prejudge.spaces.nasbench201_cell import CELL
-from prejudge.spaces.nasbench201_cell import EDGES as NB201_EDGES
-from prejudge.spaces.nasbench201_supernet import MixedCell, Supernet201
-from prejudge.spaces.supernet import Mixture, Supernet, Terms
+from prejudge.spaces.darts.candidates import EDGES as DARTS_EDGES
+from prejudge.spaces.darts.supernet import SupernetDARTS
+from prejudge.spaces.nasbench201.cell import CELL
+from prejudge.spaces.nasbench201.cell import EDGES as NB201_EDGES
+from prejudge.spaces.nasbench201.supernet import MixedCell, Supernet201
+from prejudge.spaces.nn.supernet import Mixture, Supernet, Terms
 
 
 class Plain(nn.Module):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from prejudge.errors import InputError
 from prejudge.spaces import space, space_names
-from prejudge.spaces.nasbench101_cell import cell_of
+from prejudge.spaces.nasbench101.cell import cell_of
 
 NAMES = space_names()
 seeds = st.integers(0, 2**32 - 1)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from prejudge.spaces import space
-from prejudge.spaces.darts_candidates import DARTS8, stacnas_stage2
-from prejudge.spaces.mixed_operations import put_together, take_apart
-from prejudge.spaces.supernet import Mixture, Supernet, Weighted
+from prejudge.spaces.darts.candidates import DARTS8, stacnas_stage2
+from prejudge.spaces.nn.mixed_operations import put_together, take_apart
+from prejudge.spaces.nn.supernet import Mixture, Supernet, Weighted
 from tests.spaces.plain_supernet import Plain
 
 KEEP = {"candidates": DARTS8, "channels": 2, "cells": 2, "reductions": (1,)}
@@ -31,7 +31,7 @@ SUPERNETS: dict[str, Callable[[], Supernet]] = {
         reductions=(1,),
         cells=2,
     ),
-    "factorised": lambda: space("darts").supernet(candidates=["conv_7x1_1x7", "dil_conv_5x5"], channels=2, cells=2),
+    "factorized": lambda: space("darts").supernet(candidates=["conv_7x1_1x7", "dil_conv_5x5"], channels=2, cells=2),
     "nasbench201": lambda: space("nasbench201").supernet(channels=3, cells=1),
     "nasbench201 affine": lambda: space("nasbench201").supernet(channels=3, cells=1, affine=True),
 }

@@ -17,7 +17,7 @@ from torch import nn
 
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.train import checkpoint
-from prejudge.train.checkpoint import Checkpoint, Keeper, read_checkpoint
+from prejudge.train.checkpoint import Checkpoint, CheckpointManager, read_checkpoint
 
 PLAN: dict[str, Any] = {"method": "darts", "data": {"name": "digits", "seed": 3}, "betas": (0.5, 0.999), "cutout": None}
 
@@ -51,11 +51,11 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
         "history": [{"loss": 0.5, "accuracies": {"valid": 91.5}}, (1, None, "text", b"bytes", True)],
         "big": 1 << 40,
     }
-    keeper = Keeper(tmp_path / "run" / "checkpoints", PLAN)
+    keeper = CheckpointManager(tmp_path / "run" / "checkpoints", PLAN)
     assert keeper.latest() is None and keeper.best() is None and keeper.epochs() == []
     path = keeper.save(7, state)
     assert path == tmp_path / "run" / "checkpoints" / "last.pt"
-    found = Keeper(keeper.folder, PLAN).latest()
+    found = CheckpointManager(keeper.folder, PLAN).latest()
     assert found is not None and found.epoch == 7 and same(found.state, state)
     assert type(found.state["network"]) is type(state["network"])
     other, optimizer2 = trained(0)
@@ -69,7 +69,7 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
 def test_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
     whole, _ = trained(4)
     network, optimizer = trained(2)
-    keeper = Keeper(tmp_path, PLAN)
+    keeper = CheckpointManager(tmp_path, PLAN)
     keeper.save(2, {"n": network.state_dict(), "o": optimizer.state_dict(), "rng": torch.get_rng_state()})
     network, optimizer = trained(1)
     found = keeper.latest()
@@ -85,7 +85,7 @@ def test_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:
 
 
 def test_kept_and_best_checkpoints(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path, PLAN, keep_every=3)
+    keeper = CheckpointManager(tmp_path, PLAN, keep_every=3)
     for epoch in range(1, 8):
         keeper.save(epoch, {"e": epoch}, best=epoch == 4, keep=epoch == 5)
     assert keeper.epochs() == [3, 5, 6]
@@ -103,7 +103,7 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
         raise PermissionError("no links here")
 
     monkeypatch.setattr(os, "link", refuse)
-    keeper = Keeper(tmp_path, PLAN)
+    keeper = CheckpointManager(tmp_path, PLAN)
     keeper.save(1, {"e": torch.ones(3)}, best=True, keep=True)
     keeper.save(2, {"e": torch.zeros(3)})
     best = keeper.best()
@@ -123,42 +123,42 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
     ],
 )
 def test_another_plan_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
-    Keeper(tmp_path, PLAN).save(1, {}, best=True, keep=True)
-    other = Keeper(tmp_path, {**PLAN, **change})
+    CheckpointManager(tmp_path, PLAN).save(1, {}, best=True, keep=True)
+    other = CheckpointManager(tmp_path, {**PLAN, **change})
     for read in (other.latest, other.best, lambda: other.load(1), lambda: other.save(1, {})):
         with pytest.raises(InputError, match=words) as caught:
             read()
         assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
-    assert Keeper(tmp_path, PLAN).latest() is not None
+    assert CheckpointManager(tmp_path, PLAN).latest() is not None
 
 
 def test_equal_numbers_and_tuples_are_the_same_plan(tmp_path: Path) -> None:
-    Keeper(tmp_path, {"lr": 1, "betas": (0.5, 1)}).save(1, {})
-    assert Keeper(tmp_path, {"betas": [0.5, 1.0], "lr": 1.0}).latest() is not None
+    CheckpointManager(tmp_path, {"lr": 1, "betas": (0.5, 1)}).save(1, {})
+    assert CheckpointManager(tmp_path, {"betas": [0.5, 1.0], "lr": 1.0}).latest() is not None
 
 
 def test_long_values_are_shown_where_they_differ(tmp_path: Path) -> None:
-    Keeper(tmp_path, {"genotype": "sep_conv_3x3 " * 40 + "A" + " skip" * 40}).save(1, {})
+    CheckpointManager(tmp_path, {"genotype": "sep_conv_3x3 " * 40 + "A" + " skip" * 40}).save(1, {})
     with pytest.raises(InputError, match=r"…[^…]*A skip[^…]*… there and …[^…]*B skip[^…]*… here") as caught:
-        Keeper(tmp_path, {"genotype": "sep_conv_3x3 " * 40 + "B" + " skip" * 40}).latest()
+        CheckpointManager(tmp_path, {"genotype": "sep_conv_3x3 " * 40 + "B" + " skip" * 40}).latest()
     assert len(str(caught.value)) < 500
 
 
 @pytest.mark.parametrize("plan", [{"a": Path("x")}, {"a": {1, 2}}, {"a": float("nan")}, {"a": torch.ones(1)}])
 def test_a_plan_is_plain(tmp_path: Path, plan: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="plain JSON"):
-        Keeper(tmp_path, plan)
+        CheckpointManager(tmp_path, plan)
 
 
 def test_other_wrong_arguments(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="keep_every"):
-        Keeper(tmp_path, {}, keep_every=-1)
+        CheckpointManager(tmp_path, {}, keep_every=-1)
     file = tmp_path / "file"
     file.touch()
     with pytest.raises(InputError, match="is a file"):
-        Keeper(file, {})
+        CheckpointManager(file, {})
     with pytest.raises(PrejudgeError, match="cannot make the folder"):
-        Keeper(file / "inside", {}).save(1, {})
+        CheckpointManager(file / "inside", {}).save(1, {})
 
 
 @pytest.mark.parametrize(
@@ -174,14 +174,14 @@ def test_other_wrong_arguments(tmp_path: Path) -> None:
     ],
 )
 def test_a_state_is_plain(tmp_path: Path, value: object, words: str) -> None:
-    keeper = Keeper(tmp_path / "run", PLAN)
+    keeper = CheckpointManager(tmp_path / "run", PLAN)
     with pytest.raises(InputError, match=words):
         keeper.save(1, {"a": [1, value]})
     assert keeper.latest() is None
 
 
 def test_numpy_numbers_become_plain_and_views_are_cut_out(tmp_path: Path) -> None:
-    keeper = Keeper(tmp_path, PLAN)
+    keeper = CheckpointManager(tmp_path, PLAN)
     big = torch.arange(100_000.0)
     keeper.save(1, {"a": np.float64(1.5), "b": [np.int64(3)], "c": nn.Parameter(torch.ones(2)), "d": big[10:12]})
     found = keeper.latest()
@@ -193,17 +193,17 @@ def test_numpy_numbers_become_plain_and_views_are_cut_out(tmp_path: Path) -> Non
 
 def test_shared_tensors_are_saved_once(tmp_path: Path) -> None:
     big = torch.arange(100_000.0)
-    path = Keeper(tmp_path, PLAN).save(1, {"a": big, "b": big})
+    path = CheckpointManager(tmp_path, PLAN).save(1, {"a": big, "b": big})
     assert path.stat().st_size < 450_000
 
 
 def test_damaged_and_foreign_files(tmp_path: Path) -> None:
     network, _ = trained()
-    whole = Keeper(tmp_path, PLAN).save(1, {"n": network.state_dict()}).read_bytes()
+    whole = CheckpointManager(tmp_path, PLAN).save(1, {"n": network.state_dict()}).read_bytes()
     path = tmp_path / "last.pt"
     for content in [b"", b"text", whole[:1], *(whole[: i * len(whole) // 12] for i in range(1, 12)), whole[:-1]]:
         path.write_bytes(content)
-        keeper = Keeper(tmp_path, PLAN)
+        keeper = CheckpointManager(tmp_path, PLAN)
         for read in (keeper.latest, partial(read_checkpoint, path), partial(keeper.save, 1, {})):
             with pytest.raises(FileFormatError, match="no checkpoint, or it is damaged") as caught:
                 read()
@@ -224,7 +224,7 @@ def test_damaged_and_foreign_files(tmp_path: Path) -> None:
 
 
 def test_flipped_bytes_never_raise_anything_else(tmp_path: Path) -> None:
-    path = Keeper(tmp_path, PLAN).save(1, {"n": trained()[0].state_dict()})
+    path = CheckpointManager(tmp_path, PLAN).save(1, {"n": trained()[0].state_dict()})
     whole, rng = path.read_bytes(), random.Random(0)
     for _ in range(150):
         damaged = bytearray(whole)
@@ -248,13 +248,16 @@ class Touch:
 def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:
     torch.save({"format": "prejudge checkpoint", "state": Touch(tmp_path / "ran")}, tmp_path / "last.pt")
     with pytest.raises(FileFormatError):
-        Keeper(tmp_path, PLAN).latest()
+        CheckpointManager(tmp_path, PLAN).latest()
     assert not (tmp_path / "ran").exists()
 
 
 def test_only_rank_0_writes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checkpoint, "_rank", lambda: 1)
-    assert Keeper(tmp_path / "run", PLAN).save(1, {"a": 1}, best=True, keep=True) == tmp_path / "run" / "last.pt"
+    assert (
+        CheckpointManager(tmp_path / "run", PLAN).save(1, {"a": 1}, best=True, keep=True)
+        == tmp_path / "run" / "last.pt"
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -267,7 +270,7 @@ def test_the_rank_is_that_of_the_process_group(monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keeper = Keeper(tmp_path, PLAN)
+    keeper = CheckpointManager(tmp_path, PLAN)
     keeper.save(1, {"a": 1})
 
     def full(self: Path, content: object) -> int:
@@ -284,8 +287,8 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch: pyte
 WRITER = """
 import itertools, sys, torch
 from pathlib import Path
-from prejudge.train.checkpoint import Keeper
-keeper = Keeper(Path(sys.argv[1]), {"p": 1}, keep_every=5)
+from prejudge.train.checkpoint import CheckpointManager
+keeper = CheckpointManager(Path(sys.argv[1]), {"p": 1}, keep_every=5)
 found = keeper.latest()
 for epoch in itertools.count(found.epoch + 1 if found else 1):
     keeper.save(epoch, {"a": torch.full((300_000,), float(epoch)), "epoch": epoch}, best=epoch % 3 == 0)
@@ -304,7 +307,7 @@ def kill_rounds(folder: Path, rounds: int) -> None:
         said += [int(line) for line in child.stdout if line.endswith("\n")]
         child.wait()
         child.stdout.close()
-        keeper = Keeper(folder, {"p": 1}, keep_every=5)
+        keeper = CheckpointManager(folder, {"p": 1}, keep_every=5)
         for found in [keeper.latest(), keeper.best(), *map(keeper.load, keeper.epochs())]:
             assert found is None or {found.state["epoch"], *found.state["a"].tolist()} == {found.epoch}
         last = keeper.latest()
@@ -318,7 +321,7 @@ def kill_rounds(folder: Path, rounds: int) -> None:
 def test_what_a_killed_run_left_does_not_share_a_file_with_a_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keeper = Keeper(tmp_path, {"p": 1})
+    keeper = CheckpointManager(tmp_path, {"p": 1})
     keeper.save(1, {"a": 1}, best=True)
     (tmp_path / "last.pt.part").hardlink_to(tmp_path / "best.pt")  # killed when the best was there and the last not yet
     write = Path.write_bytes

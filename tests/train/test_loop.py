@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 import prejudge
+from prejudge.data import MemoryBatches, batch, load
 from prejudge.errors import InputError, PrejudgeError
-from prejudge.train import Epoch, MemoryBatches, Recipe, TrainingFailure, accuracy, batch, fit, load, loop
-from prejudge.train.checkpoint import Keeper
+from prejudge.train import Epoch, Recipe, TrainingFailure, accuracy, fit, loop
+from prejudge.train.checkpoint import CheckpointManager
+from prejudge.train.device import DeviceConfig
+from prejudge.train.learner import SupervisedLearner
 from prejudge.train.loop import run_epochs
-from prejudge.train.machine import Machine
-from prejudge.train.supervised import SupervisedLearner
 
 
 def tiny_network(seed: int = 0) -> nn.Module:
@@ -180,19 +181,19 @@ def test_the_best_epoch_is_the_first_of_equals(tmp_path: Path) -> None:
     def run(epochs: int) -> list[Epoch]:
         torch.manual_seed(0)
         network = nn.Linear(5, 3).double()
-        learner = SupervisedLearner(network, Recipe(epochs=4, learning_rate=0.1), Machine())
+        learner = SupervisedLearner(network, Recipe(epochs=4, learning_rate=0.1), DeviceConfig())
         return run_epochs(
             learner,
             TwoBatches(),
             epochs,
-            machine=Machine(),
+            machine=DeviceConfig(),
             evaluate=lambda _: {"valid": next(accuracies)},
             keeper=keeper,
             best_by="valid",
             on_start=lambda history: begun.append(len(history)),
         )
 
-    keeper = Keeper(tmp_path, {})
+    keeper = CheckpointManager(tmp_path, {})
     run(3)
     assert [e.accuracies["valid"] for e in run(4)] == [3.0, 5.0, 4.0, 5.0]
     best, last = keeper.best(), keeper.latest()
@@ -203,7 +204,7 @@ def test_the_best_epoch_is_the_first_of_equals(tmp_path: Path) -> None:
 def test_a_failure_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = nn.Linear(5, 3).double()
-    keeper, recipe = Keeper(tmp_path, {}), Recipe(epochs=3, learning_rate=0.1)
+    keeper, recipe = CheckpointManager(tmp_path, {}), Recipe(epochs=3, learning_rate=0.1)
 
     def spoil(number: int, _: Epoch) -> None:
         if number == 1:
@@ -211,8 +212,8 @@ def test_a_failure_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
 
     with pytest.raises(TrainingFailure, match=r"loss of epoch 3 is nan; lower .* the checkpoint of epoch 2"):
         run_epochs(
-            SupervisedLearner(network, recipe, Machine()), TwoBatches(), 3,
-            machine=Machine(), keeper=keeper, on_epoch=spoil,
+            SupervisedLearner(network, recipe, DeviceConfig()), TwoBatches(), 3,
+            machine=DeviceConfig(), keeper=keeper, on_epoch=spoil,
         )  # fmt: skip
     kept = keeper.latest()
     assert kept is not None and kept.epoch == 2 and kept.state["learner"]["network"]["weight"].isfinite().all()

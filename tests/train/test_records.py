@@ -16,7 +16,7 @@ CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 TESTED = {"top1": 50.0, "top5": 100.0, "loss": 0.7, "images": 4}
 EPOCH = {"train_accuracy": 40.0, "seconds": 1.0, "accuracies": {"test": 50.0}, "images": 8, "learning_rate": 0.1}
 RESULT: dict[str, Any] = {
-    "space": "nasbench201", "architecture": CELL, "skeleton": {"channels": 4, "cells": 1}, "data": "made",
+    "space": "nasbench201", "architecture": CELL, "macro": {"channels": 4, "cells": 1}, "data": "made",
     "recipe": {"epochs": 2, "batch_size": 4}, "images": {"train": 8, "test": 4}, "seed": 3,
     "selection": {"by": "test", "meaning": "the best on the test images"}, "epoch": 1,
     "epochs": [{**EPOCH, "train_loss": 1.0}, {**EPOCH, "train_loss": None}],
@@ -51,7 +51,7 @@ def test_a_folder_becomes_a_report(tmp_path: Path) -> None:
     assert one.classes == ["cat", "dog"]
     assert one.accuracies == [50.0, 50.0]
     assert one.protocol["Not as published"] == "epochs 2 (published: 200)"
-    assert one.protocol["Optimiser"].startswith("sgd, momentum 0.9 (Nesterov)")
+    assert one.protocol["Optimizer"].startswith("sgd, momentum 0.9 (Nesterov)")
     assert one.provenance["Device"] == "cpu"
     assert list(data.notes) == ["a note", data.notes[1]]
     assert "too good to be compared" in data.notes[1]

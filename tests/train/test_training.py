@@ -16,39 +16,39 @@ import pytest
 import torch
 from PIL import Image
 
+from prejudge.data.dataset import ImageDataset
+from prejudge.data.folder_batches import list_folder
+from prejudge.data.splits import Splits
 from prejudge.errors import InputError
 from prejudge.train.checkpoint import read_checkpoint
-from prejudge.train.evaluation import test as evaluate
-from prejudge.train.export import load_weights
-from prejudge.train.folder_batches import list_folder
-from prejudge.train.image_set import ImageSet
+from prejudge.train.device import DeviceConfig
+from prejudge.train.evaluation.accuracy import test as evaluate
+from prejudge.train.export.weights import load_weights
 from prejudge.train.logs import line
-from prejudge.train.machine import Machine
-from prejudge.train.published_recipes import published_recipe
-from prejudge.train.recipe import Recipe
-from prejudge.train.splits import Splits
+from prejudge.train.process_group import ProcessGroup
+from prejudge.train.recipes.published import published_recipe
+from prejudge.train.recipes.recipe import Recipe
 from prejudge.train.training import Data, TrainingResult, train_network
-from prejudge.train.world import World
 from tests.train.worlds import together
 
 CELL = "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
 SMALL = {"channels": 4, "cells": 1, "stages": 1}
 
 
-def colours(count: int = 48, seed: int = 0, classes: int = 3, side: int = 8) -> ImageSet:
+def colors(count: int = 48, seed: int = 0, classes: int = 3, side: int = 8) -> ImageDataset:
     """Random images of classes that differ in brightness."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, classes, count).astype(np.int64)
     images = (rng.integers(0, 100, (count, side, side, 3)) + 50 * labels[:, None, None, None]).astype(np.uint8)
-    return ImageSet("colours", images, labels, classes, (0.5,) * 3, (0.25,) * 3)
+    return ImageDataset("colors", images, labels, classes, (0.5,) * 3, (0.25,) * 3)
 
 
-SPLITS = Splits(colours(), colours(20, 1), colours(25, 2))
+SPLITS = Splits(colors(), colors(20, 1), colors(25, 2))
 RECIPE = Recipe(epochs=3, batch_size=16, learning_rate=0.1)
 
 
 def train(folder: Path | None = None, recipe: Recipe = RECIPE, **options: Any) -> TrainingResult:
-    given: dict[str, Any] = {"skeleton": SMALL, "folder": folder, "tensorboard": False, "data": SPLITS, **options}
+    given: dict[str, Any] = {"macro": SMALL, "folder": folder, "tensorboard": False, "data": SPLITS, **options}
     return train_network("nasbench201", CELL, given.pop("data"), recipe, **given)
 
 
@@ -66,7 +66,7 @@ def test_a_folder_holds_all_that_came_of_it(tmp_path: Path) -> None:
     plain = json.loads((tmp_path / "result.json").read_text())
     assert plain["test"]["top1"] == result.test.top1 and plain["selection"]["by"] == "valid"
     assert plain["images"] == {"train": 48, "valid": 20, "test": 25} and plain["images_per_second"] > 0
-    assert plain["recipe"] == RECIPE.as_dict() and plain["skeleton"]["num_classes"] == 3
+    assert plain["recipe"] == RECIPE.as_dict() and plain["macro"]["num_classes"] == 3
     assert read_checkpoint(tmp_path / "best.pt").epoch == result.epoch
     lines = (tmp_path / "log.jsonl").read_text()
     assert lines == "".join(line(n, e) for n, e in enumerate(result.epochs))
@@ -82,9 +82,9 @@ def test_which_epoch_is_the_result(selection: str, name: str) -> None:
 
 
 def test_validation_images_are_split_off_only_to_select_by() -> None:
-    chosen = train(data=Data(colours(), None, colours(25, 2)), held_out=0.25)
+    chosen = train(data=Data(colors(), None, colors(25, 2)), held_out=0.25)
     assert chosen.images == {"train": 36, "valid": 12, "test": 25}
-    last = train(data=colours(), selection="last")
+    last = train(data=colors(), selection="last")
     assert last.images == {"train": 48} and last.test is None and last.epochs[0].accuracies == {}
 
 
@@ -92,14 +92,14 @@ def test_validation_images_are_split_off_only_to_select_by() -> None:
     ("options", "message"),
     [
         ({"selection": "best"}, "unknown selection 'best'"),
-        ({"data": colours(), "selection": "test"}, "no test images to select by"),
-        ({"skeleton": {**SMALL, "num_classes": 10}}, "colours needs num_classes=3, but the recipe or you say 10"),
-        ({"skeleton": {"width": 3}}, "unknown nasbench201 macro number 'width'"),
+        ({"data": colors(), "selection": "test"}, "no test images to select by"),
+        ({"macro": {**SMALL, "num_classes": 10}}, "colors needs num_classes=3, but the recipe or you say 10"),
+        ({"macro": {"width": 3}}, "unknown nasbench201 macro number 'width'"),
         ({"recipe": Recipe(drop_path=0.2)}, "has no drop-path"),
         ({"recipe": Recipe(auxiliary_weight=0.4)}, "has no auxiliary classifier"),
         ({"recipe": published_recipe("darts")}, "networks with 'auxiliary', which those of nasbench201 do not have"),
-        ({"recipe": published_recipe("nasbench201"), "skeleton": {}}, "for_images"),
-        ({"data": Data(colours(), colours(20, classes=4))}, "the valid images 4"),
+        ({"recipe": published_recipe("nasbench201"), "macro": {}}, "for_images"),
+        ({"data": Data(colors(), colors(20, classes=4))}, "the valid images 4"),
         ({"seed": -1}, "a seed is not negative"),
     ],
 )
@@ -120,13 +120,13 @@ def test_every_space_trains() -> None:
     darts = train_network(
         "darts", "DARTS_V2", SPLITS,
         Recipe(epochs=1, batch_size=16, drop_path=0.1, auxiliary_weight=0.4, cutout=4, nesterov=False),
-        skeleton={"channels": 4, "cells": 3},
+        macro={"channels": 4, "cells": 3},
     )  # fmt: skip
-    assert darts.skeleton["auxiliary"] and darts.test is not None
+    assert darts.macro["auxiliary"] and darts.test is not None
     cell = train_network(
         "nasbench101", "110.01.1:conv3x3,maxpool3x3", SPLITS,
         Recipe(epochs=1, batch_size=16, optimizer="rmsprop", nesterov=False),
-        skeleton={"channels": 8, "cells": 1},
+        macro={"channels": 8, "cells": 1},
     )  # fmt: skip
     assert cell.test is not None and cell.params > 0
     assert train(recipe=recipe).test is not None
@@ -147,7 +147,7 @@ hard(Path(sys.argv[1]))
 
 def hard(folder: Path) -> TrainingResult:
     return train_network(
-        "darts", "DARTS_V2", SPLITS, HARD, folder=folder, skeleton={"channels": 4, "cells": 3}, seed=3,
+        "darts", "DARTS_V2", SPLITS, HARD, folder=folder, macro={"channels": 4, "cells": 3}, seed=3,
         tensorboard=False, selection="last",
     )  # fmt: skip
 
@@ -179,11 +179,11 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
         assert torch.equal(tensor, states[1]["average"][name]), name
 
 
-def everything(world: World, folder: Path) -> tuple[dict[str, Any], int]:
+def everything(world: ProcessGroup, folder: Path) -> tuple[dict[str, Any], int]:
     told: list[int] = []
     result = train_network(
-        "nasbench201", CELL, SPLITS, Recipe(epochs=2, batch_size=16), Machine(world=world),
-        folder=folder, skeleton=SMALL, tensorboard=False, progress=lambda n, *_: told.append(n),
+        "nasbench201", CELL, SPLITS, Recipe(epochs=2, batch_size=16), DeviceConfig(world=world),
+        folder=folder, macro=SMALL, tensorboard=False, progress=lambda n, *_: told.append(n),
     )  # fmt: skip
     return result.as_dict(), len(told)
 
@@ -206,7 +206,7 @@ def test_folders_of_images_train(tmp_path: Path) -> None:
     files = list_folder(tmp_path / "images")
     recipe = Recipe(epochs=1, batch_size=8, augment=True, augmentation="imagenet", image_size=16)
     result = train_network(
-        "nasbench201", CELL, Data(files, None, files), recipe, skeleton=SMALL, selection="last",
+        "nasbench201", CELL, Data(files, None, files), recipe, macro=SMALL, selection="last",
         folder=tmp_path / "run", tensorboard=False,
     )  # fmt: skip
     assert result.test is not None and result.test.images == 16 and result.epochs[0].images == 16

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from prejudge.train.world import World, joined
+from prejudge.train.process_group import ProcessGroup, joined
 
 
 def together(function: Callable[..., Any], *args: Any, size: int = 2, timeout: float = 60) -> list[Any]:
@@ -59,4 +59,4 @@ def _run(
         answers.put((rank, pickle.dumps(error)))
 
 
-__all__ = ["World", "together"]
+__all__ = ["ProcessGroup", "together"]

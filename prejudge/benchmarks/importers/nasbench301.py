@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.archive import open_zip, read_entry
 from prejudge.benchmarks.importers.result import ImportResult
 from prejudge.benchmarks.importers.sources import Progress, file_sha256, imported_by, is_there, place
-from prejudge.benchmarks.metric import Metric
-from prejudge.benchmarks.rows import RowNumbers
-from prejudge.benchmarks.table import write_table
+from prejudge.benchmarks.table.metric import Metric
+from prejudge.benchmarks.table.rows import RowNumbers
+from prejudge.benchmarks.table.table import write_table
 from prejudge.errors import FileFormatError, InputError, MissingDataError, quoted, unknown
+from prejudge.formats.zip import open_zip, read_entry
 from prejudge.spaces import Architecture, Space
 from prejudge.spaces import space as find_space
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from prejudge import __version__
-from prejudge.benchmarks.library import place_for
-from prejudge.benchmarks.table_index import read_index
+from prejudge.benchmarks.table.index import read_index
+from prejudge.benchmarks.table.library import place_for
 from prejudge.errors import MissingDataError, PrejudgeError
 
 Progress = Callable[[int, int, float], None]

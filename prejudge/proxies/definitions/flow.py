@@ -1,4 +1,4 @@
-"""Proxies of the synaptic flow through the linearised network."""
+"""Proxies of the synaptic flow through the linearized network."""
 
 from __future__ import annotations
 

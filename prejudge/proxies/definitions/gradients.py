@@ -23,7 +23,7 @@ def snip(probe: Any) -> Any:
 
 @proxy("plain", reference=_ZC, reads=["weight_gradients", "weights"], needs_labels=True)
 def plain(probe: Any) -> Any:
-    """Sum of weight * gradient, signed; near 0 behind batch norm, where only unnormalised layers contribute."""
+    """Sum of weight * gradient, signed; near 0 behind batch norm, where only unnormalized layers contribute."""
     return sum((probe.weights[name] * g).sum() for name, g in probe.weight_gradients.items())
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from prejudge.proxies.kernels.spectrum import condition_number, row_correlations, spectral_spread
 from prejudge.proxies.registry import proxy
 from prejudge.proxies.score import ScoreFailure
-from prejudge.proxies.spectrum import condition_number, row_correlations, spectral_spread
 
 _HNAS = "Shu et al., NeurIPS 2022 (arXiv:2201.09785); convention of shuyao95/HNAS 970789c"
 _TENAS = "Chen et al., ICLR 2021 (arXiv:2102.11535); convention of chenwydj/TENAS 9df78ff"

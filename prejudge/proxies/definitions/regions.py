@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from prejudge.proxies.kernels.spectrum import log_determinant
 from prejudge.proxies.registry import proxy
 from prejudge.proxies.score import ScoreFailure
-from prejudge.proxies.spectrum import log_determinant
 
 
 def _present(kernel: Any) -> Any:

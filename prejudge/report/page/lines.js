@@ -1,5 +1,5 @@
 // Line plots: a field with grid, ticks and lines that follows its size, and is read with the pointer or the arrow keys.
-const COLOURS = 8; // --c0 ... of lines.css
+const COLORS = 8; // --c0 ... of lines.css
 const INSET = 8; // pixels kept free at the edges of a plot, so that no line is cut
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -11,8 +11,8 @@ function drawn(tag, attributes = {}, ...children) {
 }
 
 // The piece of a line that stands beside its name.
-function lineSample(colour, dash) {
-  const line = drawn("line", { x1: 0, x2: 26, y1: 5, y2: 5, stroke: colour, "stroke-width": 2.5, "stroke-dasharray": dash });
+function lineSample(color, dash) {
+  const line = drawn("line", { x1: 0, x2: 26, y1: 5, y2: 5, stroke: color, "stroke-width": 2.5, "stroke-dasharray": dash });
   return drawn("svg", { width: 26, height: 10, "aria-hidden": "true" }, line);
 }
 
@@ -22,7 +22,7 @@ const clamped = (share) => Math.min(1, Math.max(0, share));
 //   domain()       the axes { x, y } that are to be drawn, or null where there is nothing to draw;
 //   describe()     what a reader who does not see the plot is told;
 //   lines()        the nodes of the picture, from across() and upwards();
-//   reading(value) what is at this value of the horizontal axis: { at, head, rows: [{ y, colour, name, text }] };
+//   reading(value) what is at this value of the horizontal axis: { at, head, rows: [{ y, color, name, text }] };
 //   stride         how far one press of an arrow key goes, as a share of the width.
 class LinePlot {
   constructor(...heading) {
@@ -115,10 +115,10 @@ class LinePlot {
     this.unread();
     this.share = clamped(share);
     const { at, head, rows } = this.reading(valueAt(this.axes.x, this.share)), x = this.across(at);
-    const dots = rows.map(({ y, colour }) => drawn("circle", { class: "dot", r: 4, cx: x, cy: this.upwards(y), fill: colour }));
+    const dots = rows.map(({ y, color }) => drawn("circle", { class: "dot", r: 4, cx: x, cy: this.upwards(y), fill: color }));
     this.svg.append(drawn("g", { class: "reading" }, this.upright(at, "cursor"), ...dots));
-    const texts = rows.flatMap(({ colour, name, text }) => [
-      element("span", {}, element("i", { style: `background:${colour}` }), name),
+    const texts = rows.flatMap(({ color, name, text }) => [
+      element("span", {}, element("i", { style: `background:${color}` }), name),
       element("span", {}, text),
     ]);
     const box = this.field.getBoundingClientRect();

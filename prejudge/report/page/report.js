@@ -144,7 +144,7 @@
   const across = (x, size) => (PAD + x * (1 - 2 * PAD)) * size;
   const upwards = (y, size) => (1 - PAD - y * (1 - 2 * PAD)) * size;
 
-  function colour(name, context) {
+  function color(name, context) {
     context.fillStyle = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
     context.fillRect(0, 0, 1, 1);
     return context.getImageData(0, 0, 1, 1).data;
@@ -169,7 +169,7 @@
     canvas.width = width;
     canvas.height = height;
     const pen = canvas.getContext("2d", { willReadFrequently: true });
-    const [red, green, blue] = colour("--blue", pen);
+    const [red, green, blue] = color("--blue", pen);
     const crowd = Math.max(1, Math.sqrt(points.shown / 400));
     const radius = Math.max(0.8, ((large ? 3.2 : 2) * density) / Math.min(2, Math.sqrt(crowd)));
     const opacity = Math.max(0.16, Math.min(0.75, (large ? 1.1 : 0.75) / crowd ** 0.8));

@@ -10,7 +10,7 @@
     queries: { label: "queries", unit: " queries" },
   };
 
-  const colour = (method) => `var(--c${method % COLOURS})`;
+  const color = (method) => `var(--c${method % COLORS})`;
   const dash = (method) => DASHES[method % DASHES.length];
 
   const numbers = (text) => new Float32Array(bytes(text).buffer);
@@ -105,7 +105,7 @@
     }
 
     line(series) {
-      const [line, lower, upper] = BANDS[view.band], style = `color:${colour(series.method)}`;
+      const [line, lower, upper] = BANDS[view.band], style = `color:${color(series.method)}`;
       const group = drawn("g", { class: "series", style, "data-method": series.method });
       const band = [...this.corners(series, lower), ...this.corners(series, upper).reverse()];
       if (band.length > 2) group.append(drawn("path", { class: "band", d: `${path(band)}Z`, fill: "currentColor" }));
@@ -138,7 +138,7 @@
         if (k < 0 || !known(series, k)) continue;
         const [best, worst, y] = [upper, lower, line].map((name) => loss(this.panel, series[name][k]));
         const text = `${value(y)}${Number.isNaN(best) ? "" : ` (${value(best)} – ${value(worst)})`}`;
-        rows.push({ y, colour: colour(series.method), name: payload.methods[series.method], text });
+        rows.push({ y, color: color(series.method), name: payload.methods[series.method], text });
       }
       const spent = format(view.axis === "queries" ? Math.floor(budget) : budget);
       const head = `${spent}${AXES[view.axis].unit}: ${yName()}${suffix && `,${suffix}`}`;
@@ -158,7 +158,7 @@
   }
 
   payload.methods.forEach((name, method) => {
-    const button = element("button", { type: "button", "aria-pressed": "true" }, lineSample(colour(method), dash(method)), name);
+    const button = element("button", { type: "button", "aria-pressed": "true" }, lineSample(color(method), dash(method)), name);
     button.addEventListener("click", () => {
       const hide = !view.hidden.delete(method);
       if (hide) view.hidden.add(method);

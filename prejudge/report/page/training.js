@@ -5,8 +5,8 @@
   const KINDS = ["train", "valid", "test", "learning rate"];
   if (!payload.charts.length) return;
 
-  // One training: a colour for each kind of images. Several: a colour for each training, a dash for each kind.
-  const colour = (series) => `var(--c${(several ? series.training : KINDS.indexOf(series.images) % 3) % COLOURS})`;
+  // One training: a color for each kind of images. Several: a color for each training, a dash for each kind.
+  const color = (series) => `var(--c${(several ? series.training : KINDS.indexOf(series.images) % 3) % COLORS})`;
   const dash = (series) => (several ? DASHES[series.images] : "");
   const label = (series) => (several ? `${payload.trainings[series.training]}, ${series.images}` : series.images);
 
@@ -54,7 +54,7 @@
     }
 
     line(one) {
-      const group = drawn("g", { style: `color:${colour(one)}` }), parts = [];
+      const group = drawn("g", { style: `color:${color(one)}` }), parts = [];
       let pen = "M";
       one.values.forEach((value, k) => {
         if (value === null) return void (pen = "M");
@@ -74,7 +74,7 @@
       const rows = [];
       for (const one of this.content.series) {
         const y = one.values[one.at.indexOf(at)] ?? null;
-        if (y !== null) rows.push({ y, colour: colour(one), name: label(one), text: text(this.content, y) });
+        if (y !== null) rows.push({ y, color: color(one), name: label(one), text: text(this.content, y) });
       }
       return { at, head: `epoch ${at}`, rows };
     }
@@ -83,7 +83,7 @@
   const plots = payload.charts.map((content) => new EpochPlot(content));
   const named = new Map();
   for (const { series } of payload.charts) for (const one of series) if (one.images !== "learning rate") named.set(label(one), one);
-  for (const [name, one] of named) byId("names").append(element("span", {}, lineSample(colour(one), dash(one)), name));
+  for (const [name, one] of named) byId("names").append(element("span", {}, lineSample(color(one), dash(one)), name));
   showPlots(byId("charts"), plots);
   plots.forEach((plot) => plot.draw());
 })();

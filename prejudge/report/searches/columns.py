@@ -35,7 +35,7 @@ class FinalTable:
     """What the searches of one objective found, best first by the first metric.
 
     Attributes:
-        searched: What was maximised.
+        searched: What was maximized.
         metrics: The accuracies that are shown.
         columns: What else is shown.
         rows: The methods.

@@ -28,7 +28,7 @@ class SearchReportData:
     """The content of one comparison of searches.
 
     Only values: the report knows no search, no table and no space object. A number that is not known is NaN and shown
-    as a dash, never as 0. Every frame names its panel in the columns ``searched`` (what was maximised, as a text) and
+    as a dash, never as 0. Every frame names its panel in the columns ``searched`` (what was maximized, as a text) and
     ``metric`` (the trained accuracy that is shown), and methods by a label that is unique within the report.
 
     Attributes:
@@ -102,12 +102,12 @@ class SearchReportData:
 
     @property
     def searched(self) -> list[str]:
-        """What was maximised, in the order of appearance."""
+        """What was maximized, in the order of appearance."""
         return [str(text) for text in self.final["searched"].unique()]
 
     @property
     def panels(self) -> list[tuple[str, str]]:
-        """What was maximised and which accuracy is shown, in the order of appearance."""
+        """What was maximized and which accuracy is shown, in the order of appearance."""
         return [(str(s), str(m)) for s, m in self.final[[*_PANEL]].drop_duplicates().itertuples(index=False, name=None)]
 
     def of(self, frame: pd.DataFrame, searched: str, metric: str) -> pd.DataFrame:

@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prejudge import __version__
-from prejudge.benchmarks.matched import default_metrics
-from prejudge.benchmarks.metric import Metric
-from prejudge.benchmarks.table import RepresentativeWarning, Table
+from prejudge.benchmarks.statistics.matched import default_metrics
+from prejudge.benchmarks.table.metric import Metric
+from prejudge.benchmarks.table.table import RepresentativeWarning, Table
 from prejudge.errors import InputError
 from prejudge.report import SearchReportData
-from prejudge.search.comparison.contests import Contender, Contest, budget_text, contests, option_text
+from prejudge.search.comparison.comparisons import ComparedSearch, Comparison, budget_text, contests, option_text
 from prejudge.search.comparison.progress import Band, Progress, band, grid, mean_interval
-from prejudge.search.comparison.remarks import remarks
 from prejudge.search.comparison.significance import holm, paired
+from prejudge.search.comparison.warnings import remarks
 from prejudge.search.result import SearchResult
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def compare(
 class _Group:
     """One contest, with the progress of its contenders."""
 
-    contest: Contest
+    contest: Comparison
     table: Table
 
     @cached_property
@@ -199,7 +199,7 @@ class _Group:
         return found
 
 
-def _extent(contender: Contender, progress: Progress, axis: str, *, common: bool = False) -> float:
+def _extent(contender: ComparedSearch, progress: Progress, axis: str, *, common: bool = False) -> float:
     """Up to which budget a search has gone: all of its runs (``common``), or the one that went farthest."""
     budget = contender.result.budget
     spent = progress.seconds if axis == "seconds" else progress.queries
@@ -227,7 +227,7 @@ def _accuracy(table: Table, architecture: str, metric: Metric) -> float:
         return np.nan
 
 
-def _metrics(contest: Contest, contests: int, table: Table, metrics: Sequence[Metric] | None) -> list[Metric]:
+def _metrics(contest: Comparison, contests: int, table: Table, metrics: Sequence[Metric] | None) -> list[Metric]:
     if metrics:
         return [table.metric(m) for m in metrics]
     found = default_metrics(table)
@@ -243,12 +243,12 @@ def _optimum(table: Table, metric: Metric) -> float:
 
 
 def _protocol(groups: Sequence[_Group], confidence: float) -> dict[str, str]:
-    found: dict[str, dict[str, str]] = {"maximised": {}, "budget of each run": {}, "compared at": {}}
+    found: dict[str, dict[str, str]] = {"maximized": {}, "budget of each run": {}, "compared at": {}}
     for group in groups:
         contest = group.contest
         where = contest.dataset or contest.searched
         budgets = dict.fromkeys(budget_text(c.result.budget) for c in contest.contenders if not c.pruned)
-        found["maximised"][where] = _maximised(contest)
+        found["maximized"][where] = _maximized(contest)
         found["budget of each run"][where] = "; ".join(budgets) or "none"
         if group.limit is not None:
             axis, budget = group.limit
@@ -266,14 +266,14 @@ def _protocol(groups: Sequence[_Group], confidence: float) -> dict[str, str]:
     }
 
 
-def _maximised(contest: Contest) -> str:
+def _maximized(contest: Comparison) -> str:
     what = next((c.result.objective for c in contest.contenders if not c.pruned), {})
     seed = {"random": ", a training run drawn at each question", "mean": ", the mean over training runs"}
     run = what.get("seed")
     return contest.searched + (seed.get(str(run), f", training run {run}") if contest.dataset is not None else "")
 
 
-def _provenance(table: Table, contenders: Sequence[Contender]) -> dict[str, str]:
+def _provenance(table: Table, contenders: Sequence[ComparedSearch]) -> dict[str, str]:
     facts = {"prejudge": __version__, "table": f"{table.name} ({table.path.name}, {table.index.digest})"}
     facts |= {f"table: {label}": text for label, text in table.index.provenance.items()}
     for contender in contenders:

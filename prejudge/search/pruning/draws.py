@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from prejudge.data.dataset import ImageDataset, channel_statistics
+from prejudge.data.loading import batch
 from prejudge.errors import InputError
 from prejudge.search.pruning.protocol import PruningProtocol
-from prejudge.train.data import batch
-from prejudge.train.image_set import ImageSet, channel_statistics
 
 CROP = 3
 """Side of the crops that the thin network sees, in pixels."""
@@ -20,11 +20,11 @@ CROP = 3
 _IMAGES, _CROPS, _WEIGHTS = range(3)
 
 
-def image_set(data: ImageSet | np.ndarray, num_classes: int = 10) -> ImageSet:
+def image_set(data: ImageDataset | np.ndarray, num_classes: int = 10) -> ImageDataset:
     """Images with or without labels as a set; nothing here reads the labels.
 
     Args:
-        data: A set, or uint8 images ``(N, H, W, C)`` or ``(N, H, W)``, which are normalised by their own statistics.
+        data: A set, or uint8 images ``(N, H, W, C)`` or ``(N, H, W)``, which are normalized by their own statistics.
         num_classes: Outputs of the networks where there are no labels.
 
     Raises:
@@ -34,7 +34,7 @@ def image_set(data: ImageSet | np.ndarray, num_classes: int = 10) -> ImageSet:
         images = data[..., None] if data.ndim == 3 else data
         statistics = channel_statistics(images) if images.dtype == np.uint8 and images.ndim == 4 and images.size else ()
         mean, std = statistics or ((0.0,), (1.0,))
-        data = ImageSet("images", images, np.zeros(len(images), dtype=np.int64), num_classes, mean, std)
+        data = ImageDataset("images", images, np.zeros(len(images), dtype=np.int64), num_classes, mean, std)
     if len(data) < 2:
         raise InputError(f"{data.name} has one image; the kernel of a pruning search needs at least two")
     if min(data.images.shape[1:3]) < CROP:
@@ -48,8 +48,8 @@ class Draw:
     """What one repeat of a round looks at.
 
     Attributes:
-        images: Of the kernel, normalised, ``(N, C, H, W)``.
-        crops: Of the regions, normalised, one tensor ``(M, 1, 3, 3)`` per batch.
+        images: Of the kernel, normalized, ``(N, C, H, W)``.
+        crops: Of the regions, normalized, one tensor ``(M, 1, 3, 3)`` per batch.
         weights: Seed of the networks' weights.
     """
 
@@ -58,7 +58,7 @@ class Draw:
     weights: int
 
 
-def draw(data: ImageSet, protocol: PruningProtocol, batch_size: int, seed: int, stage: int, repeat: int) -> Draw:
+def draw(data: ImageDataset, protocol: PruningProtocol, batch_size: int, seed: int, stage: int, repeat: int) -> Draw:
     """The draw of a repeat: the same on any machine, whatever was drawn before.
 
     Args:
@@ -77,14 +77,14 @@ def draw(data: ImageSet, protocol: PruningProtocol, batch_size: int, seed: int, 
     return Draw(_scaled(found, protocol.image_size), crops.split(protocol.crops), weights)
 
 
-def random_crops(data: ImageSet, count: int, rng: np.random.Generator, image_size: int) -> Tensor:
+def random_crops(data: ImageDataset, count: int, rng: np.random.Generator, image_size: int) -> Tensor:
     """Crops of one random channel at random places, as the released code of TE-NAS takes them.
 
     Every image is used once before any is used again. A crop of an image larger than ``image_size`` takes every second,
     third … pixel, as if the image had been scaled down.
 
     Returns:
-        Normalised, ``(count, 1, 3, 3)`` float32.
+        Normalized, ``(count, 1, 3, 3)`` float32.
     """
     n, height, width, channels = data.images.shape
     turns = -(-count // n)
@@ -100,15 +100,15 @@ def random_crops(data: ImageSet, count: int, rng: np.random.Generator, image_siz
     return torch.from_numpy((pixels.astype(np.float32) / 255 - mean) / std)[:, None]
 
 
-def initialise(network: nn.Module, initialisation: str, mode: Literal["fan_in", "fan_out"]) -> None:
+def initialize(network: nn.Module, initialization: str, mode: Literal["fan_in", "fan_out"]) -> None:
     """Draw the weights that PyTorch's defaults are not meant for.
 
     Args:
         network: Fresh from its constructor.
-        initialisation: One of :data:`~prejudge.search.pruning.protocol.INITIALISATIONS`.
+        initialization: One of :data:`~prejudge.search.pruning.protocol.INITIALIZATIONS`.
         mode: ``"fan_out"`` or ``"fan_in"``, for ``"kaiming"``.
     """
-    if initialisation == "kaiming":
+    if initialization == "kaiming":
         for module in network.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode=mode, nonlinearity="relu")

@@ -14,18 +14,18 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from prejudge.proxies.activations import RECTIFIERS
-from prejudge.proxies.device import find_device
-from prejudge.proxies.jacobian import exact_kernel, fixed_bn_kernel
+from prejudge.engine.device import find_device
+from prejudge.engine.random_state import own_random_state
+from prejudge.proxies.kernels.spectrum import condition_number
+from prejudge.proxies.passes.activations import ACTIVATIONS
+from prejudge.proxies.passes.jacobian import exact_kernel, fixed_bn_kernel
 from prejudge.proxies.score import ScoreFailure
-from prejudge.proxies.spectrum import condition_number
-from prejudge.search.pruning.draws import Draw, initialise
+from prejudge.search.pruning.draws import Draw, initialize
 from prejudge.search.pruning.layout import Layout
 from prejudge.search.pruning.protocol import PruningProtocol
 from prejudge.search.pruning.tasks import Found, Task
 from prejudge.spaces.base import Space
-from prejudge.spaces.supernet import Supernet, Weighted, uniform
-from prejudge.train.random_state import own_random_state
+from prejudge.spaces.nn.supernet import Supernet, Weighted, uniform
 
 _KERNELS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {"exact": exact_kernel, "fixed-bn": fixed_bn_kernel}
 
@@ -39,7 +39,7 @@ class PatternWatch(TorchFunctionMode):
         self._seen: dict[int, tuple[Any, int]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in RECTIFIERS:
+        if func in ACTIVATIONS:
             self._keep(args[0])
         return func(*args, **(kwargs or {}))
 
@@ -119,7 +119,7 @@ class Measurer:
         if (which, seed) not in self._networks:
             with own_random_state(seed):
                 network = self.space.supernet(**(self.kernel if which == "kernel" else self.thin)).train()
-                initialise(network, self.protocol.initialisation, "fan_out" if which == "kernel" else "fan_in")
+                initialize(network, self.protocol.initialization, "fan_out" if which == "kernel" else "fan_in")
             if which == "kernel" and find_device(self.device).type == "cpu":
                 channels_last_convolutions(network)
             self._networks = {key: n for key, n in self._networks.items() if key[0] != which}

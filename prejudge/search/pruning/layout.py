@@ -9,12 +9,12 @@ from typing import Any
 from prejudge.errors import InputError
 from prejudge.search.pruning.ranking import Removal, by_edge
 from prejudge.spaces.base import Architecture, Space
-from prejudge.spaces.darts import DARTS, NODES
-from prejudge.spaces.darts_candidates import EDGES, TENAS8
-from prejudge.spaces.genotype import CELLS, Genotype
-from prejudge.spaces.nasbench201 import NASBench201
-from prejudge.spaces.nasbench201_cell import EDGES as EDGES201
-from prejudge.spaces.nasbench201_cell import OPERATIONS, Cell201
+from prejudge.spaces.darts.candidates import EDGES, TENAS8
+from prejudge.spaces.darts.genotype import CELLS, Genotype
+from prejudge.spaces.darts.space import DARTS, NODES
+from prejudge.spaces.nasbench201.cell import EDGES as EDGES201
+from prejudge.spaces.nasbench201.cell import OPERATIONS, Cell201
+from prejudge.spaces.nasbench201.space import NASBench201
 
 Active = dict[str, tuple[tuple[int, ...], ...]]
 """By the kind of cell and edge, the positions of the operations that are still there, ascending."""

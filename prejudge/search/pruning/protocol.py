@@ -9,7 +9,7 @@ from prejudge.errors import InputError, unknown
 from prejudge.search.pruning.ranking import RELEASED, UNROUNDED, Rounding
 
 KERNELS = ("exact", "fixed-bn")
-INITIALISATIONS = ("torch", "kaiming")
+INITIALIZATIONS = ("torch", "kaiming")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class PruningProtocol:
         crops: Crops of 3x3 pixels and one channel that pass through the thin network at a time.
         crop_batches: How many times so many; their regions are counted together.
         augment: Whether the kernel's images are cropped and flipped at random.
-        initialisation: ``"torch"`` (PyTorch's defaults) or ``"kaiming"`` (He et al.'s normal distribution for the
+        initialization: ``"torch"`` (PyTorch's defaults) or ``"kaiming"`` (He et al.'s normal distribution for the
             convolutions: fan-out for the kernel's network, fan-in for the thin one).
         redraw: Whether each repeat draws new weights; otherwise those of a round are drawn once.
         rounding: How figures are rounded before they are compared.
@@ -40,7 +40,7 @@ class PruningProtocol:
     crops: int = 1000
     crop_batches: int = 3
     augment: bool = True
-    initialisation: str = "torch"
+    initialization: str = "torch"
     redraw: bool = True
     rounding: Rounding = UNROUNDED
     start_kernel: bool = False
@@ -50,8 +50,8 @@ class PruningProtocol:
     def __post_init__(self) -> None:
         if self.kernel not in KERNELS:
             raise unknown("kernel", self.kernel, KERNELS)
-        if self.initialisation not in INITIALISATIONS:
-            raise unknown("initialisation", self.initialisation, INITIALISATIONS)
+        if self.initialization not in INITIALIZATIONS:
+            raise unknown("initialization", self.initialization, INITIALIZATIONS)
         for name, least in {
             "batch_size": 2, "repeats": 1, "crops": 2, "crop_batches": 1, "prune_number": 1, "image_size": 3
         }.items():  # fmt: skip
@@ -72,7 +72,7 @@ CONVENTIONS = {
 """``default`` is fast: batch norm statistics are constant, each repeat draws its own weights, and nothing is rounded.
 ``tenas`` does what the released code of TE-NAS does (chenwydj/TENAS 9df78ff).
 
-In that code the re-initialisation between repeats has no effect, because the functions it names do not exist, so the
+In that code the re-initialization between repeats has no effect, because the functions it names do not exist, so the
 repeats of a round differ in their images alone. One thing is not copied: it draws images anew for every candidate; here
 the candidates of a repeat share them, and the thin network's weights, which removes noise from their comparison and
 lets the unpruned network be measured once.

@@ -62,7 +62,7 @@ class PruningResult:
         seed: Seed of the run.
         convention: Name of the protocol, or ``"own"``.
         protocol: The settings.
-        data: Name, digest, size and normalisation of the images, as plain values.
+        data: Name, digest, size and normalization of the images, as plain values.
         steps: The rounds, then the groups of edges.
         seconds: Wall-clock time, that of earlier, interrupted calls included as far as it was saved.
         facts: Outputs of the networks, device and workers of this call, as plain values.

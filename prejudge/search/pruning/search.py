@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prejudge.engine import Engine, local_unless
+from prejudge.engine.worker import prepare
 from prejudge.errors import InputError
 from prejudge.search.pruning.layout import Layout, layout
 from prejudge.search.pruning.protocol import CONVENTIONS, PruningProtocol, convention
@@ -17,12 +18,11 @@ from prejudge.search.pruning.rounds import prune_rounds
 from prejudge.search.pruning.state import State
 from prejudge.search.pruning.tasks import Found, Task
 from prejudge.spaces.base import Space
-from prejudge.train.worker import prepare
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from prejudge.train.image_set import ImageSet
+    from prejudge.data.dataset import ImageDataset
 
 Progress = Callable[[int, int, float], None]
 """Called with the number of networks measured, of all, and the seconds since the start."""
@@ -30,7 +30,7 @@ Progress = Callable[[int, int, float], None]
 
 def prune(
     space: Space,
-    data: ImageSet | np.ndarray,
+    data: ImageDataset | np.ndarray,
     *,
     protocol: PruningProtocol | str = "default",
     seed: int = 0,
@@ -82,7 +82,7 @@ def prune(
     images = image_set(data, num_classes or 10)
     classes = images.num_classes if num_classes is None else num_classes
     if not engine.elsewhere:
-        from prejudge.proxies.device import find_device
+        from prejudge.engine.device import find_device
 
         find_device(device)
     described = _described(images, protocol, found)
@@ -124,7 +124,7 @@ class _Measuring:
         space: Space,
         layout: Layout,
         protocol: PruningProtocol,
-        data: ImageSet,
+        data: ImageDataset,
         seed: int,
         classes: int,
         device: str,
@@ -189,7 +189,7 @@ def _tasks_of(layout: Layout, protocol: PruningProtocol) -> int:
     return protocol.repeats * (sum(candidates + 1 for candidates in stages) + before_edges)
 
 
-def _described(data: ImageSet, protocol: PruningProtocol, layout: Layout) -> dict[str, Any]:
+def _described(data: ImageDataset, protocol: PruningProtocol, layout: Layout) -> dict[str, Any]:
     return {
         "name": data.name,
         "digest": data.digest,

@@ -10,8 +10,8 @@ from typing import Any
 
 from prejudge.cache.files import write_atomically
 from prejudge.errors import FileFormatError, InputError
+from prejudge.formats.text import parse_json
 from prejudge.search.pruning.tasks import Found
-from prejudge.texts import parse_json
 
 FORMAT = "prejudge-pruning"
 SAVE_EVERY = 20.0

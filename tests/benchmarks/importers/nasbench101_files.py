@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from prejudge.benchmarks.importers.tfrecord import masked_crc32c
+from prejudge.formats.tfrecord import masked_crc32c
 
 FIELDS = ("current_epoch", "training_time", "train_accuracy", "validation_accuracy", "test_accuracy")
 IMAGES = 9984

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from prejudge.spaces.nasbench201 import NASBench201
+from prejudge.spaces.nasbench201.space import NASBench201
 
 DATASETS = ("cifar10-valid", "cifar10", "cifar100", "ImageNet16-120")
 CLASSES = {"cifar10-valid": 10, "cifar10": 10, "cifar100": 100, "ImageNet16-120": 120}

@@ -20,13 +20,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prejudge.benchmarks import Metric, Table, open_table
-from prejudge.benchmarks.importers import nasbench101, nasbench101_records
-from prejudge.benchmarks.importers.model_metrics import QUANTITIES, VALUES
-from prejudge.benchmarks.importers.nasbench101 import import_nasbench101
-from prejudge.benchmarks.importers.nasbench101_records import read_records
-from prejudge.benchmarks.importers.tfrecord import read_blocks
+from prejudge.benchmarks.importers.nasbench101 import importer as nasbench101
+from prejudge.benchmarks.importers.nasbench101 import records as nasbench101_records
+from prejudge.benchmarks.importers.nasbench101.importer import import_nasbench101
+from prejudge.benchmarks.importers.nasbench101.model_metrics import QUANTITIES, VALUES
+from prejudge.benchmarks.importers.nasbench101.records import read_records
 from prejudge.errors import FileFormatError, InputError, MissingDataError
-from prejudge.spaces.nasbench101 import NASBench101
+from prejudge.formats.tfrecord import read_blocks
+from prejudge.spaces.nasbench101.space import NASBench101
 from tests.benchmarks.importers import nasbench101_files as files
 from tests.benchmarks.importers.nasbench101_files import Cell
 
@@ -374,7 +375,7 @@ def test_neither_torch_nor_protobuf_is_needed(tmp_path: Path, some_cells: list[C
     program = f"""
 import sys
 sys.modules.update(dict.fromkeys(["torch", "tensorflow", "google.protobuf", "nasbench"]))
-from prejudge.benchmarks.importers.nasbench101 import import_nasbench101
+from prejudge.benchmarks.importers.nasbench101.importer import import_nasbench101
 import_nasbench101({str(path)!r}, {str(tmp_path / "t.h5")!r})
 """
     subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
@@ -383,7 +384,7 @@ import_nasbench101({str(path)!r}, {str(tmp_path / "t.h5")!r})
 
 MEMORY = """
 import sys
-from prejudge.benchmarks.importers.nasbench101 import import_nasbench101
+from prejudge.benchmarks.importers.nasbench101.importer import import_nasbench101
 import_nasbench101(sys.argv[1], sys.argv[2])
 print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
 """

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prejudge.benchmarks import Metric, benchmark_names, library, open_table
-from prejudge.benchmarks.importers.nasbench201 import import_nasbench201, plan
-from prejudge.benchmarks.importers.nasbench201_trials import MalformedTrial, Trials
+from prejudge.benchmarks import Metric, benchmark_names, open_table
+from prejudge.benchmarks.importers.nasbench201.importer import import_nasbench201, plan
+from prejudge.benchmarks.importers.nasbench201.trials import MalformedTrial, Trials
+from prejudge.benchmarks.table import library
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from tests.benchmarks.importers import official_files
 

@@ -17,7 +17,7 @@ from prejudge.benchmarks.importers import nasbench301
 from prejudge.benchmarks.importers.nasbench301 import PROTOCOL, import_nasbench301
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.spaces import space
-from prejudge.spaces.genotype_notations import to_config
+from prejudge.spaces.darts.notations import to_config
 
 SPACE = space("darts")
 STANDARD = {"layers": 8, "init_channels": 32, "learning_rate": 0.025, "weight_decay": 0.0003}

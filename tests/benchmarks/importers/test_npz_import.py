@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from prejudge.benchmarks import Metric, import_csv, open_table
-from prejudge.benchmarks.importers.arrays import import_npz
+from prejudge.benchmarks.importers.npz import import_npz
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.spaces import space
 

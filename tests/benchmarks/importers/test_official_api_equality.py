@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from prejudge.benchmarks import Metric, Table, open_table
-from prejudge.benchmarks.importers.nasbench201 import import_nasbench201
+from prejudge.benchmarks.importers.nasbench201.importer import import_nasbench201
 from prejudge.benchmarks.simulation import SimulatedTraining
 from tests.benchmarks.importers import official_files
 

@@ -9,17 +9,17 @@ import pytest
 import torch
 from torch import nn
 
+from prejudge.data.loading import digits
 from prejudge.errors import InputError
 from prejudge.search.pruning import convention
-from prejudge.search.pruning.draws import draw, image_set, initialise, random_crops
-from prejudge.train.data import digits
+from prejudge.search.pruning.draws import draw, image_set, initialize, random_crops
 
 
 def images(n: int = 20, side: int = 9, channels: int = 3, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (n, side, side, channels), dtype=np.uint8)
 
 
-def test_images_without_labels_are_normalised_by_their_own_statistics() -> None:
+def test_images_without_labels_are_normalized_by_their_own_statistics() -> None:
     data = image_set(images(), 7)
     assert data.num_classes == 7
     values = (data.images / 255 - np.array(data.mean)) / np.array(data.std)
@@ -109,14 +109,14 @@ def test_small_sets_and_large_images() -> None:
     assert draw(image_set(wide), protocol, 4, 0, 0, 0).images.shape == (4, 1, 8, 32)
 
 
-def test_initialisations() -> None:
+def test_initializations() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(16, 64, 3), nn.BatchNorm2d(64), nn.Linear(5, 3))
     before = [p.detach().clone() for p in network.parameters()]
-    initialise(network, "torch", "fan_in")
+    initialize(network, "torch", "fan_in")
     assert all(torch.equal(a, b) for a, b in zip(before, network.parameters(), strict=True))
     for mode, fan in (("fan_in", 16 * 9), ("fan_out", 64 * 9)):
-        initialise(network, "kaiming", mode)
+        initialize(network, "kaiming", mode)
         assert network[0].weight.std().item() == pytest.approx((2 / fan) ** 0.5, rel=0.05)
     assert torch.equal(network[2].weight, before[4])
 

@@ -13,16 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prejudge.proxies.jacobian import exact_kernel
-from prejudge.proxies.spectrum import condition_number
+from prejudge.engine.random_state import own_random_state
+from prejudge.proxies.kernels.spectrum import condition_number
+from prejudge.proxies.passes.jacobian import exact_kernel
 from prejudge.search.pruning import convention
 from prejudge.search.pruning.draws import Draw, draw, image_set
 from prejudge.search.pruning.figures import channels_last_convolutions, count_regions, measurer
 from prejudge.search.pruning.layout import Active, layout
 from prejudge.search.pruning.tasks import Found, Task
 from prejudge.spaces import space
-from prejudge.spaces.supernet import Supernet, Weighted, uniform
-from prejudge.train.random_state import own_random_state
+from prejudge.spaces.nn.supernet import Supernet, Weighted, uniform
 from tests.search.pruning import oracles
 
 CASES = {
@@ -126,17 +126,17 @@ def measured(name: str, task: Task, *, seed: int = 0, **changes: Any) -> Found:
 
 
 @pytest.mark.parametrize("kernel", ["exact", "fixed-bn"])
-@pytest.mark.parametrize("initialisation", ["torch", "kaiming"])
+@pytest.mark.parametrize("initialization", ["torch", "kaiming"])
 @pytest.mark.parametrize("name", ["nasbench201", "darts-s4"])
-def test_a_task_gives_the_same_figures_again(name: str, kernel: str, initialisation: str) -> None:
+def test_a_task_gives_the_same_figures_again(name: str, kernel: str, initialization: str) -> None:
     """darts-s4 has an operation that draws noise when it runs."""
     task = Task(0, 1, "unpruned", active(name))
-    first, second = (measured(name, task, kernel=kernel, initialisation=initialisation) for _ in range(2))
+    first, second = (measured(name, task, kernel=kernel, initialization=initialization) for _ in range(2))
     assert first[:2] == second[:2]
     assert first.condition > 1
     assert 1 < first.regions <= 100
     assert not first.reason
-    assert measured(name, task, kernel=kernel, initialisation=initialisation, seed=1)[:2] != first[:2]
+    assert measured(name, task, kernel=kernel, initialization=initialization, seed=1)[:2] != first[:2]
 
 
 def test_only_what_is_wanted_is_measured() -> None:

@@ -207,7 +207,7 @@ def test_none_is_never_left(name: str) -> None:
         (lambda: convention("tenas", batch_size=1), "batch_size must be an integer of at least 2, not 1"),
         (lambda: PruningProtocol(repeats=0), "repeats must be an integer of at least 1, not 0"),
         (lambda: PruningProtocol(kernel="fast"), "unknown kernel 'fast'"),
-        (lambda: PruningProtocol(initialisation="xavier"), "unknown initialisation 'xavier'"),
+        (lambda: PruningProtocol(initialization="xavier"), "unknown initialization 'xavier'"),
         (lambda: replace(CONVENTIONS["tenas"], crops=True), "crops must be an integer"),
     ],
 )

@@ -13,16 +13,16 @@ import pytest
 import torch
 
 from prejudge import cli
-from prejudge.cache.lock import writer_lock
+from prejudge.data.loading import digits
 from prejudge.engine import LocalEngine
 from prejudge.errors import FileFormatError, InputError, PrejudgeError
+from prejudge.formats.lock import writer_lock
 from prejudge.search import read_result, write_result
 from prejudge.search.pruning import PruningProtocol, PruningResult, agreement, convention, prune, search_result
 from prejudge.search.pruning import state as state_module
 from prejudge.spaces import space
-from prejudge.spaces.genotype import Genotype
-from prejudge.spaces.nasbench201 import Cell201
-from prejudge.train.data import digits
+from prejudge.spaces.darts.genotype import Genotype
+from prejudge.spaces.nasbench201.space import Cell201
 
 NB201 = space("nasbench201")
 SMALL = convention("default", batch_size=4, repeats=1, crops=40, crop_batches=1, prune_number=2)
@@ -167,7 +167,7 @@ def test_darts_with_groups_of_edges(name: str) -> None:
     assert {source for _, source in result.architecture.normal[:2]} == {0, 1}
 
 
-def test_labelled_images_of_any_shape_and_number() -> None:
+def test_labeled_images_of_any_shape_and_number() -> None:
     data = digits("valid").part(slice(0, 12))
     odd = prune(NB201, images(9, 7, 1)[:, :, :5], protocol=replace(SMALL, batch_size=None))
     assert odd.data["batch_size"] == 9
@@ -184,7 +184,7 @@ def test_the_command_takes_a_file_without_labels(tmp_path: Path, capsys: pytest.
     ]
     words = ["search", "te-nas", "--data", f"npz:{tmp_path / 'own.npz'}", *fast]
     out = tmp_path / "r.h5"
-    assert cli.run([*words, "--normalisation", "cifar10", "--out", str(out), "--json"]) == 0
+    assert cli.run([*words, "--normalization", "cifar10", "--out", str(out), "--json"]) == 0
     data = read_result(out).objective["data"]
     assert (data["name"], data["images"], data["mean"][0]) == ("own", 30, 0.4914)
     assert not list(tmp_path.glob("r.h5.*.state"))
@@ -192,8 +192,8 @@ def test_the_command_takes_a_file_without_labels(tmp_path: Path, capsys: pytest.
     assert cli.run([*words, "--out", str(out)]) == 1
     assert "is being written by process" in capsys.readouterr().err
     lock.release()
-    assert cli.run([*words, "--normalisation", "cifar11"]) == 2
-    assert "unknown normalisation 'cifar11'; did you mean" in capsys.readouterr().err
+    assert cli.run([*words, "--normalization", "cifar11"]) == 2
+    assert "unknown normalization 'cifar11'; did you mean" in capsys.readouterr().err
 
 
 def test_results_are_written_as_those_of_other_searches(

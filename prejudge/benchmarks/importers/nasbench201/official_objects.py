@@ -1,0 +1,62 @@
+"""Benchmarks that the official packages have loaded already, read as their files are.
+
+``nas_201_api.NASBench201API`` and ``nats_bench``'s ``NATStopology`` are known by their attributes; neither package is
+imported, and neither is asked a question: what they hold is what their files held.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prejudge.benchmarks.importers.nasbench201.official_file import Architecture
+from prejudge.errors import FileFormatError, InputError
+
+
+def kind_of(api: Any) -> str:
+    """Kind of the file that an official object was made of, ``"nas-bench-201"`` or ``"nats-bench"``.
+
+    Raises:
+        InputError: It is no official object, or one of NATS-Bench's size space.
+    """
+    if not isinstance(getattr(api, "meta_archs", None), list) or not isinstance(
+        getattr(api, "arch2infos_dict", None), dict
+    ):
+        raise InputError(
+            f"cannot read NAS-Bench-201 from {type(api).__name__}; give a published file, or an object of nas_201_api "
+            f"or nats_bench"
+        )
+    if getattr(api, "search_space_name", "topology") != "topology":
+        raise InputError("this nats_bench object holds the size space; its topology space is NAS-Bench-201")
+    return "nats-bench" if hasattr(api, "search_space_name") else "nas-bench-201"
+
+
+def directory_of(api: Any) -> Path | None:
+    """The directory that a ``nats_bench`` object in fast mode reads its answers from, one by one; None for others."""
+    directory = getattr(api, "archive_dir", None)
+    return Path(directory) if getattr(api, "fast_mode", False) and directory else None
+
+
+def iter_objects(api: Any) -> Iterator[Architecture]:
+    """What :func:`~prejudge.benchmarks.importers.nasbench201.official_file.iter_architectures` yields, from an object.
+
+    Args:
+        api: An official object that is not in fast mode.
+
+    Raises:
+        FileFormatError: What it holds are not the official classes' results.
+    """
+    for index, schedules in api.arch2infos_dict.items():
+        try:
+            results = {str(epochs): _state(result) for epochs, result in schedules.items()}
+            text = next(iter(results.values()))["arch_str"]
+        except (AttributeError, KeyError, TypeError, StopIteration) as error:
+            raise FileFormatError(
+                f"the {type(api).__name__}'s results of architecture {index!r} are not those of ArchResults"
+            ) from error
+        yield index, text, results
+
+
+def _state(result: Any) -> dict[str, Any]:
+    return {**vars(result), "all_results": {key: vars(trial) for key, trial in result.all_results.items()}}

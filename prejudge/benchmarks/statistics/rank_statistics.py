@@ -1,0 +1,229 @@
+"""How well one ranking predicts another: the numbers of the correlation table, as pure functions of two vectors.
+
+``scores`` are oriented (higher predicts better) and hold no NaN, nor do ``accuracies``. What a constant vector leaves
+undefined is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import NormalDist
+
+import numpy as np
+
+from prejudge.benchmarks.statistics.concordance import Concordance
+from prejudge.benchmarks.statistics.ranking import Ranking
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """Ranks from 1 to n, tied values sharing their mean rank; shape ``(n,)``."""
+    return Ranking.of(values).ranks
+
+
+def tied(values: np.ndarray) -> int:
+    """Number of entries that share their value with another one."""
+    return Ranking.of(values).tied
+
+
+def pearson(x: np.ndarray, y: np.ndarray) -> float:
+    """Pearson's correlation; of two vectors of :func:`ranks` it is Spearman's. NaN where one is constant."""
+    x, y = x - x.mean(), y - y.mean()
+    # Plain sums: vectors gain nothing from BLAS threads, which stall a busy machine.
+    spread = np.sqrt((x * x).sum()) * np.sqrt((y * y).sum())
+    return float(np.clip((x * y).sum() / spread, -1, 1)) if spread > 0 else float("nan")
+
+
+def spearman(scores: np.ndarray, accuracies: np.ndarray) -> float:
+    """Spearman's rank correlation, ties by mean rank."""
+    return pearson(ranks(scores), ranks(accuracies))
+
+
+def partial(xy: float, xz: float, yz: float) -> float:
+    """Correlation of what is left of x and y once z is regressed out of both, from the three correlations.
+
+    NaN where z explains one of them entirely.
+    """
+    left = (1 - xz * xz) * (1 - yz * yz)
+    return float((xy - xz * yz) / np.sqrt(left)) if left > 1e-12 else float("nan")
+
+
+def kendall(scores: np.ndarray, accuracies: np.ndarray) -> tuple[float, float]:
+    """Kendall's tau-b and the share of pairs in the right order.
+
+    Returns:
+        Tau-b, and among the pairs of different accuracy the share that the scores order rightly; a pair of equal scores
+        counts half.
+    """
+    pair = Concordance.of(Ranking.of(scores), Ranking.of(accuracies))
+    return pair.tau_b(), pair.share_right()
+
+
+def weighted_tau(scores: np.ndarray, accuracies: np.ndarray) -> float:
+    """Kendall's tau with hyperbolic weights (Vigna, WWW 2015): exchanges among the best weigh most."""
+    return Concordance.of(Ranking.of(scores), Ranking.of(accuracies)).weighted_tau()
+
+
+def precision_at(scores: np.ndarray, accuracies: np.ndarray, share: float) -> float:
+    """Share of the best-scored that is truly among the best, for the top ``share`` (at least one architecture).
+
+    Ties at either cut are broken at random, and the expectation over that is returned.
+    """
+    k = max(1, round(share * len(scores)))
+    return float(_membership(scores, k) @ _membership(accuracies, k) / k)
+
+
+def regret(scores: np.ndarray, accuracies: np.ndarray) -> float:
+    """Best accuracy minus that of the best-scored architecture (the mean over those that share the best score)."""
+    return float(accuracies.max() - accuracies[scores == scores.max()].mean())
+
+
+EXACT_BOOTSTRAP_UP_TO = 20_000
+"""Number of architectures up to which the bootstrap really draws its resamples; above it, see below."""
+
+_LARGEST_SHARE = 0.005
+"""Of the variance, due to one architecture. Where none has more, 200 or more contribute, and the limit is normal."""
+
+
+def bootstrap_spearman(
+    scores: Sequence[np.ndarray] | np.ndarray,
+    accuracies: Sequence[np.ndarray] | np.ndarray,
+    *,
+    resamples: int,
+    seed: int,
+    level: float = 0.95,
+) -> np.ndarray:
+    """Percentile bootstrap intervals of Spearman's correlation, for all pairs of P scores and M accuracies at once.
+
+    Architectures are drawn with replacement and both sides are ranked anew in each resample. Above
+    :data:`EXACT_BOOTSTRAP_UP_TO` architectures the interval is the bootstrap's normal limit
+    (:func:`spearman_influence`; the infinitesimal jackknife of Jaeckel, 1972) wherever no single architecture weighs
+    enough to spoil it: the ends then differ from those of infinitely many resamples by less than 1,000 resamples do.
+
+    Args:
+        scores: P vectors ``(n,)``.
+        accuracies: M vectors ``(n,)``.
+        resamples: Number of resamples.
+        seed: Seed of the draws.
+        level: Coverage.
+
+    Returns:
+        Lower and upper ends, shape ``(2, P, M)``; NaN for a constant vector.
+    """
+    return bootstrap_rankings(
+        [Ranking.of(v) for v in scores],
+        [Ranking.of(v) for v in accuracies],
+        resamples=resamples,
+        seed=seed,
+        level=level,
+    )
+
+
+def bootstrap_rankings(
+    x: Sequence[Ranking], y: Sequence[Ranking], *, resamples: int, seed: int, level: float = 0.95
+) -> np.ndarray:
+    """:func:`bootstrap_spearman` of what has been ranked already."""
+    ends = np.full((2, len(x), len(y)), np.nan)
+    left = [(p, m) for p in range(len(x)) for m in range(len(y)) if not (x[p].constant or y[m].constant)]
+    if len(x[0]) > EXACT_BOOTSTRAP_UP_TO:
+        left = [(p, m) for p, m in left if not _normal_limit(x[p], y[m], level, ends[:, p, m])]
+    if not left:
+        return ends
+    rows, columns = sorted({p for p, _ in left}), sorted({m for _, m in left})
+    drawn = _resampled([x[p] for p in rows], [y[m] for m in columns], resamples, seed)
+    tail = (1 - level) / 2
+    for p, m in left:
+        found = drawn[:, rows.index(p), columns.index(m)]
+        if np.isfinite(found).any():
+            ends[:, p, m] = np.nanquantile(found, [tail, 1 - tail])
+    return ends
+
+
+def spearman_influence(x: Ranking, y: Ranking) -> tuple[float, np.ndarray]:
+    """How Spearman's correlation changes with the weight of each architecture, both sides being ranked anew.
+
+    Returns:
+        The correlation, and its derivatives by the weights at 1, shape ``(n,)``. Their sum is 0; the sum of their
+        squares is the variance of the bootstrap as n grows.
+    """
+    a, b = (r.ranks - (len(r) + 1) / 2 for r in (x, y))
+    aa, bb, ab = (a * a).sum(), (b * b).sum(), (a * b).sum()
+    spread = np.sqrt(aa * bb)
+    # An architecture adds its own product of ranks, and lifts the rank of all above it by 1, of its equals by 1/2.
+    by_ab = a * b + _sum_above(x, b) + _sum_above(y, a)
+    by_aa = a * a + 2 * _sum_above(x, a)
+    by_bb = b * b + 2 * _sum_above(y, b)
+    return float(ab / spread), by_ab / spread - (by_aa / aa + by_bb / bb) * (ab / spread / 2)
+
+
+def _sum_above(order: Ranking, values: np.ndarray) -> np.ndarray:
+    """For each entry the sum of the values of all entries that rank above it, its equals counting half."""
+    sums = np.bincount(order.codes, weights=values, minlength=order.groups)
+    return (sums.sum() - np.cumsum(sums) + sums / 2)[order.codes]
+
+
+def _normal_limit(x: Ranking, y: Ranking, level: float, ends: np.ndarray) -> bool:
+    """Set the two ends to the limit's, and say whether it holds here."""
+    rho, influence = spearman_influence(x, y)
+    squares = influence * influence
+    variance = float(squares.sum())
+    if squares.max() > _LARGEST_SHARE * variance:
+        return False
+    half = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance)
+    ends[:] = np.clip([rho - half, rho + half], -1, 1)
+    return True
+
+
+def _resampled(x: Sequence[Ranking], y: Sequence[Ranking], resamples: int, seed: int) -> np.ndarray:
+    """Spearman's correlation in each resample, shape ``(resamples, len(x), len(y))``; NaN where one is constant.
+
+    Ranking is counting: a resample is how often each architecture was drawn, and the mean rank of a tie follows from a
+    running sum of those counts.
+    """
+    n = len(x[0])
+    centered = np.empty((len(x) + len(y), n))  # mean ranks, less their mean
+    a, b = centered[: len(x)], centered[len(x) :]
+    found = np.empty((resamples, len(x), len(y)))
+    rng = np.random.default_rng(seed)
+    for i in range(resamples):
+        drawn = np.bincount(rng.integers(n, size=n), minlength=n).astype(np.float64)
+        for row, order in zip(centered, (*x, *y), strict=True):
+            counts = np.bincount(order.codes, weights=drawn, minlength=order.groups)
+            below = np.cumsum(counts, dtype=np.float64)
+            below -= 0.5 * counts
+            below -= 0.5 * n
+            below.take(order.codes, out=row, mode="clip")
+        weighted = a * drawn
+        spread = np.outer(np.einsum("pn,pn->p", weighted, a), np.einsum("mn,mn,n->m", b, b, drawn))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found[i] = np.where(spread > 0, np.einsum("pn,mn->pm", weighted, b) / np.sqrt(spread), np.nan)
+    return found
+
+
+def reliability(runs: Sequence[np.ndarray]) -> tuple[float, float]:
+    """How well repeated trainings agree.
+
+    Args:
+        runs: Accuracies of single training seeds, each of shape ``(n,)``; NaN where a seed was not trained.
+
+    Returns:
+        The mean Spearman correlation of two seeds, and by the Spearman-Brown formula that of two means over
+        ``len(runs)`` seeds each. NaN with fewer than two seeds or three common architectures.
+    """
+    if len(runs) < 2:
+        return float("nan"), float("nan")
+    common = np.isfinite(np.vstack(runs)).all(axis=0)
+    if common.sum() < 3:
+        return float("nan"), float("nan")
+    known = [ranks(r[common]) for r in runs]
+    pairs = [pearson(known[i], known[j]) for i in range(len(known)) for j in range(i)]
+    single = float(np.mean(pairs))
+    if single <= 0:  # seeds that contradict each other do not agree more for being averaged
+        return single, single
+    return single, float(len(runs) * single / (1 + (len(runs) - 1) * single))
+
+
+def _membership(values: np.ndarray, k: int) -> np.ndarray:
+    """Probability of being among the k largest when ties are broken at random."""
+    cut = np.partition(values, len(values) - k)[len(values) - k]
+    above, at = values > cut, values == cut
+    return above + at * ((k - above.sum()) / at.sum())

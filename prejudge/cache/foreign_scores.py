@@ -1,0 +1,142 @@
+"""Taking over scores that zero-cost-nas or HNAS have computed.
+
+Their files are pickled dictionaries one after another (or one list of them)::
+
+    {"i": 0, "arch": "|avg_pool_3x3~0|+…", "logmeasures": {"snip": 3.1, "synflow": …}}     NAS-Bench-201
+    {"hash": "…", "logmeasures": {…}}                                                    NAS-Bench-101
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prejudge.cache.protocol import Protocol
+from prejudge.errors import FileFormatError, InputError, quoted
+from prejudge.formats.pickle.safe import read_pickles
+from prejudge.proxies.registry import get, names
+from prejudge.proxies.score import Score
+
+if TYPE_CHECKING:
+    from prejudge.cache.store import ScoreCache
+    from prejudge.spaces.base import Space
+
+_KEYS = ("arch", "arch_str", "hash")
+
+
+@dataclass(frozen=True)
+class ImportReport:
+    """What was imported.
+
+    Attributes:
+        protocol: Selects the scores in the cache.
+        architectures: Records read.
+        scores: Values taken over.
+        failed: Values that are no finite number; kept as failed scores.
+    """
+
+    protocol: Protocol
+    architectures: int
+    scores: int
+    failed: int
+
+
+def import_pickles(
+    cache: ScoreCache,
+    path: str | os.PathLike[str],
+    *,
+    space: Space | None = None,
+    protocol: Protocol | None = None,
+    repeat: int = 0,
+) -> ImportReport:
+    """Read a score file of zero-cost-nas or HNAS into a cache, running nothing that is in it.
+
+    The files do not say how the scores were computed. Their protocol therefore states only where they come from,
+    unless the caller knows more; it is never pooled with scores that were computed here.
+
+    Args:
+        cache: Open for writing.
+        path: The ``.p`` file.
+        space: The search space; architectures are brought into its canonical notation. Without one, the texts (or the
+            hashes of NAS-Bench-101) are kept as they are.
+        protocol: What is known of the protocol; its ``source`` is filled in where empty.
+        repeat: Which repeat these are, where several files are the seeds of one protocol.
+
+    Raises:
+        FileFormatError: The file is truncated, no score file, or names anything that could run. Every record before
+            that place is in the cache; the message says how many.
+        InputError: An architecture that the space does not have.
+    """
+    path = Path(path)
+    unknown = "not stated"
+    chosen = protocol or Protocol(
+        space.name if space is not None else unknown,
+        image_size=0, batch_size=0, batch="per-architecture", init=unknown, dtype=unknown,
+    )  # fmt: skip
+    if not chosen.source:
+        chosen = replace(chosen, source=f"imported from {path.name} (zero-cost-nas)")
+    if space is not None and chosen.space != space.name:
+        raise InputError(f"the protocol is of space {chosen.space}, the scores of {space.name}")
+    run = cache.begin_run({"imported": path.name})
+    known = set(names())
+    counts = {"records": 0, "ok": 0, "failed": 0}
+    try:
+        for record in _records(path):
+            text = next(str(record[key]) for key in _KEYS if key in record)
+            scores = {str(k): _score(v) for k, v in record["logmeasures"].items()}
+            if space is not None and "hash" not in record:
+                text = str(space.parse(text))
+            for column in scores:
+                cache.declare(chosen, column, _declaration(column, known, path))
+            cache.put(chosen, text, scores, repeat=repeat, run=run)
+            counts["records"] += 1
+            for score in scores.values():
+                counts["ok" if score.ok else "failed"] += 1
+    except FileFormatError as error:
+        raise FileFormatError(f"{error}; the {counts['records']} records before it are imported") from None
+    if not counts["records"]:
+        raise FileFormatError(f"{path} is empty")
+    return ImportReport(chosen, counts["records"], counts["ok"], counts["failed"])
+
+
+def _records(path: Path) -> Iterator[dict[str, Any]]:
+    for offset, value in read_pickles(path):
+        for record in value if isinstance(value, list) else [value]:
+            if not (
+                isinstance(record, dict)
+                and any(key in record for key in _KEYS)
+                and isinstance(record.get("logmeasures"), dict)
+            ):
+                raise FileFormatError(
+                    f"{path}: the pickle at byte {offset} is no score record; it needs 'arch' or 'hash', and "
+                    "'logmeasures' with a number per proxy"
+                )
+            yield record
+
+
+def _score(value: object) -> Score:
+    while isinstance(value, list) and len(value) == 1:
+        value = value[0]
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        text = value if isinstance(value, str) else quoted(value)
+        return Score.failed(f"the file has {text[:80]!r} instead of a number", math.nan)
+    if not math.isfinite(number):
+        return Score.failed(f"the file has {number}", math.nan)
+    return Score(number, seconds=math.nan)
+
+
+def _declaration(column: str, known: set[str], path: Path) -> dict[str, Any]:
+    """The file says no more than the measure's name; the direction is that of our proxy of the name, if any."""
+    higher = get(column).higher_is_better if column in known else True
+    return {
+        "proxy": column,
+        "version": 0,
+        "reference": f"as computed by the authors of {path.name}",
+        "higher_is_better": higher,
+    }

@@ -1,0 +1,174 @@
+"""What a recipe does to training images, as one object: views of the bytes, then cutout of the normalized images.
+
+A view is any function from uint8 images ``(N, C, H, W)`` and a generator to uint8 images; those of small images work on
+the whole batch at once, those of torchvision image by image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from prejudge.data.transforms import crop_and_flip, cutout, flip, random_affine
+from prejudge.errors import InputError, unknown
+from prejudge.train.recipes.recipe import POLICIES, Recipe
+
+View = Callable[[Tensor, torch.Generator], Tensor]
+"""From uint8 images ``(N, C, H, W)`` to uint8 images, at random."""
+
+
+@dataclass(frozen=True)
+class CropAndFlip:
+    """A random crop from a border of zeros, and a horizontal flip of half of the images.
+
+    Attributes:
+        border: Pixels on each side.
+    """
+
+    border: int = 4
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return crop_and_flip(images, generator, self.border)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """A flip of half of the images.
+
+    Attributes:
+        vertical: Top to bottom instead of left to right.
+    """
+
+    vertical: bool = False
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return flip(images, generator, vertical=self.vertical)
+
+
+@dataclass(frozen=True)
+class Affine:
+    """Each image turned, moved, scaled and sheared at random, by default as StacNAS does with MNIST.
+
+    Attributes:
+        degrees: Largest angle.
+        translate: Largest move, as a share of the side.
+        scale: Least and largest factor.
+        shear: Largest angle of the shear, in degrees.
+    """
+
+    degrees: float = 15.0
+    translate: float = 0.1
+    scale: tuple[float, float] = (0.9, 1.1)
+    shear: float = 0.1
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return random_affine(
+            images, generator, degrees=self.degrees, translate=self.translate, scale=self.scale, shear=self.shear
+        )
+
+
+@dataclass(frozen=True)
+class EachImage:
+    """A transform of torchvision, applied to one image after the other with numbers of its own for each.
+
+    Attributes:
+        transform: From uint8 ``(C, H, W)`` to uint8; draws from torch's global generator, as torchvision's do. That is
+            seeded for the call and put back after it.
+    """
+
+    transform: Callable[[Tensor], Tensor]
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        seed = int(torch.randint(2**62, (), generator=generator, device=generator.device))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device
+            return torch.stack([self.transform(image) for image in images])
+
+
+def auto_augment(policy: str) -> EachImage:
+    """AutoAugment (Cubuk et al., 2019) with a learned policy; what comes from outside the image is grey.
+
+    Args:
+        policy: ``"cifar10"``, ``"svhn"`` or ``"imagenet"``: the images that it was learned on.
+
+    Raises:
+        InputError: There is no such policy.
+    """
+    from torchvision.transforms import v2
+
+    if policy not in POLICIES:
+        raise unknown("policy of AutoAugment", policy, POLICIES)
+    return EachImage(v2.AutoAugment(v2.AutoAugmentPolicy(policy), fill=128))
+
+
+def imagenet_view(size: int = 224) -> EachImage:
+    """A random part scaled to ``size``, flipped, its colors changed: DARTS and its followers on ImageNet."""
+    from torchvision.transforms import v2
+
+    return EachImage(
+        v2.Compose(
+            [
+                v2.RandomResizedCrop(size),
+                v2.RandomHorizontalFlip(),
+                v2.ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.2),
+            ]
+        )
+    )
+
+
+def center_view(size: int = 224) -> EachImage:
+    """What is tested on ImageNet: the shorter side scaled to 8/7 of ``size`` (256 for 224), then the center."""
+    from torchvision.transforms import v2
+
+    return EachImage(v2.Compose([v2.Resize(round(size * 8 / 7)), v2.CenterCrop(size)]))
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """All that happens to training images at random, but noise.
+
+    Attributes:
+        views: Applied to the bytes, one after the other.
+        cutout: Side of the square of zeros in each normalized image; 0: none.
+    """
+
+    views: tuple[View, ...] = ()
+    cutout: int = 0
+
+    def on_bytes(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Before normalization: uint8 ``(N, C, H, W)`` to uint8."""
+        for view in self.views:
+            images = view(images, generator)
+        return images
+
+    def on_inputs(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
+        """After normalization: float ``(N, C, H, W)`` to float."""
+        return cutout(inputs, self.cutout, generator) if self.cutout else inputs
+
+    @classmethod
+    def from_recipe(cls, recipe: Recipe, image_size: int = 0) -> Augmentation:
+        """What a recipe asks for.
+
+        Args:
+            recipe: The recipe.
+            image_size: Side of the images, for the ``imagenet`` augmentation where the recipe does not say it.
+
+        Raises:
+            InputError: The size is not known.
+        """
+        views: list[View] = []
+        if recipe.augment and recipe.augmentation == "crop-flip":
+            views.append(CropAndFlip(recipe.border))
+        elif recipe.augment and recipe.augmentation == "affine":
+            views.append(Affine())
+        elif recipe.augment:
+            size = recipe.image_size or image_size
+            if not size:
+                raise InputError("recipe: the imagenet augmentation needs image_size, the side of the network's images")
+            views.append(imagenet_view(size))
+        if recipe.autoaugment:
+            views.append(auto_augment(recipe.autoaugment))
+        return cls(tuple(views), recipe.cutout)

@@ -1,0 +1,128 @@
+"""Joining a Ray cluster, or saying in one line and within a bounded time why that cannot be done."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from prejudge.errors import InputError, PrejudgeError, quoted
+from prejudge.formats.text import whole_number
+
+ANSWER_SECONDS = 10.0
+"""How long a head may take to answer; Ray itself would try for two minutes and then end the process."""
+
+_CLIENT = "ray://"
+_CLIENT_PORT = 10001
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""The connection preface of HTTP/2, which every gRPC server answers with a frame of settings."""
+
+
+def find_ray() -> Any:
+    """The ``ray`` package.
+
+    Raises:
+        PrejudgeError: It is not installed.
+    """
+    os.environ.setdefault(
+        "RAY_BACKEND_LOG_LEVEL", "fatal"
+    )  # read when ray is loaded; its errors reach us as exceptions
+    try:
+        import ray
+    except ImportError as error:
+        raise PrejudgeError(f"the Ray engine needs the package ray: pip install 'prejudge[ray]' ({error})") from None
+    return ray
+
+
+def connect(ray: Any, address: str) -> bool:
+    """Join the cluster at ``address``; False where this process is in one already.
+
+    Args:
+        ray: The package.
+        address: ``auto`` (the cluster of ``RAY_ADDRESS`` or of this machine), ``local`` (started for this process and
+            ended with it), ``HOST:PORT`` of the head, or ``ray://HOST:PORT``.
+
+    Raises:
+        InputError: It is no address.
+        PrejudgeError: No cluster answers there.
+    """
+    if ray.is_initialized():
+        return False
+    if address == "auto":
+        address = os.environ.get("RAY_ADDRESS") or "auto"
+    if address not in ("auto", "local"):
+        _greet(address)
+    options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
+    if not address.startswith(_CLIENT):
+        options |= {"configure_logging": False}
+    for logger in ("ray", "ray.util.client_builder"):  # the second one has a level of its own
+        logging.getLogger(logger).setLevel(logging.ERROR)
+    try:
+        ray.init(address=address, log_to_driver=False, **options)
+    except (Exception, SystemExit) as error:  # Ray ends the process when a head falls silent at this very moment
+        with suppress(Exception):
+            ray.shutdown()
+        raise _refusal(address, _last_words(str(error))) from None
+    _remarks_to_stderr(ray)
+    return True
+
+
+def _remarks_to_stderr(ray: Any) -> None:
+    """Ray says on standard output that a node has died, amid what a command prints there, and has no option for it."""
+    worker = getattr(getattr(ray, "_private", None), "worker", None)
+    plain = getattr(worker, "print_to_stdstream", None)
+    if plain is not None and not isinstance(plain, partial):
+        worker.print_to_stdstream = partial(_to_stderr, plain)  # type: ignore[union-attr]
+
+
+def _to_stderr(plain: Callable[..., None], data: dict[str, Any], *rest: Any, **options: Any) -> None:
+    plain(data | {"is_err": True}, *rest, **options)
+
+
+def _last_words(text: str) -> str:
+    """One line of an error; of one that has the traceback of another process its end."""
+    return " ".join((text.strip().splitlines()[-1] if "Traceback" in text else text).split())
+
+
+def _refusal(address: str, reason: str) -> PrejudgeError:
+    if address == "auto":
+        return PrejudgeError(
+            "no Ray cluster on this machine: start one with ray start --head, or name one with --address HOST:PORT "
+            f"(or local: one for this run alone); {reason}"
+        )
+    token = "" if os.environ.get("RAY_AUTH_MODE") == "token" else "; if it asks for a token, set RAY_AUTH_MODE=token"
+    return PrejudgeError(f"cannot join the Ray cluster at {address}: {reason}{token}")
+
+
+def _greet(address: str) -> None:
+    """Make sure that a head answers at ``address``."""
+    host, port = _host_and_port(address)
+    hint = "see ray status there, and --address"
+    try:
+        with socket.create_connection((host, port), timeout=ANSWER_SECONDS) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") not in ("", "0"):
+                return  # it would take a certificate to say more
+            connection.settimeout(ANSWER_SECONDS)
+            connection.sendall(_GREETING)
+            answer = connection.recv(9)
+    except OSError as error:
+        reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or error
+        raise PrejudgeError(f"no Ray head answers at {host}:{port} ({reason}); {hint}") from None
+    if answer[3:4] != b"\x04":
+        raise PrejudgeError(f"what answers at {host}:{port} is no Ray head; {hint}")
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, colon, port = address.removeprefix(_CLIENT).rpartition(":")
+    if not colon and address.startswith(_CLIENT):
+        host, port = port, str(_CLIENT_PORT)
+    number = whole_number(port) or 0
+    if not host or not 0 < number < 65536:
+        raise InputError(
+            f"cannot read the Ray address {quoted(address)}; give auto, local, HOST:PORT or ray://HOST:PORT"
+        )
+    return host.strip("[]"), number

@@ -1,0 +1,1 @@
+"""File formats: how files are read and written safely."""

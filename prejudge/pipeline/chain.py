@@ -1,0 +1,301 @@
+"""Recipes as chains: every section is a step (a command with its arguments), and steps use each other's results.
+
+A step is named by its section: the words of its command, and a label in round brackets where a command comes twice, as
+in ``train (cifar100)``. In the arguments of later steps ``{NAME}`` stands for the path of its result; so does the name
+of the file that the step itself calls ``out``. The first word of the command will do for a name where no other step
+begins with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from prejudge import __version__
+from prejudge.errors import FileFormatError, InputError, quoted, unknown
+from prejudge.formats.text import parse_json
+
+MANIFEST = "run.json"
+REPLACED = "replaced"
+"""Where results go whose step has other arguments now."""
+
+_FORMAT, _VERSION = "prejudge run", 1
+_SECTION = re.compile(r"(?P<words>[a-z0-9][a-z0-9 -]*?)(?: \((?P<label>[^()]+)\))?")
+_PLACE = re.compile(r"\{([A-Za-z0-9][^{}\"':=,]*)\}")
+_RESULTS = {
+    "search": "search.h5",
+    "score": "scores.h5",
+    "bench train": "table.h5",
+    "train": "",
+    "test": "test.json",
+    "report": "report.html",
+    "draw": "cells.svg",
+}
+"""What a step's result is called by default, by the beginning of its command; empty: the step's folder itself."""
+
+_LONGEST_NAME = 100
+_ELSEWHERE = frozenset(
+    {
+        "device",
+        "threads",
+        "workers",
+        "compile",
+        "channels-last",
+        "data-dir",
+        "download",
+        "engine",
+        "address",
+        "threads-per-worker",
+        "gpus-per-worker",
+        "retries",
+        "repeats-at-once",
+    }
+)
+"""Arguments that say where something is computed or read, not what: a result counts whatever they are."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command with its arguments.
+
+    Attributes:
+        name: What other steps and messages call it.
+        command: Its words, such as ``("search", "darts")``.
+        arguments: By the names that its ``--help`` shows.
+        result: Name of its result within its folder; empty: that folder.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    arguments: Mapping[str, Any]
+    result: str
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder."""
+        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
+
+    def place(self, out: Path) -> Path:
+        """Where its result is."""
+        return out / self.folder / self.result if self.result else out / self.folder
+
+
+@dataclass(frozen=True)
+class Chain:
+    """The steps of a recipe, in order.
+
+    Attributes:
+        title: What the recipe says that it is.
+        steps: The steps.
+        expected: What is said to come out: ``what``, ``value``, ``spread``, ``source`` and ``step``, as far as known.
+    """
+
+    title: str
+    steps: tuple[Step, ...]
+    expected: Mapping[str, Any] = field(default_factory=dict)
+
+    def words(self, step: Step, out: Path) -> list[str]:
+        """The command line of a step, with paths for the results of others."""
+        places = {name: str(other.place(out)) for name, other in self._known(step).items()}
+        return [*step.command, *_words(step, places), "--out", str(step.place(out))]
+
+    def key(self, step: Step) -> str:
+        """What a step's result depends on, as a digest: its arguments, and the keys of the steps that it builds on."""
+        keys = {name: self.key(other) for name, other in self._known(step).items()}
+        chosen = {k: v for k, v in step.arguments.items() if k not in _ELSEWHERE}
+        words = _words(Step(step.name, step.command, chosen, step.result), keys)
+        return hashlib.sha256(json.dumps([*step.command, *words]).encode()).hexdigest()[:16]
+
+    def _known(self, step: Step) -> dict[str, Step]:
+        """The steps before one, by every name that it may call them."""
+        before = self.steps[: self.steps.index(step)]
+        known = {other.name: other for other in before}
+        for other in before:
+            for short in (" ".join(other.command), other.command[0]):
+                if sum(s.command[: len(short.split())] == tuple(short.split()) for s in before) == 1:
+                    known.setdefault(short, other)
+        for other in before:
+            if other.arguments.get("out"):
+                known.setdefault(f"out:{other.arguments['out']}", other)
+        return known
+
+
+def read_chain(content: Mapping[str, Any], commands: Sequence[str], changed: Mapping[str, Mapping[str, Any]]) -> Chain:
+    """The chain of a recipe.
+
+    Args:
+        content: Of the recipe.
+        commands: Names of all commands; sections that do not begin with one are for the reader.
+        changed: Arguments that go before the recipe's, by step.
+
+    Raises:
+        InputError: There is no step, a section cannot be one, or ``changed`` names a step that there is not.
+    """
+    steps = []
+    left = dict(changed)
+    for section, arguments in content.items():
+        found = _SECTION.fullmatch(str(section))
+        if found is None or found["words"].split()[0] not in commands or not isinstance(arguments, Mapping):
+            continue
+        words, name = tuple(found["words"].split()), str(section)
+        given = {str(k).replace("_", "-"): v for k, v in arguments.items()}
+        given |= {k.replace("_", "-"): v for k, v in left.pop(name, {}).items()}
+        steps.append(Step(name, words, given, _result(words, given)))
+    if not steps:
+        raise InputError("the recipe has no section that is a command; there is nothing to run")
+    if left:
+        raise unknown("step", next(iter(left)), [step.name for step in steps])
+    if len({step.folder for step in steps}) < len(steps):
+        raise InputError("two steps have names that differ in punctuation alone; give one of them another label")
+    expected = content.get("expected")
+    return Chain(str(content.get("title", "")), tuple(steps), expected if isinstance(expected, Mapping) else {})
+
+
+class Manifest:
+    """What has been done in the folder of a chain: ``run.json``, written after every step.
+
+    Args:
+        out: The folder.
+        chain: What is to be done there.
+
+    Raises:
+        FileFormatError: The manifest is damaged, or of a later version.
+        InputError: The folder holds something else.
+    """
+
+    def __init__(self, out: Path, chain: Chain) -> None:
+        self.out, self.chain = out, chain
+        self._path = out / MANIFEST
+        self._steps: dict[str, dict[str, Any]] = {}
+        if self._path.is_file():
+            self._steps = _read(self._path)
+        elif out.is_dir() and any(not path.name.startswith(MANIFEST) for path in out.iterdir()):  # its lock
+            raise InputError(f"{out} is not empty and not the folder of a run; choose another --out")
+
+    def is_done(self, step: Step) -> bool:
+        """Whether the result of a step is there, made with the arguments that it has now."""
+        noted = self._steps.get(step.name, {})
+        made = noted.get("done") and noted.get("key") == self.chain.key(step)
+        return bool(made) and step.place(self.out).exists()
+
+    def seconds(self, step: Step) -> float | None:
+        """Time that a step took, in all calls together; None where it is not known."""
+        found = self._steps.get(step.name, {}).get("seconds")
+        return float(found) if isinstance(found, int | float) and 0 <= found < math.inf else None
+
+    def begin(self, step: Step) -> Path | None:
+        """Note that a step is begun, and make room for it.
+
+        Returns:
+            Where what was there of it with other arguments has gone; None where there was nothing.
+        """
+        key, noted = self.chain.key(step), self._steps.get(step.name, {})
+        moved = None
+        folder = self.out / step.folder
+        if noted.get("key") != key and folder.exists():
+            moved = _free(self.out / REPLACED / step.folder)
+            moved.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(moved)
+        folder.mkdir(parents=True, exist_ok=True)
+        before = self.seconds(step) if noted.get("key") == key else None
+        self._note(step, key, done=False, seconds=before or 0.0)
+        return moved
+
+    def end(self, step: Step, seconds: float, *, done: bool) -> None:
+        """Note that a step has ended, or was interrupted, after so many seconds of this call."""
+        self._note(step, self.chain.key(step), done=done, seconds=(self.seconds(step) or 0.0) + seconds)
+
+    def _note(self, step: Step, key: str, *, done: bool, seconds: float) -> None:
+        from prejudge.formats.atomic import write_atomically
+
+        self._steps[step.name] = {
+            "key": key,
+            "command": " ".join(["prejudge", *self.chain.words(step, self.out)]),
+            "result": str(step.place(self.out).relative_to(self.out)),
+            "done": done,
+            "seconds": round(seconds, 2),
+            "at": time.strftime("%Y-%m-%d %H:%M:%S"),
+        }
+        kept = {s.name: self._steps[s.name] for s in self.chain.steps if s.name in self._steps}
+        content = {
+            "format": _FORMAT, "version": _VERSION, "title": self.chain.title, "prejudge": __version__, "steps": kept
+        }  # fmt: skip
+        write_atomically(self._path, json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
+def placeholders(value: Any) -> Iterator[str]:
+    """Names of the steps whose results an argument of a recipe asks for."""
+    for item in value if isinstance(value, list) else [value]:
+        if isinstance(item, str):
+            yield from _PLACE.findall(item)
+
+
+def _words(step: Step, known: Mapping[str, str]) -> list[str]:
+    found = []
+    for name, value in step.arguments.items():
+        if name == "out" or value is None:
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, bool):
+                found.append(f"--{name}" if item else f"--{name}=false")
+            else:
+                found += [f"--{name}", _filled(step, str(item), known)]
+    return found
+
+
+def _filled(step: Step, text: str, known: Mapping[str, str]) -> str:
+    def place(found: re.Match[str]) -> str:
+        if found[1] not in known:
+            names = [name for name in known if not name.startswith("out:")]
+            raise unknown(f"earlier step in the arguments of {step.name!r}:", found[1], names)
+        return known[found[1]]
+
+    head, equals, tail = text.rpartition("=")
+    if f"out:{tail}" in known:
+        return f"{head}{equals}{known[f'out:{tail}']}"
+    return _PLACE.sub(place, text)
+
+
+def _result(command: tuple[str, ...], arguments: Mapping[str, Any]) -> str:
+    words = " ".join(command)
+    default = next((r for start, r in _RESULTS.items() if f"{words} ".startswith(f"{start} ")), None)
+    if default is None:
+        raise InputError(
+            f"`prejudge {words}` cannot be a step: it has no result for others ({', '.join(_RESULTS)} can)"
+        )
+    given = arguments.get("out")
+    if given is None or not default:
+        return default
+    name = Path(str(given)).name
+    if name in ("", "..") or not name.isprintable() or len(name) > _LONGEST_NAME:
+        raise InputError(f"the out of `prejudge {words}` must be the name of a file, not {quoted(given)}")
+    return name
+
+
+def _free(path: Path) -> Path:
+    number = 1
+    while (found := path.with_name(f"{path.name}-{number}")).exists():
+        number += 1
+    return found
+
+
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    try:
+        content = parse_json(path.read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT or not all(isinstance(s, dict) for s in content["steps"].values()):
+            raise KeyError("format")
+        version = int(content["version"])
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise FileFormatError(
+            f"{path} is no record of a run, or it is damaged; remove it to do all steps again"
+        ) from error
+    if version > _VERSION:
+        raise FileFormatError(f"{path} was written by a newer prejudge; upgrade prejudge")
+    return dict(content["steps"])

@@ -1,0 +1,1 @@
+"""Passes over an untrained network: what proxies read, computed at most once."""

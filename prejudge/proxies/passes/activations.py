@@ -1,0 +1,129 @@
+"""What the rectifiers of a network see: which units are on, and how alike the images' patterns are.
+
+A torch function mode sees every rectifier, whether it is an ``nn.ReLU`` or ``F.relu`` inside some forward, before an
+in-place one overwrites its input.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from prejudge.proxies.passes.clock import Clock
+from prejudge.proxies.passes.graph import nodes_above
+from prejudge.proxies.passes.layers import add_gram, by_repeat
+
+ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
+    {
+        F.relu,
+        F.relu_,
+        torch.relu,
+        torch.relu_,
+        Tensor.relu,
+        Tensor.relu_,
+        F.relu6,
+        F.leaky_relu,
+        F.leaky_relu_,
+        F.threshold,
+        F.prelu,
+    }
+)
+
+KERNELS = ("activation_kernel", "preactivation_kernel")
+
+
+def _rows(x: Tensor) -> Tensor:
+    """``(N, F)`` without a copy in either memory format; the order of features is the same for every image."""
+    if x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
+        x = x.permute(0, 2, 3, 1)
+    return x.reshape(len(x), -1)
+
+
+_FEATURES_AT_ONCE = 8192  # a block of this width and its copies stay in a CPU's cache
+
+
+def _kernels(rows: Tensor, wanted: list[str]) -> dict[str, Tensor]:
+    """All wanted kernels ``(R, N, N)`` of one rectifier's input ``(R, N, F)``, block by block of features.
+
+    The binary kernel is Mellor's A A^T + (1-A)(1-A)^T with A = [input > 0], from one product: 2 A A^T - a_i - a_j + F.
+    """
+    repeats, n, features = rows.shape
+    both = torch.zeros(repeats, n, n, device=rows.device)
+    raw = torch.zeros(repeats, n, n, device=rows.device, dtype=torch.promote_types(rows.dtype, torch.float32))
+    width = _FEATURES_AT_ONCE if rows.device.type == "cpu" else features
+    for start in range(0, features, width):
+        block = rows[..., start : start + width]
+        if "activation_kernel" in wanted:
+            add_gram(both, (block > 0).float())  # exact: counts stay below 2^24
+        if "preactivation_kernel" in wanted:
+            add_gram(raw, block.to(raw.dtype))
+    count = both.diagonal(dim1=1, dim2=2)
+    found = {
+        "activation_kernel": 2 * both - count[:, :, None] - count[:, None, :] + features,
+        "preactivation_kernel": raw,
+    }
+    return {name: found[name] for name in wanted}
+
+
+class ActivationWatch(TorchFunctionMode):
+    """Computes the wanted kernels of every rectifier that runs while it is active.
+
+    Args:
+        wanted: Names out of :data:`KERNELS`.
+        repeats: R.
+        clock: Takes the time.
+    """
+
+    def __init__(self, wanted: Iterable[str], repeats: int, clock: Clock):
+        super().__init__()
+        self.wanted = [k for k in KERNELS if k in wanted]
+        self._repeats, self._clock = repeats, clock
+        self._seen: list[tuple[Any, dict[str, Tensor]]] = []  # per rectifier: its output's graph node, its kernels
+        self._last: dict[int, tuple[Any, int, dict[str, Tensor]]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func not in ACTIVATIONS:
+            return func(*args, **(kwargs or {}))
+        with self._clock("rectifiers"):
+            found = self._compute(args[0])
+        output = func(*args, **(kwargs or {}))
+        self._seen.append((output.grad_fn, found))
+        return output
+
+    def _compute(self, x: Tensor) -> dict[str, Tensor]:
+        # Several rectifiers often read one tensor (the edges out of a cell's node): count it each time, compute once.
+        known = self._last.get(id(x))
+        if known is not None and known[0]() is x and known[1] == x._version:
+            return known[2]
+        with torch.no_grad():
+            found = _kernels(by_repeat(_rows(x.detach()), self._repeats), self.wanted)
+        self._last[id(x)] = (weakref.ref(x), x._version, found)
+        return found
+
+    def results(self, logits: Tensor) -> dict[str, Tensor | None]:
+        """The kernels over all live rectifiers; None where there is none.
+
+        A rectifier counts when the logits depend on it (Mellor et al. count those that a backward pass visits), or
+        when what it reads is constant, as behind a dead edge.
+
+        Args:
+            logits: The network's output, with its graph.
+
+        Returns:
+            ``(R, N, N)`` in float64, where the device has that.
+        """
+        live = nodes_above(logits)
+        chosen = [kernels for node, kernels in self._seen if node is None or node in live]
+        results: dict[str, Tensor | None] = dict.fromkeys(self.wanted)
+        for name in self.wanted if chosen else ():
+            each = torch.stack([k[name] for k in chosen])
+            results[name] = (each.cpu() if each.device.type == "mps" else each).double().sum(0)
+        self._seen.clear()
+        self._last.clear()
+        return results

@@ -1,0 +1,323 @@
+"""The passes behind probes: of one network, or of several repeats of one structure at once."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prejudge.engine.device import where_to_run
+from prejudge.errors import InputError, unknown
+from prejudge.proxies.passes import first_order, gaussian, jacobian
+from prejudge.proxies.passes import synaptic_flow as flow
+from prejudge.proxies.passes.clock import Clock
+from prejudge.proxies.passes.image_by_image import Unstackable
+from prejudge.proxies.passes.layers import counted_layers, in_turns
+from prejudge.proxies.passes.memory import Limits, widest
+from prejudge.proxies.passes.stacking import stack
+
+MODES = ("exact", "fast")
+
+STAGES: dict[str, tuple[str, ...]] = {
+    **first_order.STAGES,
+    "weights": (),
+    "parameters": (),
+    "jacobian_kernel": ("jacobian",),
+    "fixed_bn_kernel": ("fixed-statistics backward",),
+    "synaptic_flow": ("synaptic flow",),
+    "gaussian_response": ("gaussian forward",),
+}
+"""Every quantity of a probe, with the stages that it costs."""
+
+
+class Passes:
+    """Runs passes when they are first read, each at most once, and keeps what they give for every repeat.
+
+    Args:
+        networks: R networks; they are copied, never changed.
+        inputs: For each a batch ``(N, C, H, W)``, all of one shape.
+        targets: For each the class indices ``(N,)``; or None.
+        reads: The quantities that will be read.
+        mode: ``"exact"`` or ``"fast"``.
+        device: Where to run; default: where the first network is.
+        seeds: Of each repeat's random draws.
+        limits: How much is held at once; default: what suits the device.
+
+    Raises:
+        InputError: Shapes, types or labels do not fit, or a network cannot be copied.
+        Unstackable: Several networks cannot run as one. The first pass raises it too.
+    """
+
+    def __init__(
+        self,
+        networks: Sequence[nn.Module],
+        inputs: Sequence[Tensor],
+        targets: Sequence[Tensor] | None,
+        *,
+        reads: Iterable[str],
+        mode: str,
+        device: torch.device | str | None,
+        seeds: Sequence[int],
+        limits: Limits | None = None,
+    ):
+        if mode not in MODES:
+            raise unknown("mode", mode, MODES)
+        self.planned = {r for r in reads if _known(r)}
+        labels = [None] * len(inputs) if targets is None else targets
+        largest = [_check(*pair) for pair in zip(inputs, labels, strict=True)]
+        self.largest_label = max((label for label in largest if label is not None), default=None)
+        if any(batch.shape != inputs[0].shape or batch.dtype != inputs[0].dtype for batch in inputs):
+            raise Unstackable("the batches differ in shape or type")
+        self.device, dtype = where_to_run(networks[0], inputs[0], device)
+        self.mode, self.seeds, self.repeats = mode, list(seeds), len(networks)
+        self.limits = limits or widest(self.device, self.repeats, len(inputs[0]))
+        self.clock = Clock(self.device)
+        self._originals = list(networks)
+        self._batches = [batch.to(self.device, dtype, non_blocking=True) for batch in inputs]
+        self._labels = None if targets is None else [t.to(self.device, torch.int64, non_blocking=True) for t in targets]
+        self._networks: dict[int, nn.Module] = {}
+        self._found: dict[Any, Sequence[Any]] = {}
+        if self.repeats == 1:
+            self._running, self._inputs = self.network(0), self.inputs(0)
+        else:
+            self._running, self._inputs = self._ready(stack(networks)), in_turns(self._batches)
+        self._targets = None if self._labels is None else in_turns(self._labels)
+
+    def network(self, repeat: int) -> nn.Module:
+        """A private copy of one repeat's network, in training mode, on the device."""
+        if repeat not in self._networks:
+            try:
+                private = copy.deepcopy(self._originals[repeat])
+            except (RuntimeError, TypeError) as error:
+                message = f"cannot copy the network ({error}); build it afresh and score it before use"
+                raise InputError(message) from None
+            self._networks[repeat] = self._ready(private).to(memory_format=self._layout)
+        return self._networks[repeat]
+
+    def inputs(self, repeat: int) -> Tensor:
+        """One repeat's batch on the device."""
+        batch = self._batches[repeat]
+        return batch.to(memory_format=self._layout) if batch.dim() == 4 else batch
+
+    def targets(self, repeat: int) -> Tensor | None:
+        """One repeat's labels on the device."""
+        return None if self._labels is None else self._labels[repeat]
+
+    def shared(self, name: str) -> Sequence[Any]:
+        """A quantity of the shared pass, for each repeat."""
+        if name not in self._found:
+            wanted = ({name} | self.planned) & first_order.STAGES.keys() - self._found.keys()
+            if self._targets is None:
+                wanted = {w for w in wanted if w == name or not needs_labels(w)}
+                if needs_labels(name):
+                    raise InputError(f"{name.replace('_', ' ')} needs labels; give targets of shape (N,)")
+            self._run_shared(wanted, name)
+        return self._found[name]
+
+    def weights(self) -> Sequence[dict[str, Tensor]]:
+        """Weight of every counted layer."""
+        if "weights" not in self._found:
+            weights = {name: layer.weight.detach() for name, layer in counted_layers(self._running).items()}
+            self._found["weights"] = self._each(weights) if self.repeats > 1 else [weights]
+        return self._found["weights"]
+
+    def parameters(self) -> int:
+        """Number of trainable parameters of one repeat."""
+        return sum(p.numel() for p in self._running.parameters()) // self.repeats
+
+    def synaptic_flow(self, keep_bn: str) -> Sequence[dict[str, Tensor]]:
+        """See :mod:`flow`."""
+
+        def run() -> Sequence[dict[str, Tensor]]:
+            # In float64: reduced precision would overflow.
+            return self._each(flow.synaptic_flow(self._running, self._inputs, self.repeats, keep_bn=keep_bn))
+
+        return self._own("synaptic_flow", keep_bn, run, nullcontext)
+
+    def gaussian_response(self, images: int, scale: float) -> Sequence[tuple[Tensor, Tensor]]:
+        """See :mod:`gaussian`."""
+
+        def run() -> Sequence[tuple[Tensor, Tensor]]:
+            return gaussian.gaussian_response(self._running, self._inputs, images, scale, self.seeds, self._layout)
+
+        return self._own("gaussian_response", (images, scale), run)
+
+    def jacobian_kernel(self) -> Sequence[Tensor]:
+        """See :func:`~prejudge.proxies.passes.jacobian.exact_kernel`."""
+
+        def run() -> Sequence[Tensor]:
+            return list(jacobian.exact_kernel(self._running, self._inputs, self.repeats, rows=self.limits.rows))
+
+        return self._own("jacobian_kernel", None, run)
+
+    def fixed_bn_kernel(self) -> Sequence[Tensor]:
+        """See :func:`~prejudge.proxies.passes.jacobian.fixed_bn_kernel`."""
+
+        def run() -> Sequence[Tensor]:
+            return list(
+                jacobian.fixed_bn_kernel(self._running, self._inputs, self.repeats, images_at_once=self.limits.images)
+            )
+
+        return self._own("fixed_bn_kernel", None, run)
+
+    # ---- how it is done ----------------------------------------------------------------------------------------
+
+    def _run_shared(self, wanted: set[str], name: str) -> None:
+        try:
+            return self._run_parts(wanted)
+        except torch.OutOfMemoryError:
+            if wanted == {name} or self.limits.smaller() is not None:  # the caller first holds less at once
+                raise
+        except RuntimeError:  # one quantity's pass may not suit this network; the others must survive it
+            if wanted == {name} and not self.limits.batched:
+                raise
+        if self.limits.batched:
+            self.limits = replace(self.limits, batched=False)
+            return self._run_shared(wanted, name)
+        self.planned.clear()
+        self._run_parts({name})
+
+    def _run_parts(self, wanted: set[str]) -> None:
+        # GraSP is a difference of large terms: in bf16 nothing of it is left, so its pass stays in full precision.
+        precise = wanted & {"weight_curvature"} if self.mode == "fast" else set()
+        for part, context in ((wanted - precise, self._autocast), (precise, nullcontext)):
+            if part:
+                with self._undisturbed(), self._as_one():
+                    self._found |= first_order.first_order(
+                        self._running,
+                        self._inputs,
+                        self._targets,
+                        part,
+                        self.clock,
+                        context,
+                        repeats=self.repeats,
+                        limits=self.limits,
+                        largest_label=self.largest_label,
+                    )
+
+    def _own(
+        self,
+        name: str,
+        options: Any,
+        run: Callable[[], Sequence[Any]],
+        context: Callable[[], AbstractContextManager[Any]] | None = None,
+    ) -> Sequence[Any]:
+        key = (name, options)
+        if key not in self._found:
+            with self._undisturbed(), self._as_one(), self.clock(STAGES[name][0]), (context or self._autocast)():
+                self._found[key] = run()
+        return self._found[key]
+
+    def _each(self, values: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+        return [{name: value[r] for name, value in values.items()} for r in range(self.repeats)]
+
+    def _ready(self, private: nn.Module) -> nn.Module:
+        private.to(self.device).train()
+        for parameter in private.parameters():
+            parameter.requires_grad_(True)
+            parameter.grad = None
+        for module in private.modules():
+            if getattr(module, "inplace", None) is True:
+                module.inplace = False  # type: ignore[assignment]  # pre-activations are read after the fact
+        return private
+
+    @property
+    def _layout(self) -> torch.memory_format:
+        """Of one network and its images: channels last where it pays, for convolution networks on CPU and CUDA."""
+        return torch.channels_last if self.device.type in ("cpu", "cuda") else torch.contiguous_format
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16) if self.mode == "fast" else nullcontext()
+
+    def _undisturbed(self) -> AbstractContextManager[Any]:
+        return _Undisturbed(self.device, self.seeds[0])
+
+    @contextmanager
+    def _as_one(self) -> Iterator[None]:
+        """Where several repeats fail as one, each must be tried by itself, to fail with a reason of its own."""
+        try:
+            yield
+        except (torch.OutOfMemoryError, Unstackable):
+            raise
+        except Exception as error:
+            if self.repeats == 1 or (self.limits.batched and isinstance(error, RuntimeError)):
+                raise
+            raise Unstackable(f"they fail as one: {type(error).__name__}: {error}") from error
+
+
+def needs_labels(quantity: str) -> bool:
+    """Whether a quantity depends on the targets."""
+    return quantity in (
+        "loss",
+        "weight_gradients",
+        "channel_saliency",
+        "weight_curvature",
+        "label_kernel",
+        "label_kernel_diagonal",
+    )
+
+
+class _Undisturbed:
+    """Gradients on, full fp32 convolutions, and a random state of its own; the caller's comes back afterwards."""
+
+    def __init__(self, device: torch.device, seed: int):
+        devices = [device] if device.type == "cuda" else []
+        self._fork = torch.random.fork_rng(devices)
+        self._grad = torch.enable_grad()
+        self._flags = torch.backends.cudnn.flags(allow_tf32=False)
+        self._seed = seed
+
+    def __enter__(self) -> None:
+        self._fork.__enter__()
+        self._grad.__enter__()
+        self._flags.__enter__()
+        torch.manual_seed(self._seed)
+
+    def __exit__(self, *error: Any) -> None:
+        self._flags.__exit__(*error)
+        self._grad.__exit__(*error)
+        self._fork.__exit__(*error)
+
+
+def _known(read: str) -> bool:
+    if read not in STAGES:
+        raise unknown("probe quantity", read, STAGES)
+    return True
+
+
+def _check(inputs: Tensor, targets: Tensor | None) -> int | None:
+    """Refuse what is no batch.
+
+    It reads the labels, and nothing later does: labels that are on a device already are waited for here.
+
+    Args:
+        inputs: Any floating tensor with the batch first.
+        targets: Class indices ``(N,)``, or None.
+
+    Returns:
+        The largest label.
+
+    Raises:
+        InputError: Shape or type do not fit, or a label is negative.
+    """
+    if not isinstance(inputs, Tensor) or inputs.dim() < 2:
+        raise InputError("inputs must be a tensor with the batch first, e.g. images of shape (N, C, H, W)")
+    if not len(inputs):
+        raise InputError("the batch is empty; give at least one image")
+    if not inputs.is_floating_point():
+        raise InputError(f"inputs must be floating point, not {inputs.dtype}; convert and normalize the images first")
+    if targets is None:
+        return None
+    if targets.shape != (len(inputs),) or targets.is_floating_point() or targets.is_complex():
+        raise InputError(
+            f"targets must be {len(inputs)} class indices (int64), not {targets.dtype} of shape {tuple(targets.shape)}"
+        )
+    smallest, largest = torch.stack(targets.to(torch.int64).aminmax()).tolist()
+    if smallest < 0:
+        raise InputError(f"label {smallest} is out of range; labels start at 0")
+    return largest

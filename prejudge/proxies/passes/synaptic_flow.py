@@ -1,0 +1,53 @@
+"""Synaptic flow: the linearized network of SynFlow (Tanaka et al., NeurIPS 2020, arXiv:2006.05467)."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatch
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from prejudge.proxies.passes.layers import batch_norms, counted_layers, replaced_forward, sums_by_repeat
+from prejudge.proxies.passes.logits import class_scores
+
+
+def synaptic_flow(network: nn.Module, inputs: Tensor, repeats: int = 1, *, keep_bn: str = "") -> dict[str, Tensor]:
+    """Sum |theta * dR/dtheta| of every counted layer, R the sum of all logits.
+
+    Every weight, bias and buffer is replaced by its absolute value, batch norms are the identity, and the input is one
+    image of ones. All in float64: values span 1e12 to 1e60. It runs on the CPU where the device has no float64.
+
+    Args:
+        network: In training mode.
+        inputs: Any batch; only its shape ``(N, C, H, W)`` and device are read.
+        repeats: R; each gets an image of its own.
+        keep_bn: Pattern of the names of batch norms that stay active. zero-cost-nas leaves those of NAS-Bench-201's
+            reduction blocks active (``"cells.*.conv_[ab].*"`` here): a slip that changes values by orders of magnitude.
+
+    Returns:
+        A float64 tensor ``(R,)`` for each counted layer; zero where it did not run.
+    """
+    device = torch.device("cpu") if inputs.device.type == "mps" else inputs.device
+    state: dict[str, Tensor] = {}
+    for name, value in (*network.named_parameters(), *network.named_buffers()):
+        linear = value.detach().to(device)
+        state[name] = linear.double().abs() if linear.is_floating_point() else linear.clone()
+    weights = {name: state[f"{name}.weight" if name else "weight"] for name in counted_layers(network)}
+    for weight in weights.values():
+        weight.requires_grad_(True)
+    off = {name: bn for name, bn in batch_norms(network).items() if not (keep_bn and fnmatch(name, keep_bn))}
+    ones = torch.ones(repeats, *inputs.shape[1:], dtype=torch.float64, device=device)
+
+    def identity(_: Any) -> Any:
+        return lambda x: x
+
+    with replaced_forward(off, identity), torch.enable_grad():
+        total = class_scores(torch.func.functional_call(network, state, (ones,))).sum()
+    if not total.requires_grad:
+        return {name: w.new_zeros(repeats) for name, w in weights.items()}
+    gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
+    return {
+        name: w.new_zeros(repeats) if g is None else sums_by_repeat((w * g).detach().abs(), repeats)
+        for (name, w), g in zip(weights.items(), gradients, strict=True)
+    }

@@ -1,0 +1,1 @@
+"""Objectives: what a search maximizes, and what asking costs."""

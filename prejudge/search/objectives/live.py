@@ -1,0 +1,218 @@
+"""Objectives that build a network: a proxy of it, or what a short training makes of it, in wall-clock seconds."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from prejudge.benchmarks.training.table_recipe import TableRecipe
+from prejudge.data.dataset import ImageDataset
+from prejudge.errors import InputError
+from prejudge.search.objectives.base import Evaluation, Objective
+from prejudge.spaces.base import Architecture, Space
+from prejudge.train.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from prejudge.data.loading import Batch
+
+HNAS_TRAINING = Recipe(
+    epochs=10,
+    batch_size=576,
+    learning_rate=0.1,
+    min_learning_rate=5e-3,
+    nesterov=False,
+    weight_decay=3e-4,
+    clip=5.0,
+    drop_path=0.2,
+)
+"""How HNAS trains on CIFAR what it has selected (shuyao95/HNAS 970789c): in the small networks that it scores, without
+augmentation. Here the learning rate falls with every step, there with every epoch."""
+
+
+class ProxyObjective(Objective):
+    """A training-free score of an untrained network; where lower is better, its sign is turned.
+
+    Args:
+        space: The search space.
+        data: The images that the batch is drawn from.
+        proxy: ``NAME``, ``NAME(option=value)`` or ``FILE.py:NAME``.
+        macro: Macro numbers that differ from the space's defaults; classes and channels follow the data.
+        batch_size: Images of the batch.
+        seed: Of weights and batch, which are the same for every architecture.
+        device: Where to score.
+
+    Raises:
+        InputError: The proxy or a macro number is unknown, or the batch is too small or too large.
+    """
+
+    device: str
+
+    def __init__(
+        self,
+        space: Space,
+        data: ImageDataset,
+        proxy: str,
+        *,
+        macro: Mapping[str, Any] | None = None,
+        batch_size: int = 64,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        from prejudge.proxies.registry import resolve
+
+        self.space = space
+        self._data, self._proxy, self._batch_size = data, proxy, batch_size
+        self._seed, self.device = seed, device
+        self._macro = _completed(space, data, macro)
+        (request,) = resolve([proxy])
+        self._column, chosen = str(request), request.proxy
+        self._sign = 1.0 if chosen.higher_is_better else -1.0
+        if not chosen.min_batch <= batch_size <= len(data):
+            raise InputError(
+                f"{chosen.name} needs a batch of {chosen.min_batch} to {len(data)} images of {data.name}, "
+                f"not {batch_size}"
+            )
+        _check(seed)
+
+    def evaluate(self, arch: Architecture, epochs: int | None, rng: np.random.Generator) -> Evaluation:
+        import torch
+
+        from prejudge.proxies.scoring import score
+
+        self.check_epochs(epochs)
+        batch, start = self._batch, time.perf_counter()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed)
+            network = self.space.network(arch, **self._macro)
+        found = score(
+            network, batch.inputs, batch.targets, [self._proxy], device=self.device, seed=self._seed
+        )[self._column]  # fmt: skip
+        value = self._sign * float(found) if found.ok else math.nan
+        return Evaluation(value, time.perf_counter() - start)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "proxy": self._column,
+            "turned": self._sign < 0,
+            "data": self._data.name,
+            "images": self._data.digest,
+            "batch size": self._batch_size,
+            "macro": self._macro,
+            "seed": self._seed,
+        }
+
+    @cached_property
+    def _batch(self) -> Batch:
+        from prejudge.data.loading import batch
+
+        return batch(self._data, self._batch_size, seed=self._seed)
+
+
+class TrainingObjective(Objective):
+    """Accuracy on held-out images after a training, in per cent; a training that fails is NaN.
+
+    Weights, order of the images and augmentation come from the seed and are the same for every architecture, so that
+    asking twice answers the same, and a search that is resumed goes on as if it had never stopped.
+
+    Args:
+        space: The search space.
+        train: Images to learn.
+        valid: Images to validate on; normalized as the others are.
+        recipe: Optimizer and schedule; its noise, if it has any, is in the training images only.
+        schedules: Epochs that can be asked for; the recipe's alone by default, which are always the longest.
+        macro: Macro numbers that differ from the space's defaults; classes and channels follow the images.
+        seed: Of everything random.
+        device: Where to train.
+
+    Raises:
+        InputError: A macro number is unknown, or a schedule is longer than the recipe's.
+    """
+
+    device: str
+
+    def __init__(
+        self,
+        space: Space,
+        train: ImageDataset,
+        valid: ImageDataset,
+        recipe: Recipe = HNAS_TRAINING,
+        *,
+        schedules: tuple[int, ...] = (),
+        macro: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        device: str = "cpu",
+    ) -> None:
+        self.space = space
+        self.schedules = tuple(sorted({*schedules, recipe.epochs}))
+        if self.schedules[-1] > recipe.epochs or self.schedules[0] < 1:
+            raise InputError(f"schedules are of 1 to {recipe.epochs} epochs, unlike {', '.join(map(str, schedules))}")
+        if (valid.num_classes, valid.in_channels) != (train.num_classes, train.in_channels):
+            raise InputError(f"{valid.name} has other classes or channels than {train.name}: it cannot validate on it")
+        self._train, self._valid_images, self._recipe = train, valid, recipe
+        self._macro = _completed(space, train, macro)
+        self._seed, self.device = seed, device
+        _check(seed)
+
+    def evaluate(self, arch: Architecture, epochs: int | None, rng: np.random.Generator) -> Evaluation:
+        import torch
+
+        from prejudge.train.device import OutOfMemory
+        from prejudge.train.evaluation.accuracy import accuracy
+        from prejudge.train.learner import fit_from_seed
+        from prejudge.train.loop import TrainingFailure
+
+        self.check_epochs(epochs)
+        recipe = replace(self._recipe, epochs=epochs or self._recipe.epochs)
+        valid, start = self._valid, time.perf_counter()
+        try:
+            network, _ = fit_from_seed(
+                lambda: self.space.network(arch, **self._macro),
+                self._train,
+                recipe,
+                seed=self._seed,
+                device=self.device,
+            )
+            value = accuracy(network, *valid, device=self.device)
+        except (TrainingFailure, OutOfMemory, torch.OutOfMemoryError):
+            value = math.nan
+        return Evaluation(value, time.perf_counter() - start)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "training": self._recipe.as_dict(),
+            "schedules": list(self.schedules),
+            "data": self._train.name,
+            "images": {"train": self._train.digest, "valid": self._valid_images.digest},
+            "counts": {"train": len(self._train), "valid": len(self._valid_images)},
+            "macro": self._macro,
+            "seed": self._seed,
+            "unit": "per cent",
+        }
+
+    @cached_property
+    def _valid(self) -> tuple[Tensor, Tensor]:
+        """Inputs ``(N, C, H, W)`` and targets ``(N,)``."""
+        import torch
+
+        from prejudge.data.transforms import normalize
+
+        images = torch.from_numpy(self._valid_images.images).permute(0, 3, 1, 2).contiguous()
+        inputs = normalize(images, self._train.mean, self._train.std)
+        return inputs, torch.from_numpy(self._valid_images.labels)
+
+
+def _completed(space: Space, data: ImageDataset, macro: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Every macro number of the networks; raises :class:`InputError` for one that is unknown or does not fit."""
+    return dict(TableRecipe(macro=tuple((macro or {}).items())).completed(space, data).macro)
+
+
+def _check(seed: int) -> None:
+    if seed < 0:
+        raise InputError(f"the seed of an objective must be at least 0, not {seed}")

@@ -1,0 +1,1 @@
+"""DARTS, first and second order, and its blank control without architecture updates."""

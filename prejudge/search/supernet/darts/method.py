@@ -1,0 +1,134 @@
+"""DARTS: weights and architecture of a supernet learn in turns, each from its own half of the images.
+
+Liu et al., ICLR 2019, arXiv:1806.09055, with the numbers of quark0/darts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from prejudge.errors import unknown
+from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
+from prejudge.spaces.base import Space
+from prejudge.spaces.darts.candidates import DARTS8
+from prejudge.train.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from prejudge.search.supernet.arch_parameters import ArchParameters
+    from prejudge.search.supernet.architect import Architect
+    from prejudge.search.supernet.learner import Disturbance, SearchLearner
+
+SPACES = ("darts", "darts-s?", "nasbench201")
+
+_DARTS = Recipe(
+    epochs=50,
+    batch_size=64,
+    learning_rate=0.025,
+    min_learning_rate=1e-3,
+    nesterov=False,
+    weight_decay=3e-4,
+    clip=5.0,
+    augment=True,
+)
+
+RECIPES: Mapping[str, Recipe] = {
+    "darts": _DARTS,
+    "nasbench201": replace(_DARTS, epochs=100),
+}
+"""How the weights are trained: DARTS' own numbers, and DARTS-PT's on NAS-Bench-201, which only differ in epochs."""
+
+KEEP_EVERY = {"darts": 10, "nasbench201": 20}
+"""Which checkpoints DARTS-PT keeps, to start from."""
+
+UPDATES = ("first", "second", "none")
+
+
+def family(space: Space) -> str:
+    """``"nasbench201"`` or ``"darts"``: which published numbers a space goes by."""
+    return "nasbench201" if space.name == "nasbench201" else "darts"
+
+
+@gradient_method("darts", reference="Liu et al., ICLR 2019, arXiv:1806.09055", spaces=SPACES)
+def darts(setup: Setup, order: str = "first", zero: bool = True) -> Stages:
+    """Differentiable architecture search: softmax weights, learned on held-out images.
+
+    Args:
+        setup: Space, images, machine and seed.
+        order: ``"first"`` or ``"second"`` order of the architecture's gradient.
+        zero: Whether, in the space ``darts``, ``none`` takes part in the softmax, as in the original; it is never
+            chosen. The other spaces have their own candidates.
+    """
+    stage = bilevel(setup, order, candidates=candidates_of(setup.space, zero=zero))
+    yield stage
+    return stage.learner.architecture()
+
+
+@gradient_method("blank", reference="Wang et al., ICLR 2021, arXiv:2108.04392", spaces=SPACES)
+def blank(setup: Setup, zero: bool = False) -> Stages:
+    """A supernet whose architecture parameters never move: what DARTS-PT compares with, and projects.
+
+    Args:
+        setup: Space, images, machine and seed.
+        zero: As for ``darts``.
+    """
+    stage = bilevel(setup, "none", candidates=candidates_of(setup.space, zero=zero))
+    yield stage
+    return stage.learner.architecture()
+
+
+def candidates_of(space: Space, *, zero: bool) -> dict[str, Any]:
+    """What the supernet is told of its candidates: nothing, unless ``none`` is to join those of ``darts``."""
+    return {"candidates": DARTS8} if zero and space.name == "darts" else {}
+
+
+def bilevel(
+    setup: Setup,
+    order: str,
+    *,
+    candidates: Mapping[str, Any],
+    disturbance: Disturbance | None = None,
+    name: str = "supernet",
+) -> Stage[SearchLearner]:
+    """The supernet of DARTS and its kin, ready to learn.
+
+    Args:
+        setup: Space, images, machine and seed.
+        order: How the architecture moves, one of :data:`UPDATES`.
+        candidates: Options of the supernet.
+        disturbance: What the weights see instead of the softmax (SDARTS).
+        name: Of the stage.
+
+    Raises:
+        InputError: The order is unknown, or a number is out of range.
+    """
+    from prejudge.search.supernet.arch_parameters import Softmax
+    from prejudge.search.supernet.learner import SearchLearner
+
+    if order not in UPDATES:
+        raise unknown("order", order, UPDATES)
+    recipe = setup.recipe(RECIPES[family(setup.space)])
+    train, held_out = setup.halves()
+    supernet = setup.supernet(**candidates)
+    weighting = Softmax(supernet.candidates).to(setup.machine.device)
+    updater = _updater(order, weighting, setup, recipe, held_out)
+    learner = SearchLearner(supernet, weighting, recipe, setup.machine, updater, disturbance)
+    return Stage(
+        name=name,
+        learner=learner,
+        batches=setup.batches(train, recipe),
+        epochs=recipe.epochs,
+        held_out=held_out,
+        keep_every=KEEP_EVERY[family(setup.space)],
+    )
+
+
+def _updater(order: str, weighting: ArchParameters, setup: Setup, recipe: Recipe, held_out: Any) -> Architect:
+    from prejudge.search.supernet.architect import Architect, FirstOrder
+    from prejudge.search.supernet.darts.second_order import SecondOrder
+
+    if order == "none":
+        return Architect()
+    kind = SecondOrder if order == "second" else FirstOrder
+    return kind(weighting.parameters(), setup.batches(held_out, recipe, stream=1))

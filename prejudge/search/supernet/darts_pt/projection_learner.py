@@ -1,0 +1,92 @@
+"""What an epoch of DARTS-PT's second stage does: from time to time a projection, and always tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from prejudge.engine.random_state import random_states, restore_random_states
+from prejudge.search.supernet.darts_pt.candidate_evaluation import CandidateEvaluation
+from prejudge.search.supernet.darts_pt.projected import Projected
+from prejudge.search.supernet.darts_pt.projection import Projection, Removal, Score
+from prejudge.search.supernet.learner import Disturbance, SearchLearner
+from prejudge.train.loop import TrainState
+from prejudge.train.recipes.recipe import Recipe
+
+
+class ProjectionLearner(SearchLearner):
+    """Projects a trained supernet edge by edge, and lets its weights adapt in between.
+
+    The weights get a new optimizer; the architecture parameters go on with theirs until no edge depends on them.
+
+    Args:
+        trained: The learner of the supernet; its network and architecture parameters are taken over, not copied.
+        recipe: The numbers of the tuning.
+        projection: Decides.
+        evaluation: Scores what the projection asks for.
+        at: The epochs at whose start all kinds of cells decide once.
+        after: Epochs that the supernet was trained for; held-out batches go on from there.
+        disturbance: What the weights see instead of the projected mixture (SDARTS).
+    """
+
+    def __init__(
+        self,
+        trained: SearchLearner,
+        recipe: Recipe,
+        projection: Projection,
+        evaluation: CandidateEvaluation,
+        *,
+        at: Sequence[int],
+        after: int,
+        disturbance: Disturbance | None = None,
+    ) -> None:
+        weighting = Projected(trained.weighting, projection)
+        super().__init__(trained.supernet, weighting, recipe, trained.machine, trained.updater, disturbance)
+        self.projection = projection
+        self._evaluation = evaluation
+        self._at = at
+        self._after = after
+
+    def begin_epoch(self, epoch: int) -> None:
+        self._take_up(epoch)
+        due = len(self.projection.choices) * sum(at <= epoch for at in self._at)
+        while len(self.projection.decisions) < due:
+            self.projection.decide(self._evaluate)
+            self._keep(epoch)
+        super().begin_epoch(self._after + epoch)
+
+    def move_architecture(self, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
+        if not self.projection.operations_decided:
+            super().move_architecture(inputs, targets, at)
+
+    def end_epoch(self, epoch: int) -> dict[str, Any]:
+        facts = super().end_epoch(epoch)
+        if epoch in self._at:
+            facts["decisions"] = [d.as_dict() for d in self.projection.decisions[-len(self.projection.choices) :]]
+        return facts
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "projection": self.projection.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.projection.load_state_dict(state["projection"])
+
+    def _evaluate(self, removals: Sequence[Removal]) -> Sequence[Score]:
+        with torch.no_grad():
+            mixture = self.weighting.mixture()
+        return self._evaluation(self.supernet, mixture, removals, self.projection.evaluations)
+
+    def _keep(self, epoch: int) -> None:
+        """A decision takes many passes over the held-out images: none is made twice."""
+        if self.within_epoch is not None:
+            self.within_epoch.save(epoch, {"learner": self.state_dict(), "random": random_states()})
+
+    def _take_up(self, epoch: int) -> None:
+        found = self.within_epoch.latest() if self.within_epoch is not None else None
+        if found is not None and found.epoch == epoch:
+            self.load_state_dict(found.state["learner"])
+            restore_random_states(found.state["random"])

@@ -1,0 +1,1 @@
+"""ISTA-NAS, one-stage and two-stage."""

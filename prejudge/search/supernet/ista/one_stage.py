@@ -1,0 +1,174 @@
+"""ISTA-NAS, one-stage: search in the network of the final size, and train it on without a break.
+
+Yang et al., *ISTA-NAS: Efficient and Consistent Neural Architecture Search by Sparse Coding*, NeurIPS 2020,
+arXiv:2010.06176, with the numbers of iboing/ISTA-NAS (226e49f).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from prejudge.errors import InputError, unknown
+from prejudge.search.supernet.ista.sparse_solvers import solver as solver_of
+from prejudge.search.supernet.ista.two_stage import REFERENCE
+from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
+from prejudge.spaces.darts.genotype import Genotype
+from prejudge.train.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from prejudge.search.supernet.ista.one_stage_learners import FinalLearner, FreezingLearner
+    from prejudge.spaces.darts.supernet import SupernetDARTS
+
+SPACES = ("darts", "darts-s1", "darts-s2")
+"""Those of the DARTS cell without ``none`` and ``noise``: a batch norm must follow every operation."""
+
+RECIPE = Recipe(
+    epochs=600,
+    batch_size=96,
+    learning_rate=0.025,
+    min_learning_rate=1e-3,
+    nesterov=False,
+    weight_decay=3e-4,
+    clip=5.0,
+    augment=True,
+    cutout=16,
+    drop_path=0.2,
+    auxiliary_weight=0.4,
+    schedule="cosine-epochs",
+)
+"""The final phase; the search phase has the same number of epochs at most, a constant learning rate and no
+drop-path."""
+
+NORMS = {"affine": True, "pool_norm": True, "skip_norm": True}
+"""Batch norms of the supernet: those of the final network."""
+
+ABSORPTIONS = ("end", "start")
+
+WEIGHTS = "network.safetensors"
+"""Where a run's folder has the trained network, as :func:`prejudge.train.export.weights.load_weights` reads it."""
+
+
+@gradient_method("ista-onestage", reference=REFERENCE, spaces=SPACES)
+def ista_onestage(
+    setup: Setup,
+    solver: str = "exact",
+    arch_learning_rate: float = 3e-4,
+    max_params: float = 3.7e6,
+    final_epochs: int | None = None,
+    absorb: str = "end",
+) -> Stages:
+    """ISTA-NAS, one-stage: search in the network of the final size, then train it on with what it has learnt.
+
+    All images are learned from, by weights and architecture alike, so that no accuracy on others is known. The trained
+    network is written into the run's folder, without its auxiliary head.
+
+    Args:
+        setup: Space, images, machine and seed, of the random matrices too (5 in the original).
+        solver: ``"exact"``, ``"cvxpy-clarabel"`` or ``"cvxpy-mosek"``: who solves the LASSO problems.
+        arch_learning_rate: Of the compressed architecture parameters.
+        max_params: Choices whose CIFAR-10 network of the published size (36 channels, 20 cells) has so many parameters
+            or more are refused; 0 refuses none.
+        final_epochs: Epochs of the final phase; by default as many as the search phase has at most; 0 leaves it out.
+        absorb: When the weights of the operations become part of their batch norms: ``"end"``, after the final phase,
+            or ``"start"``, before it. The network is the same, its training is not: as factors w they also scale the
+            norms' steps, by w², as in the original code.
+    """
+    from prejudge.search.supernet.ista.batch_norm_folding import absorb as absorb_weights
+
+    _check(setup, final_epochs, absorb)
+    setup.facts["form"] = "ista-onestage"
+    recipe = _recipe(setup)
+    search = search_phase(setup, recipe, solver, arch_learning_rate, max_params)
+    yield search
+    final = final_phase(setup, replace(recipe, epochs=final_epochs or recipe.epochs), search.learner, absorb)
+    if final_epochs != 0:
+        yield final
+    absorb_weights(final.learner.evaluated)
+    if setup.folder is not None and setup.machine.world.is_first:
+        _export(setup.folder / WEIGHTS, setup, final.learner, search.learner.whole)
+    return final.learner.architecture()
+
+
+def search_phase(
+    setup: Setup, recipe: Recipe, solver: str, arch_learning_rate: float, max_params: float
+) -> Stage[FreezingLearner]:
+    """The supernet of the final size, ready to learn.
+
+    Args:
+        setup: Space, images, machine and seed.
+        recipe: That of the final phase.
+        solver: Name of the LASSO solver.
+        arch_learning_rate: Of the compressed architecture parameters.
+        max_params: Size of networks that are refused; 0 for none.
+    """
+    from prejudge.search.supernet.architect import Adam, OneLevel
+    from prejudge.search.supernet.ista.compressed import Compressed
+    from prejudge.search.supernet.ista.one_stage_learners import FreezingLearner
+
+    def small_enough(genotype: Genotype) -> bool:
+        return not max_params or setup.space.params(genotype, form="ista-onestage") < max_params
+
+    solve = solver_of(solver)
+    recipe = replace(recipe, schedule="constant", min_learning_rate=0.0, warmup_epochs=0, drop_path=0.0)
+    whole = setup.supernet(channels=36, cells=20, auxiliary=recipe.auxiliary_weight > 0, **NORMS)
+    supernet = cast("SupernetDARTS", whole)  # as all SPACES have them
+    weighting = Compressed(supernet.candidates, setup.seed).to(setup.machine.device)
+    updater = OneLevel(weighting.parameters(), Adam(learning_rate=arch_learning_rate))
+    learner = FreezingLearner(supernet, weighting, recipe, setup.machine, updater, solve, small_enough)
+    return Stage("search", learner, setup.batches(setup.data, recipe), recipe.epochs)
+
+
+def final_phase(setup: Setup, recipe: Recipe, found: FreezingLearner, absorb: str) -> Stage[FinalLearner]:
+    """The network of the choice that a search phase has come to, ready to learn on.
+
+    Args:
+        setup: Space, images, machine and seed.
+        recipe: The numbers.
+        found: What the search phase has left; nodes that its epochs did not suffice for stay as they are now.
+        absorb: One of :data:`ABSORPTIONS`.
+    """
+    from prejudge.search.supernet.ista import batch_norm_folding as absorption
+    from prejudge.search.supernet.ista.one_stage_learners import FinalLearner
+
+    found.sparse.freeze(found.sparse.nodes)
+    derived = absorption.derive(found.whole, found.sparse)
+    if absorb == "start":
+        absorption.absorb(derived.network)
+    learner = FinalLearner(derived, found.sparse.genotype(), recipe, setup.machine, found.weight_step)
+    return Stage("final", learner, setup.batches(setup.data, recipe, stream=1), recipe.epochs)
+
+
+def _recipe(setup: Setup) -> Recipe:
+    """The numbers of the final phase; on small images cutout covers the same part of them as on CIFAR's."""
+    return setup.recipe(replace(RECIPE, cutout=min(RECIPE.cutout, setup.data.image_size // 2)))
+
+
+def _check(setup: Setup, final_epochs: int | None, absorb: str) -> None:
+    if absorb not in ABSORPTIONS:
+        raise unknown("absorb", absorb, ABSORPTIONS)
+    if final_epochs is not None and (not isinstance(final_epochs, int) or final_epochs < 0):
+        raise InputError(f"ista-onestage: final_epochs must be 0 or more, not {final_epochs!r}")
+    for name in setup.macro:
+        if name not in ("channels", "cells"):
+            raise InputError(f"ista-onestage trains the final network: channels and cells can be chosen, not {name}")
+
+
+def _export(path: Path, setup: Setup, learner: FinalLearner, supernet: SupernetDARTS) -> None:
+    """Write the trained network, with how it came about."""
+    from prejudge.search.supernet.ista.batch_norm_folding import final_macro
+    from prejudge.train.export.weights import export_weights
+
+    made = {"method": "ista-onestage", "seed": setup.seed, "data": setup.data.name, "images": setup.data.digest}
+    export_weights(
+        learner.evaluated,
+        path,
+        space=setup.space,
+        architecture=learner.architecture(),
+        macro=replace(final_macro(supernet), auxiliary=False),
+        mean=setup.data.mean,
+        std=setup.data.std,
+        image_size=setup.data.image_size,
+        provenance={**made, "recipe": learner.recipe.as_dict()},
+    )

@@ -1,0 +1,59 @@
+"""ISTA-NAS, two-stage: a supernet of which only a sparse choice of operations runs, recovered anew every epoch.
+
+Yang et al., *ISTA-NAS: Efficient and Consistent Neural Architecture Search by Sparse Coding*, NeurIPS 2020,
+arXiv:2010.06176, with the numbers of the command in the README of iboing/ISTA-NAS (226e49f).
+"""
+
+from __future__ import annotations
+
+from prejudge.search.supernet.ista.sparse_solvers import solver as solver_of
+from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
+from prejudge.train.recipes.recipe import Recipe
+
+REFERENCE = "Yang et al., NeurIPS 2020, arXiv:2010.06176"
+
+SPACES = ("darts", "darts-s1", "darts-s2", "darts-s4")
+"""Those of the DARTS cell without ``none`` among their candidates: there is nothing to recover on an edge of zeros."""
+
+RECIPE = Recipe(
+    epochs=50,
+    batch_size=256,
+    learning_rate=0.1,
+    min_learning_rate=1e-3,
+    nesterov=False,
+    weight_decay=3e-4,
+    clip=5.0,
+    augment=True,
+    schedule="cosine-epochs",
+)
+"""How the weights are trained, by the command that the README gives. The script's own defaults are batches of 64 and
+learning rates of 0.025 for the weights and 3e-4 for the architecture."""
+
+
+@gradient_method("ista", reference=REFERENCE, spaces=SPACES)
+def ista(setup: Setup, solver: str = "exact", arch_learning_rate: float = 6e-4) -> Stages:
+    """ISTA-NAS, two-stage: two operations for each node, recovered by LASSO from a few learned numbers.
+
+    Unlike in the original code, the halves of the images are drawn at random, and the gradients of the architecture do
+    not count in the norm to which those of the weights are clipped.
+
+    Args:
+        setup: Space, images, machine and seed, of the random matrices too (2 in the original).
+        solver: ``"exact"``, ``"cvxpy-clarabel"`` or ``"cvxpy-mosek"``: who solves the LASSO problems.
+        arch_learning_rate: Of the compressed architecture parameters.
+    """
+    from prejudge.search.supernet.architect import Adam, FirstOrder
+    from prejudge.search.supernet.ista.compressed import Compressed
+    from prejudge.search.supernet.ista.sparse_learner import SparseLearner
+
+    solve = solver_of(solver)
+    recipe = setup.recipe(RECIPE)
+    train, held_out = setup.halves()
+    supernet = setup.supernet()
+    weighting = Compressed(supernet.candidates, setup.seed).to(setup.machine.device)
+    adam = Adam(learning_rate=arch_learning_rate)
+    updater = FirstOrder(weighting.parameters(), setup.batches(held_out, recipe, stream=1), adam)
+    learner = SparseLearner(supernet, weighting, recipe, setup.machine, updater, solve)
+    yield Stage("supernet", learner, setup.batches(train, recipe), recipe.epochs, held_out)
+    learner.recover()
+    return learner.architecture()

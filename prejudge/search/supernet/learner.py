@@ -1,0 +1,194 @@
+"""What one step of a supernet search does: the architecture moves, then the weights learn."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from prejudge.errors import InputError
+from prejudge.search.supernet.arch_parameters import ArchParameters, entropy, share_of
+from prejudge.search.supernet.architect import Architect
+from prejudge.search.supernet.selection import largest_weights
+from prejudge.spaces.base import Architecture
+from prejudge.spaces.nn.supernet import Mixture, Supernet
+from prejudge.train.checkpoint import CheckpointManager
+from prejudge.train.device import DeviceConfig
+from prejudge.train.loop import Learner, StepOutput, TrainState
+from prejudge.train.optimization.weight_step import WeightStep, loss_and_logits
+from prejudge.train.recipes.recipe import Recipe
+
+
+class Weighed(nn.Module):
+    """A supernet together with the weighting that says what runs on its edges: from images to logits.
+
+    Args:
+        supernet: The network.
+        weighting: The architecture parameters.
+    """
+
+    def __init__(self, supernet: Supernet, weighting: ArchParameters) -> None:
+        super().__init__()
+        self.supernet = supernet
+        self.weighting = weighting
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.supernet(x, self.weighting.mixture())
+
+
+class Disturbance(Protocol):
+    """What the weights see instead of the weighting's own mixture."""
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before the first step of an epoch."""
+
+    def __call__(self, learner: SearchLearner, inputs: Tensor, targets: Tensor) -> Mixture:
+        """The mixture that the weights are about to learn this batch with; it requires no gradient."""
+
+
+class ArchitectureLearner(Learner):
+    """What the stages of a search run: a learner that stands for an architecture, also while it learns.
+
+    Among what :meth:`end_epoch` returns is ``"architecture"``, its text.
+
+    Attributes:
+        recipe: The numbers of the weights' training.
+        within_epoch: Where a learner keeps its state after a long piece of work within an epoch; None for nowhere.
+    """
+
+    recipe: Recipe
+    within_epoch: CheckpointManager | None = None
+
+    @abstractmethod
+    def architecture(self) -> Architecture:
+        """What the search would answer now."""
+
+
+class SearchLearner(ArchitectureLearner):
+    """Learns a supernet's weights and its architecture parameters.
+
+    Args:
+        supernet: The network; it is moved to the machine.
+        weighting: The architecture parameters, likewise.
+        recipe: The numbers of the weights' training.
+        machine: Where to compute.
+        updater: How the architecture moves, made for parameters that are on the machine already.
+        disturbance: What the weights see instead of the weighting's own mixture (SDARTS).
+        select: The architecture that a weighting stands for; that of its largest weights if left out.
+    """
+
+    def __init__(
+        self,
+        supernet: Supernet,
+        weighting: ArchParameters,
+        recipe: Recipe,
+        machine: DeviceConfig,
+        updater: Architect,
+        disturbance: Disturbance | None = None,
+        select: Callable[[Any], Architecture] | None = None,
+    ) -> None:
+        self.network: Weighed = Weighed(supernet, weighting)
+        self.recipe = recipe
+        self.machine = machine
+        self.updater = updater
+        self.disturbance = disturbance
+        self._select = select or largest_weights
+        _check(supernet, recipe, machine)
+        self.weight_step = WeightStep(machine.place(supernet).parameters(), recipe, machine)
+
+    @property
+    def supernet(self) -> Supernet:
+        """The weight-sharing network."""
+        return self.network.supernet
+
+    @property
+    def weighting(self) -> ArchParameters:
+        """The architecture parameters."""
+        return self.network.weighting
+
+    def architecture(self) -> Architecture:
+        """What the search would answer now."""
+        return self._select(self.weighting)
+
+    def begin_epoch(self, epoch: int) -> None:
+        super().begin_epoch(epoch)
+        self.updater.begin_epoch(epoch)
+        if self.disturbance is not None:
+            self.disturbance.begin_epoch(epoch)
+
+    def step(self, inputs: Tensor, targets: Tensor, at: TrainState) -> StepOutput:
+        self.move_architecture(inputs, targets, at)
+        mixture = None if self.updater.joint is not None else self._for_weights(inputs, targets)
+        return self.weight_step(
+            inputs, targets, at, lambda x, y: self._loss_and_logits(x, y, mixture), also=self.updater.joint
+        )
+
+    def move_architecture(self, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
+        """Called before each step of the weights, with the batch that they are about to learn."""
+        self.updater.before(self, inputs, targets, at)
+
+    def loss(self, inputs: Tensor, targets: Tensor, mixture: Mixture | None = None) -> Tensor:
+        """Mean cross-entropy of a batch in the machine's precision, ``()``.
+
+        Args:
+            inputs: ``(N, C, H, W)``.
+            targets: ``(N,)``.
+            mixture: What runs on the edges; the weighting's own, differentiable one if left out.
+        """
+        with self.machine.autocast():
+            return self._loss_and_logits(inputs, targets, mixture)[0]
+
+    def learning_rate(self, at: TrainState) -> float:
+        return self.weight_step.learning_rate(at)
+
+    def end_epoch(self, epoch: int) -> dict[str, Any]:
+        with torch.no_grad():
+            weights = self.weighting.weights()
+            skips = share_of("skip_connect", weights, self.weighting.candidates)
+            return {
+                "architecture": str(self.architecture()),
+                "entropy": entropy(weights),
+                "skip_share": skips,
+                "parameters": self.weighting.record(),
+            }
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "network": self.network.state_dict(),
+            "weight_step": self.weight_step.state_dict(),
+            "updater": self.updater.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.network.load_state_dict(state["network"])
+        self.weight_step.load_state_dict(state["weight_step"])
+        self.updater.load_state_dict(state["updater"])
+
+    def _for_weights(self, inputs: Tensor, targets: Tensor) -> Mixture:
+        if self.disturbance is not None:
+            return self.disturbance(self, inputs, targets)
+        with torch.no_grad():
+            return self.weighting.mixture()
+
+    def _loss_and_logits(self, inputs: Tensor, targets: Tensor, mixture: Mixture | None) -> tuple[Tensor, Tensor]:
+        mixture = self.weighting.mixture() if mixture is None else mixture
+        auxiliary = {"auxiliary": True} if self.recipe.auxiliary_weight else {}
+        return loss_and_logits(self.supernet(inputs, mixture, **auxiliary), targets, self.recipe)
+
+
+def _check(supernet: Supernet, recipe: Recipe, machine: DeviceConfig) -> None:
+    """Raise :class:`InputError` for what a supernet cannot be trained with."""
+    for name in ("drop_path", "ema"):
+        if getattr(recipe, name):
+            raise InputError(
+                f"recipe: {name} is {getattr(recipe, name)}, but supernets are trained without; leave it out"
+            )
+    if recipe.auxiliary_weight and getattr(supernet, "auxiliary_head", None) is None:
+        raise InputError(
+            f"recipe: auxiliary_weight is {recipe.auxiliary_weight}, but this supernet has no auxiliary classifier"
+        )
+    if machine.compile:
+        raise InputError("supernets run other operations from step to step; train them without compile")

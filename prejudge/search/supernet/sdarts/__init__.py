@@ -1,0 +1,1 @@
+"""SDARTS: DARTS whose weights learn with perturbed mixtures."""

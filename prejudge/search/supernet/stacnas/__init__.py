@@ -1,0 +1,1 @@
+"""StacNAS: a group of similar operations for every edge, then an operation of that group."""

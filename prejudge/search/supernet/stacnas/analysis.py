@@ -1,0 +1,82 @@
+"""What StacNAS's paper looks at beside its search: likeness of operations, and what each is worth on its own."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prejudge.search.supernet.registry import Setup, Stage
+from prejudge.spaces.darts.candidates import STACNAS_STAGE1, same_everywhere
+
+if TYPE_CHECKING:
+    from prejudge.search.supernet.learner import SearchLearner
+    from prejudge.train.loop import Epoch
+    from prejudge.train.recipes.recipe import Recipe
+
+
+def compared(setup: Setup, learner: SearchLearner, images: int) -> list[dict[str, Any]]:
+    """How alike the operations of a trained supernet are on its first training images, as plain values.
+
+    Args:
+        setup: The images and the machine.
+        learner: The supernet and its weighting.
+        images: How many images; all if there are fewer.
+
+    Returns:
+        For each cell and edge the operations, the correlations of their features, their clusters by number of clusters,
+        and their mean features on two principal axes.
+    """
+    import torch
+
+    from prejudge.search.supernet.stacnas.features import CLUSTERS, compare_operations
+
+    some = setup.data.part(slice(min(images, len(setup.data))))
+    batches = setup.batches(some, replace(learner.recipe, batch_size=64))
+    with torch.no_grad():
+        mixture = learner.weighting.mixture()
+    passing = (setup.machine.take(inputs, targets) for inputs, targets in batches.epoch(0))
+    return [
+        {
+            "cell": found.cell,
+            "edge": found.edge,
+            "operations": list(found.operations),
+            "images": found.images,
+            "correlation": found.correlation.round(6).tolist(),
+            "clusters": {str(k): found.clusters(k) for k in CLUSTERS if k <= len(found.operations)},
+            "plane": found.plane().round(6).tolist(),
+        }
+        for found in compare_operations(learner.supernet, mixture, passing)
+    ]
+
+
+def single_operations(
+    setup: Setup, values: Mapping[str, np.ndarray], cells: int, recipe: Recipe
+) -> Generator[Stage, list[Epoch], list[dict[str, Any]]]:
+    """Train, for each group's representative, the network that has it on every edge.
+
+    Args:
+        setup: Space, images, machine and seed.
+        values: Bare architecture parameters of the first stage, ``(14, 5)`` by the type of the cell.
+        cells: Cells of the networks.
+        recipe: How they are trained.
+
+    Returns:
+        For each operation its name, the mean of its softmax weights, and the accuracy of its network in per cent on the
+        half of the images that it has not learned.
+    """
+    from prejudge.search.supernet.arch_parameters import Softmax
+    from prejudge.search.supernet.architect import Architect
+    from prejudge.search.supernet.learner import SearchLearner
+
+    shares = np.concatenate([np.exp(v) / np.exp(v).sum(1, keepdims=True) for v in values.values()]).mean(0)
+    train, held_out = setup.halves()
+    found = []
+    for name, share in zip(STACNAS_STAGE1[:-1], shares, strict=False):
+        supernet = setup.supernet(candidates=same_everywhere((name,)), cells=cells)
+        learner = SearchLearner(supernet, Softmax(supernet.candidates), recipe, setup.machine, Architect())
+        history = yield Stage(f"only-{name}", learner, setup.batches(train, recipe), recipe.epochs, held_out)
+        found.append({"operation": name, "share": float(share), "accuracy": history[-1].accuracies["valid"]})
+    return found

@@ -1,0 +1,159 @@
+"""StacNAS: first a group of similar operations for every edge, then an operation of that group.
+
+Li et al., 2019, arXiv:1909.11926, with the numbers of susan0199/stacnas (a3c00dd). Similar operations share what one of
+them would earn in a common softmax, so that each group loses against a single, different operation; here one
+representative of each group competes first. Architecture and weights learn from the same loss on the same images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prejudge.errors import InputError
+from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
+from prejudge.search.supernet.selection import strongest_edges
+from prejudge.search.supernet.stacnas.analysis import compared, single_operations
+from prejudge.spaces.darts.candidates import (
+    STACNAS_STAGE1,
+    Candidates,
+    same_everywhere,
+    stacnas_stage2,
+)
+from prejudge.spaces.darts.genotype import CELLS, Genotype
+from prejudge.train.recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from prejudge.search.supernet.arch_parameters import ArchParameters
+    from prejudge.train.loop import Epoch
+
+RECIPE = Recipe(
+    epochs=80,
+    batch_size=64,
+    learning_rate=0.025,
+    min_learning_rate=1e-3,
+    nesterov=False,
+    weight_decay=3e-4,
+    clip=3.0,
+    augment=True,
+)
+"""How the weights are trained, in both stages."""
+
+Values = Mapping[str, np.ndarray]
+
+
+@gradient_method("stacnas", reference="Li et al., 2019, arXiv:1909.11926", spaces=("darts",))
+def stacnas(
+    setup: Setup,
+    cells1: int = 14,
+    cells2: int = 20,
+    train_ratio: float = 1.0,
+    share_alphas: bool = True,
+    keep_zero: bool = False,
+    features: int = 0,
+    single_epochs: int = 0,
+) -> Stages:
+    """Groups of similar operations compete first, then the operations of the chosen groups.
+
+    Args:
+        setup: Space, images, machine and seed. A number of cells in its macro goes for both stages.
+        cells1: Cells of the first supernet.
+        cells2: Cells of the second.
+        train_ratio: Share of the images that is learned from. With 1 the last epoch decides, as published; with less
+            the one that is best on the other images.
+        share_alphas: Whether all cells of a type share their architecture parameters, as published; otherwise each cell
+            has its own, and their means decide.
+        keep_zero: Whether the final network keeps ``none`` beside each operation, so that the two paths into a node
+            learn how much each of them counts.
+        features: So many training images pass through the first supernet once it is trained, to say how alike its
+            operations are (10,000 in the original's script); kept with the result.
+        single_epochs: So many epochs a network of each single operation is trained, to be compared with what the
+            operation won in the first stage; kept with the result. 0 for none.
+    """
+    setup.facts["form"] = "stacnas-zero" if keep_zero else "stacnas"
+    first = _stage(setup, "groups", same_everywhere(STACNAS_STAGE1), cells1, train_ratio, share_alphas)
+    values = alphas_of((yield first), best=train_ratio < 1)
+    if features:
+        setup.facts["features"] = compared(setup, first.learner, features)
+    if single_epochs:
+        setup.facts["single operations"] = yield from single_operations(
+            setup, values, cells1, replace(setup.recipe(RECIPE), epochs=single_epochs)
+        )
+    second = _stage(setup, "operations", stacnas_stage2(winners(values)), cells2, train_ratio, share_alphas)
+    values = alphas_of((yield second), best=train_ratio < 1)
+    return strongest_edges(values, _by_type(second.learner.weighting.candidates))
+
+
+def winners(values: Values) -> dict[str, list[str]]:
+    """The group that wins on every edge, by the name of its representative: the largest parameter but that of ``none``.
+
+    Args:
+        values: Bare architecture parameters of the first stage, ``(14, 5)`` by the type of the cell.
+    """
+    groups = STACNAS_STAGE1[:-1]
+    return {cell: [groups[i] for i in np.argmax(matrix[:, : len(groups)], axis=1)] for cell, matrix in values.items()}
+
+
+def alphas_of(history: Sequence[Epoch], *, best: bool) -> dict[str, np.ndarray]:
+    """Architecture parameters after the last epoch, or after the one that was best on held-out images.
+
+    Returns:
+        ``(14, widest)`` by the type of the cell: where every cell has its own, their means.
+    """
+    epoch = max(history, key=lambda e: e.accuracies["valid"]) if best else history[-1]
+    return _means({kind: np.array(rows) for kind, rows in epoch.facts["parameters"].items()})
+
+
+def _stage(
+    setup: Setup, name: str, candidates: Candidates, cells: int, train_ratio: float, share_alphas: bool
+) -> Stage:
+    from prejudge.search.supernet.arch_parameters import Softmax
+    from prejudge.search.supernet.architect import OneLevel
+    from prejudge.search.supernet.learner import SearchLearner
+
+    if not 0 < train_ratio <= 1:
+        raise InputError(f"stacnas: train_ratio is a share of the images above 0 and up to 1, not {train_ratio}")
+    recipe = setup.recipe(RECIPE)
+    train, held_out = (setup.data, None) if train_ratio == 1 else setup.halves(train_ratio)
+    supernet = setup.supernet(candidates=candidates, cells=cells)
+    if not share_alphas:
+        _separate(supernet)
+    weighting = Softmax(supernet.candidates).to(setup.machine.device)
+    return Stage(
+        name=name,
+        learner=SearchLearner(
+            supernet, weighting, recipe, setup.machine, OneLevel(weighting.parameters()), select=largest_alphas
+        ),
+        batches=setup.batches(train, recipe),
+        epochs=recipe.epochs,
+        held_out=held_out,
+    )
+
+
+def largest_alphas(weighting: ArchParameters) -> Genotype:
+    """The genotype of the largest bare parameters, which, unlike the softmax weights, do not compete with ``none``."""
+    values = _means({kind: np.array(rows) for kind, rows in weighting.record().items()})
+    return strongest_edges(values, _by_type(weighting.candidates))
+
+
+def _separate(supernet: Any) -> None:
+    """From now on every cell of a supernet looks up its own terms, under its type and number."""
+    candidates = supernet.candidates
+    names = [f"{kind} {number}" for number, kind in enumerate(supernet.kinds)]
+    supernet.candidates = {name: candidates[kind] for name, kind in zip(names, supernet.kinds, strict=True)}
+    supernet.kinds = names
+
+
+def _type_of(kind: str) -> str:
+    return kind.partition(" ")[0]
+
+
+def _by_type(candidates: Mapping[str, Any]) -> Candidates:
+    return {_type_of(kind): edges for kind, edges in candidates.items()}
+
+
+def _means(values: Values) -> dict[str, np.ndarray]:
+    return {cell: np.mean([m for kind, m in values.items() if _type_of(kind) == cell], axis=0) for cell in CELLS}

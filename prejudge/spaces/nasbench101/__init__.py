@@ -1,0 +1,1 @@
+"""NAS-Bench-101: cells, enumeration and network."""

@@ -1,0 +1,104 @@
+"""The NAS-Bench-201 network: stem, stages of cells with residual reductions between them, classifier.
+
+Modules are registered in the official order, so ``parameters()`` lines up with the official networks.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from prejudge.spaces.nasbench201.cell import CONV1, CONV3, EDGES, NONE, POOL, SKIP, Cell201, MacroConfig201
+
+
+class ReLUConvBN(nn.Module):
+    """ReLU, convolution, batch norm: the space's parametrized operation."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, *, bias: bool = False, affine: bool = True):
+        super().__init__()
+        self.op = nn.Sequential(
+            nn.ReLU(),
+            nn.Conv2d(c_in, c_out, kernel, stride=stride, padding=kernel // 2, bias=bias),
+            nn.BatchNorm2d(c_out, affine=affine, track_running_stats=affine),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.op(x)
+
+
+class Cell(nn.Module):
+    """One cell: each node is the sum of the chosen operations on the nodes before it."""
+
+    def __init__(self, cell: Cell201, channels: int, form: str):
+        super().__init__()
+        official = form == "official"
+
+        def operation(op: int) -> nn.Module:
+            if op in (CONV1, CONV3):
+                return ReLUConvBN(channels, channels, 1 if op == CONV1 else 3, bias=not official, affine=official)
+            if op == POOL:
+                return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+            return nn.Identity()
+
+        self.edges = cell.edges
+        self.layers = nn.ModuleList(operation(op) for op in cell.edges)
+
+    def forward(self, x: Tensor) -> Tensor:
+        nodes = [x]
+        total: Tensor | None = None
+        for (target, source), op, layer in zip(EDGES, self.edges, self.layers, strict=True):
+            if op != NONE:
+                term = nodes[source] if op == SKIP else layer(nodes[source])
+                total = term if total is None else total + term
+            if source == target - 1:
+                # A node without any edge is zero; the tensor exists all the same, as in the official network.
+                nodes.append(x.new_zeros(x.shape) if total is None else total)
+                total = None
+        return nodes[3]
+
+
+class Reduction(nn.Module):
+    """The residual block between stages: halves the side, doubles the channels."""
+
+    def __init__(self, c_in: int, c_out: int, form: str):
+        super().__init__()
+        # ceil_mode: an odd side is halved as the strided convolution halves it (the official block fails there).
+        shortcut = nn.Sequential(nn.AvgPool2d(2, stride=2, ceil_mode=True), nn.Conv2d(c_in, c_out, 1, bias=False))
+        if form != "official":  # zero-cost-nas registers the shortcut first
+            self.downsample = shortcut
+        self.conv_a = ReLUConvBN(c_in, c_out, 3, stride=2)
+        self.conv_b = ReLUConvBN(c_out, c_out, 3)
+        if form == "official":
+            self.downsample = shortcut
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv_b(self.conv_a(x)) + self.downsample(x)
+
+
+class Network201(nn.Module):
+    """Images ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``."""
+
+    def __init__(self, cell: Cell201, macro: MacroConfig201):
+        super().__init__()
+        c = macro.channels
+        if macro.stem:
+            self.stem: nn.Module = nn.Sequential(
+                nn.Conv2d(macro.in_channels, c, 3, padding=1, bias=False), nn.BatchNorm2d(c)
+            )
+        else:
+            self.stem = nn.Identity()
+        blocks: list[nn.Module] = []
+        for stage in range(macro.stages):
+            if stage:
+                blocks.append(Reduction(c, 2 * c, macro.form))
+                c *= 2
+            blocks += [Cell(cell, c, macro.form) for _ in range(macro.cells)]
+        self.cells = nn.ModuleList(blocks)
+        self.lastact = nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(inplace=True))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Linear(c, macro.num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for cell in self.cells:
+            x = cell(x)
+        return self.classifier(self.pool(self.lastact(x)).flatten(1))

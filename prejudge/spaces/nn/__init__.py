@@ -1,0 +1,1 @@
+"""Layers and mixed operations that the networks of several spaces share."""

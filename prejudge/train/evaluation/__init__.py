@@ -1,0 +1,1 @@
+"""Evaluation of networks on images that they do not learn from."""

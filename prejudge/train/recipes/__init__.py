@@ -1,0 +1,1 @@
+"""Recipes: the numbers of a training, and those that papers published."""

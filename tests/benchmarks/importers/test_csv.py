@@ -1,0 +1,167 @@
+"""CSV files, good and bad; and where imported tables are found again."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prejudge.benchmarks import benchmark, benchmark_names, import_csv, open_table
+from prejudge.benchmarks.table.library import place_for
+from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
+from prejudge.spaces import space
+
+A = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
+B = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+GOOD = f"arch,cifar10_test_200ep,n_seeds_200ep,mflops_cifar10,color\n{B},93.2,3,15.65322,red\n\n{A},,2,1.5,\n"
+
+
+def _write(folder: Path, text: str | bytes, name: str = "in.csv") -> Path:
+    path = folder / name
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_a_small_file(tmp_path: Path, compress: bool) -> None:
+    source = _write(tmp_path, gzip.compress(GOOD.encode()) if compress else GOOD)
+    table = open_table(import_csv(source, tmp_path / "mine.h5"))
+    assert table.name == "mine"
+    assert table.query(B, "cifar10_test_200ep") == 93.2
+    assert np.isnan(table.column("cifar10_test_200ep")[0])
+    assert table.extra("n_seeds_200ep")[0] == 2
+    assert (
+        table.extra("flops", dataset="cifar10")[space("nasbench201").index(space("nasbench201").parse(B))] == 15653220
+    )
+    info = table.info()
+    assert info["provenance"]["columns left out"] == "color"
+    assert info["provenance"]["rows"] == "2"
+    assert info["units"] == {"accuracy": "per cent", "n_seeds_200ep": "training runs", "flops_cifar10": "multiply-adds"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "is empty"),
+        ("cifar10_test_200ep\n1\n", "no column arch_str or arch or architecture"),
+        (f"arch,accuracy,cifar10_loss_200ep\n{A},1,1\n", "no accuracies: .*accuracy, cifar10_loss_200ep"),
+        ("arch,cifar10_test_200ep\n", "no rows"),
+        ("arch,a_test_2ep,a_test_2ep\n", "column 'a_test_2ep' is there twice"),
+        ("arch,\0latency\n", "which is no name of a column"),
+        (f"arch,a_test_2ep\n{A},1\n{B},1,2\n", "line 3: 3 fields, the header has 2"),
+        (f"arch,a_test_2ep\n{A},1\n|x~0|,2\n", "line 3: nasbench201: .*node groups"),
+        (f"arch,a_test_2ep\n{A.replace('avg_pool', 'max_pool')},1\n", "line 2: .*did you mean 'avg_pool_3x3'"),
+        (f"arch,a_test_2ep\n{A},1\n{B},2\n{A},3\n", "line 4: .* was in line 2 already"),
+        (f"arch,a_test_2ep\n{A},93.2\n{B},n/a\n", "line 3: a_test_2ep is 'n/a', which is no number"),
+        (f"arch,a_test_2ep,params\n{A},93.2,many\n", "line 2: params is 'many', which is no number"),
+        (f"arch,a_test_2ep\n{A},932\n", "line 2: a_test_2ep is 932; an accuracy is per cent"),
+        (f"arch,a_test_2ep,params\n{A},93,inf\n", "line 2: params is infinite"),
+        (f"arch,a_test_2ep\n{A},0.932\n", "multiply fractions by 100"),
+        (f"arch,a_test_2ep\n{A},\n", "no column has any value"),
+    ],
+)
+def test_bad_files_name_the_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        import_csv(_write(tmp_path, text), tmp_path / "out.h5")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_files_that_are_no_csv(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match="no CSV file"):
+        import_csv(tmp_path / "none.csv", tmp_path / "out.h5")
+    for content in (
+        gzip.compress(GOOD.encode())[:-20],
+        gzip.compress(GOOD.encode())[:30] + b"xxxxxxxxxxxx",
+        b"\xff\xfe",
+    ):
+        with pytest.raises(FileFormatError) as error:
+            import_csv(_write(tmp_path, content), tmp_path / "out.h5")
+        assert "\n" not in str(error.value)
+    with pytest.raises(InputError, match="unknown space"):
+        import_csv(_write(tmp_path, GOOD), tmp_path / "out.h5", space="nasbench301")
+
+
+def test_imported_tables_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prejudge.benchmarks.table.library.user_folder", lambda: tmp_path / "data" / "benchmarks")
+    with pytest.raises(InputError, match=r"unknown benchmark 'nasbench201'.*prejudge bench import"):
+        benchmark("nasbench201")
+    source = _write(tmp_path, GOOD)
+    made = import_csv(source)
+    assert made.is_relative_to(tmp_path / "data")
+    assert benchmark("nasbench201").query(B, "cifar10_test_200ep") == 93.2
+    assert benchmark("nasbench201").path == benchmark(made).path == benchmark(str(made)).path
+    import_csv(source, name="other")
+    assert {"nasbench201", "other"} <= set(benchmark_names())
+    with pytest.raises(InputError, match="comes with prejudge"):
+        import_csv(source, name="digits")
+    with pytest.raises(InputError, match="made of letters"):
+        import_csv(source, name="../x")
+    with pytest.raises(MissingDataError, match="no benchmark table"):
+        benchmark(tmp_path / "none.h5")
+    with pytest.raises(InputError, match="did you mean 'nasbench201'"):
+        benchmark("nasbench20")
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write(tmp_path, "in the way", "data")
+    monkeypatch.setattr("prejudge.benchmarks.table.library.user_folder", lambda: tmp_path / "data" / "benchmarks")
+    with pytest.raises(PrejudgeError, match=r"cannot make .*--out"):
+        import_csv(_write(tmp_path, GOOD))
+
+
+@pytest.mark.skipif("PREJUDGE_TEST_DATA" not in os.environ, reason="PREJUDGE_TEST_DATA is not set")
+def test_the_whole_of_nasbench201(tmp_path: Path) -> None:
+    source = Path(os.environ["PREJUDGE_TEST_DATA"]) / "data" / "nas_bench_201.csv.gz"
+    table = open_table(import_csv(source, tmp_path / "nasbench201.h5"))
+    best = {
+        ("cifar10", "valid"): 91.607, ("cifar10", "test"): 94.373, ("cifar100", "valid"): 73.493,
+        ("cifar100", "test"): 73.513, ("imagenet16", "valid"): 46.733, ("imagenet16-120", "test"): 47.311,
+    }  # fmt: skip
+    for (dataset, split), expected in best.items():
+        assert table.column(dataset=dataset, split=split, epochs=200).max() == pytest.approx(expected, abs=6e-4)
+    assert len(table.metrics()) == 12
+    assert all(np.isfinite(table.column(m)).all() for m in table.metrics())
+    assert table.query(A, dataset="cifar10", split="test", epochs=200) == 85.8633
+    where = table.architectures
+    for i in range(0, len(where), 157):
+        assert table.extra("params", dataset="cifar10")[i] == where.params(where[i])
+        assert table.extra("flops", dataset="cifar100")[i] == where.flops(where[i], num_classes=100)
+        assert table.extra("flops", dataset="imagenet16")[i] == where.flops(where[i], image_size=16, num_classes=120)
+    assert (tmp_path / "nasbench201.h5").stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (f'arch,a_test_2ep\n{A},"{"9" * 200_000}', "line 2: no line of a CSV file: field larger"),
+        (f"arch,a_test_2ep\n{A},1\0", "line 2: no line of a CSV file|is no number"),
+        (f"arch,a_test_2ep\n{A},1_0\n", "line 2: a_test_2ep is '1_0', which is no number"),
+        ("arch" + ",x" * 20_000, "20,001 columns; at most 10,000"),
+        ("arch,a_test_" + "9" * 5000 + "ep\n" + A + ",1\n", "no accuracies"),
+        (f"arch,a_test_2ep\n²,{'x' * 100_000}\n", "line 2: nasbench201"),
+    ],
+)
+def test_odd_files_are_refused_in_one_short_line(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        import_csv(_write(tmp_path, content), tmp_path / "out.h5")
+    assert len(str(error.value)) <= 500 and len(str(error.value).splitlines()) == 1
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    bomb = gzip.compress(b"arch,a_test_2ep\n" + b" " * 200 * 2**20)
+    with pytest.raises(FileFormatError, match="unpacks to more than"):
+        import_csv(_write(tmp_path, bomb, "in.csv.gz"), tmp_path / "out.h5")
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b.h5", "~nobody-of-this-name/x.h5", "x" * 5000 + ".h5", "mine\n"])
+def test_names_that_no_table_can_have(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    with pytest.raises((InputError, MissingDataError)) as error:
+        benchmark(name)
+    assert len(str(error.value)) <= 500
+    with pytest.raises(InputError, match="a benchmark's name"):
+        place_for(name)

@@ -1,0 +1,81 @@
+"""Top-1, top-5 and loss against sums by hand, in processes and from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from prejudge.data.dataset import ImageDataset
+from prejudge.data.folder_batches import list_folder
+from prejudge.train.device import DeviceConfig
+from prejudge.train.evaluation import accuracy as evaluation
+from prejudge.train.process_group import ProcessGroup
+from tests.train.worlds import together
+
+
+def some(count: int = 23) -> ImageDataset:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, 4, 4, 1)).astype(np.uint8)
+    return ImageDataset("some", images, rng.integers(0, 7, count).astype(np.int64), 7, (0.4,), (0.2,))
+
+
+class Pixels(nn.Module):
+    """The first seven pixels are the logits; not a number where the eighth is dark."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        return torch.where(flat[:, 7:8] < -1.5, torch.nan, flat[:, :7])
+
+
+def by_hand(data: ImageDataset) -> tuple[float, float]:
+    logits = (data.images.reshape(len(data), -1) / 255 - 0.4) / 0.2
+    hits = np.zeros(2)
+    for row, label in zip(logits, data.labels, strict=True):
+        if row[7] >= -1.5:
+            ranked = np.argsort(-row[:7], kind="stable")
+            hits += ranked[0] == label, label in ranked[:5]
+    return tuple(100 * hits / len(data))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("batch_size", [512, 5])
+def test_top1_and_top5(batch_size: int) -> None:
+    network = Pixels().train()
+    found = evaluation.test(network, some(), batch_size=batch_size)
+    assert (found.top1, found.top5) == pytest.approx(by_hand(some())) and found.images == 23
+    assert np.isnan(found.loss) and network.training
+
+
+def evaluated(world: ProcessGroup, count: int) -> evaluation.TestResult:
+    return evaluation.test(nn.Flatten(), some(count), DeviceConfig(world=world))
+
+
+@pytest.mark.parametrize("count", [23, 1])
+def test_processes_share_the_images(count: int) -> None:
+    def plain(data: ImageDataset) -> evaluation.TestResult:
+        return evaluation.test(nn.Flatten(), data)
+
+    expected = plain(some(count))
+    for found in together(evaluated, count):
+        assert (found.top1, found.top5, found.images) == (expected.top1, expected.top5, count)
+        assert found.loss == pytest.approx(expected.loss, rel=1e-6)
+
+
+def test_files_are_tested_by_their_centers(tmp_path: Path) -> None:
+    for name, value in (("dark", 10), ("light", 240)):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            Image.new("RGB", (40, 30), (value,) * 3).save(tmp_path / name / f"{number}.png")
+
+    class Brightness(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            assert x.shape[1:] == (3, 16, 16)
+            mean = x.mean((1, 2, 3))
+            return torch.stack([-mean, mean], dim=1)
+
+    found = evaluation.test(Brightness(), list_folder(tmp_path), batch_size=4, image_size=16)
+    assert (found.top1, found.images) == (100.0, 6)
