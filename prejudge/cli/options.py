@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from prejudge.engine import Engine
     from prejudge.spaces import Space
 
-MACHINE = Group("DeviceConfig", sort_key=9)
+MACHINE = Group("Device", sort_key=9)
 Positive = validators.Number(gte=1)
 
 _TRAINING = Group("Training", sort_key=2)

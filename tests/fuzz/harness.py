@@ -189,7 +189,7 @@ def check(target: Target, data: bytes) -> None:
 
 
 @dataclass
-class StepOutput:
+class FuzzResult:
     """What came of a run.
 
     Attributes:
@@ -225,11 +225,11 @@ class StepOutput:
         (FOLDER / f"{self.target}.json").write_text(json.dumps(content | {"findings": found}, indent=1) + "\n")
 
 
-def fuzz(target: Target, inputs: int = INPUTS, *, seed: int = 0) -> StepOutput:
-    """Let a target read many inputs in child processes, a new one after each death; see :class:`StepOutput`."""
+def fuzz(target: Target, inputs: int = INPUTS, *, seed: int = 0) -> FuzzResult:
+    """Let a target read many inputs in child processes, a new one after each death; see :class:`FuzzResult`."""
     seeds, begin = target.seeds(), time.monotonic()
     inputs = max(inputs // target.one_in, min(inputs, len(seeds)))
-    outcome = StepOutput(target.name, inputs)
+    outcome = FuzzResult(target.name, inputs)
 
     def data_at(number: int) -> bytes:
         return input_at(number, seeds, target.tokens, target.generate, seed)
@@ -426,7 +426,7 @@ def _own_folder() -> Iterator[None]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def report(outcome: StepOutput) -> str:
+def report(outcome: FuzzResult) -> str:
     """All findings, for an assertion's message."""
     return f"{outcome.target}: {len(outcome.findings)} findings in {outcome.inputs} inputs\n\n" + "\n\n".join(
         str(finding) for finding in outcome.findings.values()

@@ -17,7 +17,7 @@ _TRIES = 100
 
 
 @search_method(
-    "reinforce", reference="Williams, DeviceConfig Learning 1992; set as Dong & Yang, ICLR 2020 (arXiv:2001.00326)"
+    "reinforce", reference="Williams, Machine Learning 1992; set as Dong & Yang, ICLR 2020 (arXiv:2001.00326)"
 )
 def reinforce(run: Run, learning_rate: float = 0.01, momentum: float = 0.9, answer: str = "best") -> None:
     """Draw an architecture from a policy, and make it more likely by how much its value exceeds the recent average.
