@@ -19,13 +19,13 @@ import numpy as np
 
 from prejudge import __version__
 from prejudge.cache import layout
-from prejudge.cache.files import beside, write_atomically
 from prejudge.cache.journal import Journal, JournalContents
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.reader import ScoreReader
 from prejudge.cache.scores import Record, checked_name, checked_text
 from prejudge.cache.snapshot import read_snapshot
 from prejudge.errors import InputError, PrejudgeError, one_line, quoted, unknown
+from prejudge.formats.atomic import beside, write_atomically
 from prejudge.formats.hdf5 import check_in_child
 from prejudge.formats.lock import writer_lock
 from prejudge.proxies.score import Score
