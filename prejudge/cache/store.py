@@ -31,7 +31,7 @@ from prejudge.formats.lock import writer_lock
 from prejudge.proxies.score import Score
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from filelock import BaseFileLock
 
 
 COMPACT_BYTES = 16 * 2**20
@@ -91,7 +91,7 @@ class ScoreCache(ScoreReader):
             file = file.resolve()  # the file is replaced, not the link
         self._compact_bytes = compact_bytes
         self._journal: Journal | None = None
-        self._lock: FileLock | None = None
+        self._lock: BaseFileLock | None = None
         self._dirty = self._unsettled = False
         self._closed = False
         if mode == "a":
