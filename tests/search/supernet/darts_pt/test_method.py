@@ -248,16 +248,16 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from prejudge.search.supernet import register, search_gradient
-from prejudge.search.supernet.darts_pt.projection import Projection
+from prejudge.search.supernet.darts_pt.projection import EdgeProjection
 from prejudge.spaces import space
 from prejudge.data import load
-decide, last = Projection.decide, int(sys.argv[2])
+decide, last = EdgeProjection.decide, int(sys.argv[2])
 def deciding(self, evaluate):
     if len(self.decisions) == last:
         evaluate([])
         os.kill(os.getpid(), signal.SIGKILL)
     return decide(self, evaluate)
-Projection.decide = deciding
+EdgeProjection.decide = deciding
 search_gradient("darts-pt(tune_epochs=1)", space("nasbench201"), load("digits").part(slice(0, 64)),
     macro={"channels": 2, "cells": 1, "stages": 1}, training={"epochs": 2, "batch_size": 16},
     folder=Path(sys.argv[1]))

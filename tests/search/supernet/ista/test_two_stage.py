@@ -225,13 +225,13 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from prejudge.search.supernet import search_gradient
-from prejudge.search.supernet.learner import SearchLearner
+from prejudge.search.supernet.learner import SupernetLearner
 from prejudge.spaces import space
 from prejudge.data.loading import load
 from prejudge.train.learner import SupervisedLearner
 
 method, folder, phase, arguments = sys.argv[1], Path(sys.argv[2]), sys.argv[3], eval(sys.argv[4])
-kind = SupervisedLearner if phase == "final" else SearchLearner
+kind = SupervisedLearner if phase == "final" else SupernetLearner
 step = kind.step
 
 def killed(self, inputs, targets, at):
