@@ -15,7 +15,7 @@ from prejudge.benchmarks import Metric, Table, correlate, open_table, write_tabl
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.store import ScoreCache
 from prejudge.errors import InputError
-from prejudge.pipeline.score_report import report_data
+from prejudge.pipeline import report_data
 from prejudge.proxies.score import Score
 from prejudge.report import to_csv, to_html
 from prejudge.spaces import space
@@ -161,8 +161,7 @@ def test_another_space_and_an_empty_cache(table: Table, tmp_path: Path) -> None:
 def test_a_report_never_imports_torch(cache: ScoreCache, table: Table) -> None:
     cache.close()
     code = (
-        "import sys, prejudge as p; from prejudge.report import to_html; "
-        "from prejudge.pipeline.score_report import report_data; "
+        "import sys, prejudge as p; from prejudge.pipeline import report_data; from prejudge.report import to_html; "
         f"data = report_data(p.ScoreCache({str(cache.path)!r}, 'r'), p.benchmark({str(table.path)!r}), resamples=5); "
         "to_html(data); assert 'torch' not in sys.modules"
     )
