@@ -21,7 +21,7 @@ from prejudge.benchmarks.importers.nasbench201.trials import MalformedTrial, Tri
 from prejudge.benchmarks.importers.nasbench301 import _result, import_nasbench301
 from prejudge.cache import ScoreCache, import_pickles
 from prejudge.data import files
-from prejudge.data.files import decode_image
+from prejudge.data.decoding import decode_image
 from prejudge.data.published import read
 from prejudge.errors import FileFormatError, PrejudgeError
 from prejudge.formats.pickle.arrays import load_pickle
