@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.data.dataset import ImageDataset
 from prejudge.data.splits import Splits, random_split
 from prejudge.engine.random_state import own_random_state
