@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.data.batches import MemoryBatches
 from prejudge.data.dataset import ImageDataset
 from prejudge.data.folder_batches import FolderBatches, ImageFiles

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import prejudge
+from prejudge._version import __version__
 from prejudge.benchmarks.table.metric import Metric, Seed
 from prejudge.benchmarks.table.rows import RowNumbers, has_own_order
 from prejudge.benchmarks.table.writer import write_table
@@ -259,7 +259,7 @@ def _provenance(log: RunLog, seeds: Sequence[int], recipe: TableRecipe, data: Sp
     counts = {split: len(getattr(data, split)) for split in ("train", "valid", "test")}
     counts["valid"], counts["test"] = counts["valid"] * recipe.valid_copies, counts["test"] * recipe.test_copies
     return {
-        "made by": f"prejudge {prejudge.__version__}, bench train",
+        "made by": f"prejudge {__version__}, bench train",
         "data": data.name,
         "images": ", ".join(f"{n} {split}" for split, n in counts.items()),
         "digests": json.dumps(log.plan["images"], sort_keys=True),
