@@ -138,7 +138,7 @@ def test_a_loss_that_is_no_number_is_a_failure() -> None:
 
 def test_network_without_a_path_trains_to_chance() -> None:
     space = prejudge.space("nasbench201")
-    arch = space.parse([0] * 6)
+    arch = space.parse([0] * 6, notation="official")
     network = space.network(arch, channels=4, cells=1, stages=1, in_channels=1)
     data = load("digits")
     fit(network, ImageBatches(data, 250), Recipe(epochs=1, batch_size=250))
