@@ -161,7 +161,7 @@ class Augmentation:
         """
         views: list[View] = []
         if recipe.augment and recipe.augmentation == "crop-flip":
-            views.append(CropAndFlip(recipe.border))
+            views.append(CropAndFlip(recipe.padding))
         elif recipe.augment and recipe.augmentation == "affine":
             views.append(Affine())
         elif recipe.augment:

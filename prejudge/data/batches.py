@@ -76,7 +76,7 @@ class MemoryBatches:
             recipe.batch_size,
             seed=seed,
             augment=augmentation,
-            noise=recipe.noise,
+            noise=recipe.noise_std,
             device=device,
             rank=rank,
             world=world,

@@ -180,7 +180,7 @@ class FolderBatches:
             recipe.batch_size,
             seed=seed,
             augment=augment,
-            noise=recipe.noise,
+            noise=recipe.noise_std,
             workers=workers,
             device=device,
             rank=rank,
