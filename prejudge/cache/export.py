@@ -6,9 +6,9 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from prejudge.cache.files import write_atomically
 from prejudge.cache.protocol import Protocol
 from prejudge.errors import InputError, unknown
+from prejudge.formats.atomic import write_atomically
 
 if TYPE_CHECKING:
     from prejudge.cache.reader import ScoreReader

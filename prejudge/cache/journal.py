@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prejudge.cache.files import BINARY, cannot_write, sync_folder
 from prejudge.cache.scores import Record
 from prejudge.errors import FileFormatError, quoted
+from prejudge.formats.atomic import BINARY, cannot_write, sync_folder
 from prejudge.formats.text import parse_json
 
 FORMAT = 1

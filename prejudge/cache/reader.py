@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from prejudge.cache import layout
-from prejudge.cache.files import beside
 from prejudge.cache.protocol import Protocol, differences
 from prejudge.cache.scores import FAILED, MISSING, OK, Column, Contents, ProtocolScores
 from prejudge.errors import InputError, unknown
+from prejudge.formats.atomic import beside
 
 if TYPE_CHECKING:
     import pandas as pd

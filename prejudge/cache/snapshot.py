@@ -7,10 +7,10 @@ import warnings
 from pathlib import Path
 
 from prejudge.cache import layout
-from prejudge.cache.files import beside
 from prejudge.cache.journal import JournalContents, read_journal
 from prejudge.cache.scores import Contents
 from prejudge.errors import FileFormatError, MissingDataError
+from prejudge.formats.atomic import beside
 
 _FREE_BYTES, _MOST_GROWTH = 256 * 2**20, 2000  # arrays have a place for every architecture and repeat, scored or not
 

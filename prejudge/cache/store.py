@@ -17,21 +17,21 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.cache import layout
-from prejudge.cache.files import beside, write_atomically
 from prejudge.cache.journal import Journal, JournalContents
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.reader import ScoreReader
 from prejudge.cache.scores import Record, checked_name, checked_text
 from prejudge.cache.snapshot import read_snapshot
 from prejudge.errors import InputError, PrejudgeError, one_line, quoted, unknown
+from prejudge.formats.atomic import beside, write_atomically
 from prejudge.formats.hdf5 import check_in_child
 from prejudge.formats.lock import writer_lock
 from prejudge.proxies.score import Score
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from filelock import BaseFileLock
 
 
 COMPACT_BYTES = 16 * 2**20
@@ -91,7 +91,7 @@ class ScoreCache(ScoreReader):
             file = file.resolve()  # the file is replaced, not the link
         self._compact_bytes = compact_bytes
         self._journal: Journal | None = None
-        self._lock: FileLock | None = None
+        self._lock: BaseFileLock | None = None
         self._dirty = self._unsettled = False
         self._closed = False
         if mode == "a":

@@ -8,19 +8,26 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prejudge.cache.files import beside, cannot_write
 from prejudge.errors import BusyError, MissingDataError
+from prejudge.formats.atomic import beside, cannot_write
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from filelock import BaseFileLock
+
+ORPHAN_SECONDS = 10.0
+"""How long to wait for the workers of a killed process, which end a moment after it, to let go of its lock."""
 
 
-def writer_lock(path: Path) -> FileLock:
+def writer_lock(path: Path, *, wait: float = 0.0) -> BaseFileLock:
     """Take the writer lock of ``path`` (``FILE.lock``, which stays behind: removing it would let two writers in).
+
+    Args:
+        path: The file that is to be written.
+        wait: Seconds to wait for another process that holds the lock.
 
     Raises:
         MissingDataError: The folder does not exist.
-        BusyError: Another process holds it.
+        BusyError: Another process holds the lock.
         PrejudgeError: The folder cannot be written.
     """
     from filelock import FileLock, Timeout
@@ -30,7 +37,7 @@ def writer_lock(path: Path) -> FileLock:
         raise MissingDataError(f"no folder {path.parent} for {path.name}; make it first")
     lock = FileLock(where)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=wait, poll_interval=0.1)
     except Timeout:
         raise BusyError(f"{path} is being written by {_holder(where)}; wait for it, or write elsewhere") from None
     except OSError as error:
@@ -41,9 +48,9 @@ def writer_lock(path: Path) -> FileLock:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Within it, this process alone writes ``path``; raises what :func:`writer_lock` raises."""
-    lock = writer_lock(path)
+def alone(path: Path, *, wait: float = 0.0) -> Iterator[None]:
+    """Hold the writer lock of ``path`` within the block; raises what :func:`writer_lock` raises."""
+    lock = writer_lock(path, wait=wait)
     try:
         yield
     finally:

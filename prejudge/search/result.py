@@ -113,7 +113,7 @@ def write_result(result: SearchResult, path: str | os.PathLike[str]) -> Path:
 
     import h5py
 
-    from prejudge.cache.files import write_atomically
+    from prejudge.formats.atomic import write_atomically
 
     path = Path(path)
     runs = result.trajectories

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.engine import Engine, LocalEngine, local_unless
 from prejudge.errors import BusyError, InputError, unknown
 from prejudge.search.journal import Journal
@@ -22,7 +22,7 @@ from prejudge.search.result import SearchResult, Trajectory
 from prejudge.search.run import Budget, BudgetSpent, Run
 
 if TYPE_CHECKING:
-    from filelock import FileLock
+    from filelock import BaseFileLock
 
 ORPHAN_SECONDS = 10.0
 """How long a run waits for the workers of a process that was killed to let go of its journal."""
@@ -152,7 +152,7 @@ class _OneRun:
             lock.release()
 
 
-def own_lock(path: Path) -> FileLock:
+def own_lock(path: Path) -> BaseFileLock:
     """The writer lock of what a run keeps; workers whose parent was killed get a moment to follow it.
 
     Raises:

@@ -17,9 +17,9 @@ import pandas as pd
 import pytest
 
 from prejudge.cache import Protocol, ScoreCache, verify
-from prejudge.cache.files import beside, write_atomically
 from prejudge.cache.journal import Journal, read_journal
 from prejudge.errors import FileFormatError, PrejudgeError
+from prejudge.formats.atomic import beside, write_atomically
 
 
 @pytest.fixture

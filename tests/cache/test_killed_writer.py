@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from prejudge.cache import Protocol, ScoreCache, verify
-from prejudge.cache.files import beside
+from prejudge.formats.atomic import beside
 
 KILLS = 60
 PROTOCOLS = [Protocol("nasbench201", {"channels": c}) for c in (8, 16)]

@@ -17,8 +17,8 @@ import pandas as pd
 import pytest
 
 from prejudge.cache import Protocol, ScoreCache, store, verify
-from prejudge.cache.files import beside, write_atomically
 from prejudge.errors import BusyError, FileFormatError, InputError, MissingDataError, PrejudgeError
+from prejudge.formats.atomic import beside, write_atomically
 from prejudge.proxies.score import Score
 
 

@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from prejudge.cache import files
 from prejudge.errors import PrejudgeError
-from prejudge.formats import atomic
 from prejudge.formats.atomic import beside, cannot_write, replacing, write_atomically
 
 
@@ -42,7 +40,3 @@ def test_why_it_could_not_be_written(code: int, words: str) -> None:
 def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(PrejudgeError, match="cannot write"):
         write_atomically(tmp_path / "nowhere" / "file", b"")
-
-
-def test_the_cache_uses_the_same_functions() -> None:
-    assert all(getattr(files, name) is getattr(atomic, name) for name in files.__all__)

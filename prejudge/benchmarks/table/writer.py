@@ -72,7 +72,7 @@ def write_table(
     """
     import h5py
 
-    from prejudge.cache.files import replacing
+    from prejudge.formats.atomic import replacing
 
     path = Path(path)
     where = find_space(space)
@@ -153,7 +153,7 @@ def extend_table(
     """
     import h5py
 
-    from prejudge.cache.files import write_atomically
+    from prejudge.formats.atomic import write_atomically
 
     index = read_index(path)
     for name in extra:

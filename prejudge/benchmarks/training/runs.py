@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from prejudge.cache.files import beside
 from prejudge.cache.journal import Journal, JournalContents, read_journal
 from prejudge.errors import FileFormatError, InputError, quoted
+from prejudge.formats.atomic import beside
 from prejudge.formats.lock import writer_lock
 
 _FIRST_LINE = re.compile(rb"[0-9a-f]{0,8}( (\{[^\n]*)?)?\Z")

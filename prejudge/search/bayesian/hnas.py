@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.cache.files import beside
 from prejudge.errors import InputError, MissingDataError, unknown
+from prejudge.formats.atomic import beside
 from prejudge.search.bayesian.optimizer import Optimizer, probes
 from prejudge.search.bayesian.pool import FixedPool, GrowingPool
 from prejudge.search.bayesian.ranking import Candidates, Ranking

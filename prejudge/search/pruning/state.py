@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from prejudge.cache.files import write_atomically
 from prejudge.errors import FileFormatError, InputError
+from prejudge.formats.atomic import write_atomically
 from prejudge.formats.text import parse_json
 from prejudge.search.pruning.tasks import Found
 

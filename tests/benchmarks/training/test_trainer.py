@@ -173,7 +173,7 @@ def test_another_recipe_is_refused_and_nothing_changes(digits: Splits, tmp_path:
     assert "write to another file, or delete t.h5 and t.h5.runs to begin again" in str(caught.value)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="begun with images train"):
-        fewer = Splits(digits.train.part(slice(1, None)), digits.valid, digits.test)
+        fewer = Splits(digits.train.subset(slice(1, None)), digits.valid, digits.test)
         train_table(SPACE, ARCHS[:1], fewer, out=out, seeds=[0], recipe=RECIPE)
     with pytest.raises(InputError, match="begun with per class False, not True"):
         train_table(SPACE, ARCHS[:1], digits, out=out, seeds=[0], recipe=RECIPE, per_class=True)
