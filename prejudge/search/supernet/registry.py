@@ -102,7 +102,7 @@ class Setup:
         size, world = min(recipe.batch_size, len(images)), self.device_config.world
         return recipe_batches(
             images,
-            replace(recipe, batch_size=size, accumulate=min(recipe.accumulate, size)),
+            replace(recipe, batch_size=size, accumulation_steps=min(recipe.accumulation_steps, size)),
             seed=2 * self.seed + stream,
             device=self.device_config.device,
             rank=world.rank,

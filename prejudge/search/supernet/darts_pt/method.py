@@ -124,7 +124,7 @@ def projecting(
     scored: CandidateEvaluation
     if evaluation == "repeatable":
         scored = RepeatableEvaluation(
-            setup.batches(held_out, replace(before, augment=False, noise=0.0)), setup.device_config
+            setup.batches(held_out, replace(before, augment=False, noise_std=0.0)), setup.device_config
         )
     else:
         scored = OriginalEvaluation(setup.batches(held_out, before, stream=1), setup.device_config)

@@ -35,7 +35,7 @@ from tests.fills import Given, close, filled, images
 
 KINDS = ("normal", "reduce")
 RECIPE = Recipe(
-    epochs=1, learning_rate=0.025, min_learning_rate=0.025, nesterov=False, weight_decay=3e-4, clip=5.0
+    epochs=1, learning_rate=0.025, min_learning_rate=0.025, nesterov=False, weight_decay=3e-4, max_grad_norm=5.0
 )  # fmt: skip
 
 
