@@ -158,7 +158,8 @@ def spearman_influence(x: Ranking, y: Ranking) -> tuple[float, np.ndarray]:
 def _sum_above(order: Ranking, values: np.ndarray) -> np.ndarray:
     """For each entry the sum of the values of all entries that rank above it, its equals counting half."""
     sums = np.bincount(order.codes, weights=values, minlength=order.groups)
-    return (sums.sum() - np.cumsum(sums) + sums / 2)[order.codes]
+    result: np.ndarray = (sums.sum() - np.cumsum(sums) + sums / 2)[order.codes]
+    return result
 
 
 def _normal_limit(x: Ranking, y: Ranking, level: float, ends: np.ndarray) -> bool:
@@ -226,4 +227,5 @@ def _membership(values: np.ndarray, k: int) -> np.ndarray:
     """Probability of being among the k largest when ties are broken at random."""
     cut = np.partition(values, len(values) - k)[len(values) - k]
     above, at = values > cut, values == cut
-    return above + at * ((k - above.sum()) / at.sum())
+    result: np.ndarray = above + at * ((k - above.sum()) / at.sum())
+    return result

@@ -63,7 +63,7 @@ class TableRecipe:
         rest = {k: v for k, v in plain.items() if k not in ("training", "macro")}
         return cls(training=Recipe(**training), macro=tuple(dict(plain.get("macro", {})).items()), **rest)
 
-    def completed(self, space: Space, data: ImageDataset) -> TableRecipe:
+    def completed(self, space: Space[Any], data: ImageDataset) -> TableRecipe:
         """The recipe with every macro number of the space said; ``num_classes`` and ``in_channels`` are the images'.
 
         Raises:

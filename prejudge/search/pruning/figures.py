@@ -86,7 +86,7 @@ class Measurer:
         device: Where to compute.
     """
 
-    space: Space
+    space: Space[Any]
     kernel: dict[str, Any]
     thin: dict[str, Any]
     protocol: PruningProtocol
@@ -128,7 +128,7 @@ class Measurer:
 
 
 def measurer(
-    space: Space, layout: Layout, protocol: PruningProtocol, draws: dict[int, Draw], classes: int, device: str
+    space: Space[Any], layout: Layout, protocol: PruningProtocol, draws: dict[int, Draw], classes: int, device: str
 ) -> Measurer:
     """The measurer of a round; the networks' classes and channels are the data's."""
     options = layout.supernet_options
@@ -157,6 +157,6 @@ def channels_last_convolutions(network: nn.Module) -> None:
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last)
             module.register_forward_pre_hook(lambda _, args: (_Formats.apply(args[0]),))
             module.register_forward_hook(lambda _, __, output: output.contiguous())

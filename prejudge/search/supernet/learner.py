@@ -36,7 +36,8 @@ class Weighed(nn.Module):
         self.weighting = weighting
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.supernet(x, self.weighting.mixture())
+        result: Tensor = self.supernet(x, self.weighting.mixture())
+        return result
 
 
 class Disturbance(Protocol):

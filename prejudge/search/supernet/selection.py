@@ -60,7 +60,7 @@ def strongest_operations(values: np.ndarray, candidates: Sequence[Sequence[str]]
         OPERATIONS.index(names[int(np.argmax(row[: len(names)]))])
         for row, names in zip(values, candidates, strict=True)
     )
-    return Cell201(tuple(chosen))  # type: ignore[arg-type]
+    return Cell201(tuple(chosen))
 
 
 def strongest_edges(values: Values, candidates: Candidates) -> Genotype:

@@ -105,4 +105,5 @@ class Supernet201(Supernet):
         x = self.stem(self.arranged(x))
         for block in self.cells:
             x = block(x, mixture[CELL]) if isinstance(block, MixedCell) else block(x)
-        return self.classifier(self.pool(self.lastact(x)).flatten(1))
+        result: Tensor = self.classifier(self.pool(self.lastact(x)).flatten(1))
+        return result
