@@ -108,7 +108,7 @@ class Trainer:
         images = torch.from_numpy(data.images).permute(0, 3, 1, 2).contiguous().repeat(copies, 1, 1, 1)
         generator = torch.Generator().manual_seed(seed)
         train = self.data.train
-        inputs = normalize(images, train.mean, train.std, noise=self.recipe.training.noise, generator=generator)
+        inputs = normalize(images, train.mean, train.std, noise=self.recipe.training.noise_std, generator=generator)
         return inputs, torch.from_numpy(data.labels).repeat(copies)
 
 

@@ -29,7 +29,7 @@ HNAS_TRAINING = Recipe(
     min_learning_rate=5e-3,
     nesterov=False,
     weight_decay=3e-4,
-    clip=5.0,
+    max_grad_norm=5.0,
     drop_path=0.2,
 )
 """How HNAS trains on CIFAR what it has selected (shuyao95/HNAS 970789c): in the small networks that it scores, without
