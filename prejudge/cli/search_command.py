@@ -105,7 +105,7 @@ def search(
         raise InputError("say what to maximize: --benchmark TABLE, or --space SPACE --data IMAGES")
     table, objective = None, None
     if images is None:
-        table, objective = looked_up.open(space, training.epochs)
+        table, objective = looked_up.open(space, training.given().get("epochs"))
     elif space is None:
         raise InputError("--data needs --space, too")
     else:

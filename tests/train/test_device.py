@@ -24,7 +24,7 @@ from prejudge.train.loop import TrainState, run_epochs
 from prejudge.train.recipes.recipe import Recipe
 from tests.fills import Given, images
 
-RECIPE = Recipe(epochs=1, batch_size=4, learning_rate=0.02, nesterov=False, clip=5.0)
+RECIPE = Recipe(epochs=1, batch_size=4, learning_rate=0.02, nesterov=False, max_grad_norm=5.0)
 AT = TrainState(0, 1, 0, 1)
 
 

@@ -57,7 +57,7 @@ def rank_average(scores: np.ndarray) -> np.ndarray:
 
 
 def vote_wins(scores: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Ranking by majority vote: how many opponents each architecture beats, minus how many beat it.
+    """Ranking by majority vote: opponents that an architecture beats, less those that beat it.
 
     Args:
         scores: Oriented scores of the three voters, shape ``(3, n)``; NaN where one failed.

@@ -181,7 +181,7 @@ class SearchLearner(ArchitectureLearner):
 
 def _check(supernet: Supernet, recipe: Recipe, machine: DeviceConfig) -> None:
     """Raise :class:`InputError` for what a supernet cannot be trained with."""
-    for name in ("drop_path", "ema"):
+    for name in ("drop_path", "ema_decay"):
         if getattr(recipe, name):
             raise InputError(
                 f"recipe: {name} is {getattr(recipe, name)}, but supernets are trained without; leave it out"

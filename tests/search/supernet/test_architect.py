@@ -24,7 +24,7 @@ from tests.fills import Given, close, filled, images
 
 DARTS = space("darts")
 RECIPE = Recipe(
-    epochs=1, learning_rate=0.025, min_learning_rate=0.025, nesterov=False, weight_decay=3e-4, clip=5.0
+    epochs=1, learning_rate=0.025, min_learning_rate=0.025, nesterov=False, weight_decay=3e-4, max_grad_norm=5.0
 )  # fmt: skip
 AT = TrainState(0, 1, 0, 1)
 

@@ -29,7 +29,7 @@ _DARTS = Recipe(
     min_learning_rate=1e-3,
     nesterov=False,
     weight_decay=3e-4,
-    clip=5.0,
+    max_grad_norm=5.0,
     augment=True,
 )
 

@@ -123,7 +123,7 @@ def projecting(
     )
     scored: CandidateEvaluation
     if evaluation == "repeatable":
-        scored = Repeatable(setup.batches(held_out, replace(before, augment=False, noise=0.0)), setup.machine)
+        scored = Repeatable(setup.batches(held_out, replace(before, augment=False, noise_std=0.0)), setup.machine)
     else:
         scored = Original(setup.batches(held_out, before, stream=1), setup.machine)
     return Stage(

@@ -37,7 +37,7 @@ RECIPE = Recipe(
     min_learning_rate=1e-3,
     nesterov=False,
     weight_decay=3e-4,
-    clip=3.0,
+    max_grad_norm=3.0,
     augment=True,
 )
 """How the weights are trained, in both stages."""

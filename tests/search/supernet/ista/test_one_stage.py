@@ -45,7 +45,7 @@ TRAINING = {"epochs": 2, "batch_size": 32}
 
 
 def few(count: int = 96) -> ImageDataset:
-    return load("digits").part(slice(count))
+    return load("digits").subset(slice(count))
 
 
 def supernet(seed: int = 0, **macro: Any) -> SupernetDARTS:
@@ -214,7 +214,12 @@ def test_the_derived_network_is_the_supernet(name: str, dtype: torch.dtype, tole
 def test_both_ways_of_absorbing_are_the_same_network_but_not_the_same_training() -> None:
     """A factor w in front of a norm scales its step by w²; all else is the same."""
     setup = Setup(
-        DARTS, few(), DeviceConfig(), 0, SMALL, {**TRAINING, "drop_path": 0.0, "clip": 0.0, "weight_decay": 0.0}
+        DARTS,
+        few(),
+        DeviceConfig(),
+        0,
+        SMALL,
+        {**TRAINING, "drop_path": 0.0, "max_grad_norm": 0.0, "weight_decay": 0.0},
     )
     recipe = replace(setup.recipe(RECIPE), auxiliary_weight=0.0)
     found: dict[str, tuple[Tensor, Tensor]] = {}
@@ -326,7 +331,12 @@ def test_the_published_numbers() -> None:
     recipe, whole = stage.learner.recipe, stage.learner.whole
     assert (stage.epochs, len(whole.cells), recipe.batch_size, recipe.cutout) == (600, 20, 96, 16)
     assert [i for i, kind in enumerate(whole.kinds) if kind == "reduce"] == [6, 13] == [6, whole.auxiliary_after]
-    assert (recipe.auxiliary_weight, recipe.drop_path, recipe.clip, recipe.weight_decay) == (0.4, 0.0, 5.0, 3e-4)
+    assert (recipe.auxiliary_weight, recipe.drop_path, recipe.max_grad_norm, recipe.weight_decay) == (
+        0.4,
+        0.0,
+        5.0,
+        3e-4,
+    )
     assert {stage.learner.weight_step.learning_rate(TrainState(e, 600, 0, 1)) for e in (0, 300, 599)} == {0.025}
     (group,) = stage.learner.updater.optimizer.param_groups
     assert (group["lr"], group["betas"], group["weight_decay"]) == (3e-4, (0.5, 0.999), 1e-3)

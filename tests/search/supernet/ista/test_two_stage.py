@@ -49,7 +49,7 @@ class Doubled(Given):
 
 
 def few(count: int = 96) -> ImageDataset:
-    return load("digits").part(slice(count))
+    return load("digits").subset(slice(count))
 
 
 def learner(seed: int = 2, solve: Solver | None = None, dtype: torch.dtype = torch.float32, **macro: Any) -> Any:
@@ -187,7 +187,7 @@ def test_a_search_answers_with_the_choice_after_its_last_epoch() -> None:
 def test_the_published_numbers() -> None:
     stage = next(ista(Setup(DARTS, few(600), DeviceConfig(), 2, {"channels": 1, "cells": 1})))
     recipe = stage.learner.recipe
-    assert (stage.epochs, recipe.batch_size, recipe.clip, recipe.cutout) == (50, 256, 5.0, 0)
+    assert (stage.epochs, recipe.batch_size, recipe.max_grad_norm, recipe.cutout) == (50, 256, 5.0, 0)
     rates = [stage.learner.weight_step.learning_rate(TrainState(epoch, 50, 0, 2)) for epoch in (0, 25, 49)]
     assert rates == pytest.approx([0.1, 0.0505, 0.00109768], rel=1e-5)
     (group,) = stage.learner.updater.optimizer.param_groups
@@ -240,7 +240,7 @@ def killed(self, inputs, targets, at):
     return step(self, inputs, targets, at)
 
 kind.step = killed
-search_gradient(method, space("darts"), load("digits").part(slice(96)), folder=folder, **arguments)
+search_gradient(method, space("darts"), load("digits").subset(slice(96)), folder=folder, **arguments)
 """
 
 

@@ -35,7 +35,7 @@ from tests.fills import Given, close, filled, images
 
 KINDS = ("normal", "reduce")
 RECIPE = Recipe(
-    epochs=1, learning_rate=0.025, min_learning_rate=0.025, nesterov=False, weight_decay=3e-4, clip=5.0
+    epochs=1, learning_rate=0.025, min_learning_rate=0.025, nesterov=False, weight_decay=3e-4, max_grad_norm=5.0
 )  # fmt: skip
 
 
@@ -190,7 +190,7 @@ def test_a_perturbed_step_is_a_step_with_that_mixture() -> None:
 
 
 def test_the_method() -> None:
-    data = load("digits").part(slice(0, 64))
+    data = load("digits").subset(slice(0, 64))
     found = {
         text: search_gradient(
             text,
