@@ -56,7 +56,7 @@ class Setup:
     Attributes:
         space: The search space.
         data: Training images; no method sees any others.
-        machine: Where to compute.
+        device_config: Where to compute.
         seed: Of everything random.
         macro: Macro numbers of the supernet that the user has chosen, besides classes and image channels.
         training: Numbers of the weights' training that the user has chosen, by the names of :class:`Recipe`.
@@ -69,7 +69,7 @@ class Setup:
 
     space: Space
     data: ImageDataset
-    machine: DeviceConfig
+    device_config: DeviceConfig
     seed: int
     macro: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -83,15 +83,15 @@ class Setup:
         return replace(published, **self.training)
 
     def supernet(self, **published: Any) -> Supernet:
-        """The supernet of the space on the machine, for the data's classes and channels.
+        """The supernet of the space on the device, for the data's classes and channels.
 
         Args:
             published: The method's own macro numbers; the user's go before them.
         """
         numbers = {"num_classes": self.data.num_classes, "in_channels": self.data.in_channels}
-        return self.machine.place(self.space.supernet(**{**numbers, **published, **self.macro}))
+        return self.device_config.place(self.space.supernet(**{**numbers, **published, **self.macro}))
 
-    def halves(self, share: float = 0.5) -> tuple[ImageDataset, ImageDataset]:
+    def train_valid_split(self, share: float = 0.5) -> tuple[ImageDataset, ImageDataset]:
         """Images for the weights, and images for the architecture, parted at random from the seed."""
         return random_split(self.data, share, seed=self.seed)
 
@@ -99,12 +99,12 @@ class Setup:
         """Batches of some images; another stream has another order and other crops."""
         from prejudge.train.recipes.batches import recipe_batches
 
-        size, world = min(recipe.batch_size, len(images)), self.machine.world
+        size, world = min(recipe.batch_size, len(images)), self.device_config.world
         return recipe_batches(
             images,
             replace(recipe, batch_size=size, accumulation_steps=min(recipe.accumulation_steps, size)),
             seed=2 * self.seed + stream,
-            device=self.machine.device,
+            device=self.device_config.device,
             rank=world.rank,
             world=world.size,
         )

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prejudge.spaces.darts.operations import FactorizedReduce, Zero
 from prejudge.spaces.nn.batch_norm import batch_norm, normalized
 from prejudge.spaces.nn.convolution import convolution
+from prejudge.spaces.nn.operations import FactorizedReduce, Zero
 
 Weight = float | Tensor
 Layer = Callable[[Tensor], Tensor]

@@ -14,7 +14,7 @@ def sdarts(setup: Setup, perturbation: str = "random", zero: bool = False) -> St
     """DARTS, first order, with weights that learn near the architecture's softmax instead of with it.
 
     Args:
-        setup: Space, images, machine and seed.
+        setup: Space, images, device and seed.
         perturbation: ``"random"`` (SDARTS-RS) or ``"adversarial"`` (SDARTS-ADV).
         zero: Whether, in the space ``darts``, ``none`` takes part in the softmax.
     """
@@ -27,15 +27,15 @@ def perturbed(setup: Setup, perturbation: str, *, zero: bool) -> Stage:
     """The supernet of SDARTS, ready to learn.
 
     Args:
-        setup: Space, images, machine and seed.
+        setup: Space, images, device and seed.
         perturbation: As for :func:`sdarts`.
         zero: Likewise.
 
     Raises:
         InputError: The perturbation is unknown, or a number is out of range.
     """
-    from prejudge.search.supernet.sdarts.perturbation import Perturbation, growing
+    from prejudge.search.supernet.sdarts.perturbation import SoftmaxPerturbation, growing
 
     epochs = setup.recipe(RECIPES[family(setup.space)]).epochs
-    disturbance = Perturbation(perturbation, growing(epochs))
-    return bilevel(setup, "first", candidates=candidates_of(setup.space, zero=zero), disturbance=disturbance)
+    nearby = SoftmaxPerturbation(perturbation, growing(epochs))
+    return bilevel(setup, "first", candidates=candidates_of(setup.space, zero=zero), perturbation=nearby)

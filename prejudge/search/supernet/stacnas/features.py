@@ -80,7 +80,7 @@ class EdgeFeatures:
         return found
 
 
-class Moments:
+class FeatureMoments:
     """Means and co-moments of several outputs over images that come in batches (Chan et al., 1983).
 
     Args:
@@ -142,7 +142,7 @@ def compare_operations(
 
     chosen = range(len(getattr(supernet, "kinds", [0]))) if cells is None else cells
     watched = {(cell, edge): _operations_of(supernet, cell, edge) for cell in chosen for edge in edges}
-    moments = {place: Moments(len(operations)) for place, operations in watched.items()}
+    moments = {place: FeatureMoments(len(operations)) for place, operations in watched.items()}
     was_training = supernet.training
     supernet.eval()
     with ExitStack() as hooks, torch.inference_mode():
@@ -163,7 +163,7 @@ def compare_operations(
     return found
 
 
-def _seen(moments: Moments, position: int, module: nn.Module, inputs: Any, output: Tensor) -> None:
+def _seen(moments: FeatureMoments, position: int, module: nn.Module, inputs: Any, output: Tensor) -> None:
     moments.see(position, output.float().cpu().numpy())
 
 
