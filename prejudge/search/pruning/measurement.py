@@ -86,7 +86,7 @@ class NetworkMeasurer:
         device: Where to compute.
     """
 
-    space: Space
+    space: Space[Any]
     kernel: dict[str, Any]
     thin: dict[str, Any]
     protocol: PruningProtocol
@@ -128,7 +128,7 @@ class NetworkMeasurer:
 
 
 def measurer(
-    space: Space,
+    space: Space[Any],
     pruning_space: PruningSpace,
     protocol: PruningProtocol,
     draws: dict[int, MeasurementInputs],
@@ -164,6 +164,6 @@ def channels_last_convolutions(network: nn.Module) -> None:
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last)
             module.register_forward_pre_hook(lambda _, args: (_Formats.apply(args[0]),))
             module.register_forward_hook(lambda _, __, output: output.contiguous())

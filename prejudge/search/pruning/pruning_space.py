@@ -62,7 +62,7 @@ class PruningSpace:
         return found + [len(group) for _ in self.start for group in self.groups if len(group) > KEPT_EDGES]
 
 
-def pruning_space(space: Space) -> PruningSpace:
+def pruning_space(space: Space[Any]) -> PruningSpace:
     """The layout of a space, with the numbers of chenwydj/TENAS 9df78ff.
 
     Raises:
@@ -113,7 +113,7 @@ def _nasbench201() -> PruningSpace:
         start={"cell": (_positions(OPERATIONS),) * len(EDGES201)},
         kernel={"channels": 3, "cells": 1, "affine": True},
         thin={**thin, "affine": True},
-        derive=lambda active: Cell201(tuple(edge[0] for edge in active["cell"])),  # type: ignore[arg-type]
+        derive=lambda active: Cell201(tuple(edge[0] for edge in active["cell"])),
     )
 
 

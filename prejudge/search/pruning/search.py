@@ -29,7 +29,7 @@ Progress = Callable[[int, int, float], None]
 
 
 def prune(
-    space: Space,
+    space: Space[Any],
     data: ImageDataset | np.ndarray,
     *,
     protocol: PruningProtocol | str = "default",
@@ -121,7 +121,7 @@ class _Measuring:
 
     def __init__(
         self,
-        space: Space,
+        space: Space[Any],
         pruning_space: PruningSpace,
         protocol: PruningProtocol,
         data: ImageDataset,

@@ -35,7 +35,8 @@ class ParametrizedSupernet(nn.Module):
         self.arch_parameters = arch_parameters
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.supernet(x, self.arch_parameters.mixture())
+        result: Tensor = self.supernet(x, self.arch_parameters.mixture())
+        return result
 
 
 class Perturbation(Protocol):

@@ -67,7 +67,7 @@ class Setup:
             network that the answer is meant for, where it is not the standard one.
     """
 
-    space: Space
+    space: Space[Any]
     data: ImageDataset
     device_config: DeviceConfig
     seed: int
@@ -110,7 +110,7 @@ class Setup:
         )
 
 
-Stages = Generator[Stage, "list[Epoch]", Architecture]
+Stages = Generator[Stage[Any], "list[Epoch]", Architecture]
 """What a method's function returns: it is resumed, with all its epochs, when the stage that it yielded has been run."""
 
 
@@ -139,7 +139,7 @@ class GradientMethod:
         """First line of the function's docstring."""
         return summary_of(self.function)
 
-    def check_space(self, space: Space) -> None:
+    def check_space(self, space: Space[Any]) -> None:
         """Raise :class:`InputError` unless the method searches this space."""
         if not any(fnmatch(space.name, pattern) for pattern in self.spaces):
             known = ", ".join(self.spaces)

@@ -37,7 +37,7 @@ class _Record:
 
 def search_gradient(
     method: str,
-    space: Space,
+    space: Space[Any],
     data: ImageDataset,
     *,
     device_config: DeviceConfig | None = None,
@@ -133,7 +133,7 @@ def _curve(epoch: Epoch) -> dict[str, Any]:
 
 
 def _run(
-    stage: Stage,
+    stage: Stage[Any],
     setup: Setup,
     method: GradientMethod,
     options: Mapping[str, Any],
@@ -179,7 +179,7 @@ def _accuracy(data: ImageDataset, device_config: DeviceConfig, network: nn.Modul
     return {"valid": test(network, data, device_config).top1}
 
 
-def plan_of(stage: Stage, setup: Setup, method: GradientMethod, options: Mapping[str, Any]) -> dict[str, Any]:
+def plan_of(stage: Stage[Any], setup: Setup, method: GradientMethod, options: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint must agree on with a run that goes on from it."""
     return {
         "method": method.name,
@@ -197,7 +197,7 @@ def plan_of(stage: Stage, setup: Setup, method: GradientMethod, options: Mapping
 
 
 def search_result(
-    method: str, options: Mapping[str, Any], space: Space, data: ImageDataset, runs: list[Trajectory]
+    method: str, options: Mapping[str, Any], space: Space[Any], data: ImageDataset, runs: list[Trajectory]
 ) -> SearchResult:
     """Runs of one method as one result, to be written with :func:`~prejudge.search.result.write_result`."""
     from prejudge._version import __version__

@@ -35,7 +35,7 @@ class SeedRun:
     """
 
     method: str
-    space: Space
+    space: Space[Any]
     data: ImageDataset
     device_config: Callable[[], DeviceConfig]
     options: Mapping[str, Any] = field(default_factory=dict)

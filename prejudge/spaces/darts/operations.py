@@ -45,7 +45,8 @@ class ReLUConvBN(nn.Module):
         self.op = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.op(x)
+        result: Tensor = self.op(x)
+        return result
 
 
 class Noise(nn.Module):

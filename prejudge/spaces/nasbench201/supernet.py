@@ -51,7 +51,7 @@ def strongest_operations(values: np.ndarray, candidates: Sequence[Sequence[str]]
         OPERATIONS.index(names[int(np.argmax(row[: len(names)]))])
         for row, names in zip(values, candidates, strict=True)
     )
-    return Cell201(tuple(chosen))  # type: ignore[arg-type]
+    return Cell201(tuple(chosen))
 
 
 class MixedCell(nn.Module):
@@ -124,4 +124,5 @@ class Supernet201(Supernet):
         x = self.stem(self.arranged(x))
         for block in self.cells:
             x = block(x, mixture[CELL]) if isinstance(block, MixedCell) else block(x)
-        return self.classifier(self.pool(self.lastact(x)).flatten(1))
+        result: Tensor = self.classifier(self.pool(self.lastact(x)).flatten(1))
+        return result

@@ -36,7 +36,8 @@ class FactorizedReduce(nn.Module):
         self.bn = nn.BatchNorm2d(c_out, affine=affine)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.bn(self.halves(self.relu(x)))
+        result: Tensor = self.bn(self.halves(self.relu(x)))
+        return result
 
     def halves(self, x: Tensor) -> Tensor:
         """The two convolutions on what is rectified already."""

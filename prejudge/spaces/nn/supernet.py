@@ -109,7 +109,8 @@ class Weighted(nn.Module):
         self.mixture = mixture
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.supernet(x, self.mixture)
+        result: Tensor = self.supernet(x, self.mixture)
+        return result
 
 
 def uniform(active: Active) -> Mixture:

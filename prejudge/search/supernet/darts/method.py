@@ -45,7 +45,7 @@ KEEP_EVERY = {"darts": 10, "nasbench201": 20}
 UPDATES = ("first", "second", "none")
 
 
-def family(space: Space) -> str:
+def family(space: Space[Any]) -> str:
     """``"nasbench201"`` or ``"darts"``: which published numbers a space goes by."""
     return "nasbench201" if space.name == "nasbench201" else "darts"
 
@@ -78,7 +78,7 @@ def blank(setup: Setup, zero: bool = False) -> Stages:
     return stage.learner.architecture()
 
 
-def candidates_of(space: Space, *, zero: bool) -> dict[str, Any]:
+def candidates_of(space: Space[Any], *, zero: bool) -> dict[str, Any]:
     """What the supernet is told of its candidates: nothing, unless ``none`` is to join those of ``darts``."""
     return {"candidates": DARTS8} if zero and space.name == "darts" else {}
 

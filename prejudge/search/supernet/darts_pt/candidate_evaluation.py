@@ -158,7 +158,7 @@ def remembered(modules: Sequence[nn.Module]) -> Iterator[Callable[[], None]]:
 
     with ExitStack() as afterwards:
         for module in modules:
-            module.forward = once(module, module.forward)  # type: ignore[method-assign]
+            module.forward = once(module, module.forward)
             afterwards.callback(vars(module).pop, "forward")
         yield outputs.clear
 

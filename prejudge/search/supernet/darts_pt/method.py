@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from prejudge.errors import InputError, unknown
 from prejudge.search.supernet.darts.method import SPACES, bilevel, candidates_of, family
 from prejudge.search.supernet.earlier_run import described, take_supernet
 from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
 from prejudge.search.supernet.sdarts.method import perturbed
+from prejudge.spaces.base import Architecture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -78,11 +79,11 @@ def darts_pt(
     if setup.resume_from is None:
         yield trained
     yield replace(stage, origin=origin)
-    return stage.learner.architecture()
+    return cast(Architecture, stage.learner.architecture())
 
 
 def projecting(
-    trained: Stage,
+    trained: Stage[Any],
     setup: Setup,
     *,
     criterion: str,
@@ -90,7 +91,7 @@ def projecting(
     evaluation: str,
     perturbation: str | None,
     after: int,
-) -> Stage:
+) -> Stage[Any]:
     """The second stage, ready to begin once the first has been run.
 
     Args:

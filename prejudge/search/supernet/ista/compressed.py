@@ -115,7 +115,7 @@ class CompressedParameters(ArchParameters):
         self.register_buffer("_index", torch.zeros(len(self.nodes) * sparseness, dtype=torch.int64), persistent=False)
         self._widest = max(len(names) for edges in self.candidates.values() for names in edges)
         self._selected: dict[str, tuple[Place, ...]] = {}
-        self.register_load_state_dict_post_hook(_follow_loaded_state)
+        self.register_load_state_dict_post_hook(_follow_loaded_state)  # type: ignore[no-untyped-call]
 
     def matrix(self, node: str) -> np.ndarray:
         """A of a node, ``(m, n)`` float64."""
@@ -246,7 +246,7 @@ class CompressedParameters(ArchParameters):
         """Move and convert everything but what stays in float64 on the host."""
         kept = {name: self._buffers.pop(name) for name in self._on_host}
         try:
-            super()._apply(fn, recurse)
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         finally:
             self._buffers.update(kept)
         return self

@@ -5,8 +5,11 @@ Chen & Hsieh, ICML 2020, arXiv:2002.05283, with the numbers of ruocwang/darts-pt
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from prejudge.search.supernet.darts.method import RECIPES, SPACES, bilevel, candidates_of, family
 from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
+from prejudge.spaces.base import Architecture
 
 
 @gradient_method("sdarts", reference="Chen & Hsieh, ICML 2020, arXiv:2002.05283", spaces=SPACES)
@@ -20,10 +23,10 @@ def sdarts(setup: Setup, perturbation: str = "random", zero: bool = False) -> St
     """
     stage = perturbed(setup, perturbation, zero=zero)
     yield stage
-    return stage.learner.architecture()
+    return cast(Architecture, stage.learner.architecture())
 
 
-def perturbed(setup: Setup, perturbation: str, *, zero: bool) -> Stage:
+def perturbed(setup: Setup, perturbation: str, *, zero: bool) -> Stage[Any]:
     """The supernet of SDARTS, ready to learn.
 
     Args:

@@ -54,7 +54,7 @@ def compared(setup: Setup, learner: SupernetLearner, images: int) -> list[dict[s
 
 def single_operations(
     setup: Setup, values: Mapping[str, np.ndarray], cells: int, recipe: Recipe
-) -> Generator[Stage, list[Epoch], list[dict[str, Any]]]:
+) -> Generator[Stage[Any], list[Epoch], list[dict[str, Any]]]:
     """Train, for each group's representative, the network that has it on every edge.
 
     Args:

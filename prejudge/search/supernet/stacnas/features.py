@@ -53,7 +53,8 @@ class EdgeFeatures:
         """Correlations of the operations' features, ``(K, K)``; 0 with an operation whose output never changes."""
         deviation = np.sqrt(np.diag(self.covariance))
         scale = np.outer(deviation, deviation)
-        return np.divide(self.covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+        result: np.ndarray = np.divide(self.covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+        return result
 
     def clusters(self, count: int, *, seed: int = 0) -> list[int]:
         """K-means of the mean features: the cluster of each operation, numbered in order of appearance.

@@ -109,7 +109,7 @@ def alphas_of(history: Sequence[Epoch], *, best: bool) -> dict[str, np.ndarray]:
 
 def _stage(
     setup: Setup, name: str, candidates: Candidates, cells: int, train_ratio: float, share_alphas: bool
-) -> Stage:
+) -> Stage[Any]:
     from prejudge.search.supernet.arch_parameters import SoftmaxParameters
     from prejudge.search.supernet.architect import JointArchitect
     from prejudge.search.supernet.learner import SupernetLearner
