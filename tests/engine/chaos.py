@@ -33,7 +33,7 @@ ALONE = [
     "prejudge.benchmarks.training.trainer", "prejudge.search.objectives.live", "prejudge.data.loading",
     "prejudge.cli.cache_command", "prejudge.cli.search_pruning", "prejudge.search.pruning.measurement",
     "prejudge.cli.train_command", "prejudge.train.training", "prejudge.train.evaluation.confusion",
-    "prejudge.search.supernet.darts_pt.method", "prejudge.cli.run_command", "prejudge.pipeline.chain",
+    "prejudge.search.supernet.darts_pt.method", "prejudge.cli.run_command", "prejudge.pipeline.running",
     "prejudge.cli.test_command", "prejudge.cli.report_command", "prejudge.report.training",
     "prejudge.search.recommendation", "prejudge.spaces.nasbench201.network", "prejudge.train.records",
     "prejudge.train.recipes.resolve",
