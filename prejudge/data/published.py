@@ -1,8 +1,7 @@
-"""The published sets: CIFAR, SVHN, ImageNet16-120 and ImageNet, read from the files in which they are distributed."""
+"""The published datasets: CIFAR, SVHN, MNIST, ImageNet16-120 and ImageNet, read from the files of their authors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,59 +9,61 @@ from typing import Any
 import numpy as np
 
 from prejudge.data.dataset import ImageDataset, no_such_split
-from prejudge.data.files import read_folder
+from prejudge.data.folder import read_folder
+from prejudge.data.image_files import IMAGE_SIZE
 from prejudge.data.normalization import NORMALIZATIONS
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.formats.pickle.arrays import load_pickle
 
-IMAGENET_SIZE = 224
 IMAGENET_PER_CLASS = 10
 """Images of each class that are read where nothing is said: all 1.28 million do not fit into memory."""
 
 
 @dataclass(frozen=True)
 class _Archive:
-    """A set that torchvision reads.
+    """A dataset that torchvision reads.
 
     Attributes:
         dataset: Name of torchvision's class.
-        splits: Our split to the arguments of that class.
-        files: What must lie in the data folder, by our split.
-        source: Where it comes from.
+        files: Name below the data folder that must be there, by split.
+        source: Where to get it.
         num_classes: Number of classes.
     """
 
     dataset: str
-    splits: dict[str, dict[str, Any]]
     files: dict[str, str]
     source: str
-    num_classes: int
+    num_classes: int = 10
+
+    def open(self, folder: Path, split: str, *, download: bool) -> Any:
+        """The object of torchvision's class."""
+        from torchvision import datasets
+
+        which = {"split": split} if self.dataset == "SVHN" else {"train": split == "train"}
+        return getattr(datasets, self.dataset)(str(folder), download=download, **which)
 
 
-_TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}
+def _cifar(classes: int) -> _Archive:
+    folder = "cifar-10-batches-py" if classes == 10 else "cifar-100-python"
+    address = f"https://www.cs.toronto.edu/~kriz/cifar-{classes}-python.tar.gz"
+    return _Archive(f"CIFAR{classes}", {"train": folder, "test": folder}, f"unpack {address} there", classes)
+
+
+def _mnist(name: str) -> _Archive:
+    files = {"train": f"{name}/raw/train-images-idx3-ubyte", "test": f"{name}/raw/t10k-images-idx3-ubyte"}
+    return _Archive(name, files, f"unpack its four files into {name}/raw there")
+
 
 _ARCHIVES = {
-    "cifar10": _Archive(
-        "CIFAR10",
-        _TRAIN_TEST,
-        dict.fromkeys(_TRAIN_TEST, "cifar-10-batches-py"),
-        "unpack https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz there",
-        10,
-    ),
-    "cifar100": _Archive(
-        "CIFAR100",
-        _TRAIN_TEST,
-        dict.fromkeys(_TRAIN_TEST, "cifar-100-python"),
-        "unpack https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz there",
-        100,
-    ),
+    "cifar10": _cifar(10),
+    "cifar100": _cifar(100),
     "svhn": _Archive(
         "SVHN",
-        {"train": {"split": "train"}, "test": {"split": "test"}},
         {"train": "train_32x32.mat", "test": "test_32x32.mat"},
         "get it from http://ufldl.stanford.edu/housenumbers/",
-        10,
     ),
+    "mnist": _mnist("MNIST"),
+    "fashionmnist": _mnist("FashionMNIST"),
 }
 
 _IMAGENET16_FILES = {"train": tuple(f"train_data_batch_{i}" for i in range(1, 11)), "test": ("val_data",)}
@@ -70,7 +71,7 @@ _IMAGENET16_FOLDERS = ("ImageNet16", "imagenet16-120", "imagenet16", ".")
 
 
 def default_folder() -> Path:
-    """Where named sets are looked for, and downloaded to, when no folder is given."""
+    """The folder of named datasets where none is given; downloads go there, too."""
     from platformdirs import user_data_path
 
     return Path(user_data_path("prejudge", appauthor=False)) / "data"
@@ -84,19 +85,23 @@ def read(
     download: bool = False,
     size: int | None = None,
     per_class: int | None = None,
+    in_memory: bool = True,
 ) -> ImageDataset:
-    """Read a published set.
+    """Read a published dataset.
 
     Args:
-        name: ``"cifar10"``, ``"cifar100"``, ``"svhn"``, ``"imagenet16-120"`` or ``"imagenet"``.
+        name: ``"cifar10"``, ``"cifar100"``, ``"svhn"``, ``"mnist"``, ``"fashionmnist"``, ``"imagenet16-120"`` or
+            ``"imagenet"``.
         split: ``"train"`` or ``"test"``.
         data_dir: Folder with its files; :func:`default_folder` where left out.
         download: Fetch what is missing, where the set can be fetched.
         size: Side of the images, for ``imagenet``.
-        per_class: Images of each class to read, for ``imagenet``.
+        per_class: Images of each class to read, for ``imagenet``; :data:`IMAGENET_PER_CLASS` where left out and all are
+            read into memory.
+        in_memory: Whether to read all images now; those of ``imagenet`` alone can stay in their files.
 
     Raises:
-        InputError: There is no such split, or the set cannot be downloaded.
+        InputError: There is no such split, or the dataset cannot be downloaded.
         MissingDataError: A file is missing.
         FileFormatError: A file is damaged.
         PrejudgeError: The download failed.
@@ -108,12 +113,15 @@ def read(
         return _read_archive(name, _ARCHIVES[name], split, folder, download)
     if download:
         raise InputError(f"{name} cannot be downloaded; {_HOW_TO_GET[name]}")
-    reader: Callable[[], ImageDataset] = (
-        (lambda: _read_imagenet16(split, folder))
-        if name == "imagenet16-120"
-        else (lambda: _read_imagenet(split, folder, size or IMAGENET_SIZE, per_class or IMAGENET_PER_CLASS))
+    if name == "imagenet16-120":
+        return _read_imagenet16(split, folder)
+    if in_memory and per_class is None:
+        per_class = IMAGENET_PER_CLASS
+    where = _imagenet_folder(split, folder)
+    size, normalization = size or IMAGE_SIZE, NORMALIZATIONS["imagenet"]
+    return read_folder(
+        where, split, size=size, per_class=per_class, name=name, normalization=normalization, in_memory=in_memory
     )
-    return reader()
 
 
 _HOW_TO_GET = {
@@ -123,15 +131,13 @@ _HOW_TO_GET = {
 
 
 def _read_archive(name: str, archive: _Archive, split: str, folder: Path, download: bool) -> ImageDataset:
-    from torchvision import datasets
-
     where = folder / archive.files[split]
     if not download and not where.exists():
         raise MissingDataError(
             f"{name}: no {where}; {archive.source}, give its folder with --data-dir, or repeat with --download"
         )
     try:
-        found = getattr(datasets, archive.dataset)(str(folder), download=download, **archive.splits[split])
+        found = archive.open(folder, split, download=download)
     except (OSError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         if download and not where.exists():
@@ -140,10 +146,14 @@ def _read_archive(name: str, archive: _Archive, split: str, folder: Path, downlo
             f"{name}: {where} is incomplete or damaged ({first}); delete it and get it again"
         ) from error
     images = np.asarray(found.data)
+    if images.ndim == 3:  # MNIST comes as (N, H, W)
+        images = images[..., None]
     if images.shape[1] == 3:  # SVHN comes as (N, C, H, W)
         images = images.transpose(0, 2, 3, 1)
     labels = np.asarray(getattr(found, "targets", None) if hasattr(found, "targets") else found.labels, dtype=np.int64)
-    return ImageDataset(name, np.ascontiguousarray(images), labels, archive.num_classes, *NORMALIZATIONS[name])
+    mean, std = NORMALIZATIONS[name]
+    classes = tuple(getattr(found, "classes", ()))
+    return ImageDataset(name, np.ascontiguousarray(images), labels, archive.num_classes, mean, std, classes)
 
 
 def _read_imagenet16(split: str, folder: Path) -> ImageDataset:
@@ -174,7 +184,7 @@ def _imagenet16_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return data[chosen].reshape(-1, 3, 16, 16).transpose(0, 2, 3, 1), labels[chosen].astype(np.int64) - 1
 
 
-def _read_imagenet(split: str, folder: Path, size: int, per_class: int) -> ImageDataset:
+def _imagenet_folder(split: str, folder: Path) -> Path:
     where = next((d for d in (folder / "imagenet", folder) if (d / "train").is_dir() or (d / "val").is_dir()), None)
     sub = {"train": "train", "test": "val"}[split]
     if where is None or not ((where / sub).is_dir() or (split == "test" and (where / "test").is_dir())):
@@ -182,5 +192,4 @@ def _read_imagenet(split: str, folder: Path, size: int, per_class: int) -> Image
             f"imagenet: no {folder / 'imagenet' / sub}; {_HOW_TO_GET['imagenet']}, sort the images of {sub} into one "
             f"folder per class, and give the folder above it with --data-dir"
         )
-    mean, std = NORMALIZATIONS["imagenet"]
-    return read_folder(where, split, size=size, per_class=per_class, name="imagenet", normalization=(mean, std))
+    return where

@@ -128,7 +128,7 @@ class SearchContext:
     """What several workers share: ``"seeds"`` (runs, and questions where there are fewer runs than workers), or
     ``"work"``, where each piece of work uses :attr:`engine` and the runs follow one another."""
 
-    space: Space
+    space: Space[Any]
     seed: int = 0
     objective: Objective | None = None
     budget: Budget | None = None

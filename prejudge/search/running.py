@@ -33,7 +33,7 @@ def run(
     objective: Objective | None = None,
     budget: Budget | None = None,
     *,
-    space: Space | str | None = None,
+    space: Space[Any] | str | None = None,
     data: ImageDataset | None = None,
     seeds: Sequence[int] = (0,),
     options: Mapping[str, Any] | None = None,
@@ -128,7 +128,7 @@ def read_method(text: str, options: Mapping[str, Any] | None) -> tuple[SearchMet
     return chosen, given
 
 
-def _space(method: SearchMethod, objective: Objective | None, space: Space | str | None) -> Space:
+def _space(method: SearchMethod, objective: Objective | None, space: Space[Any] | str | None) -> Space[Any]:
     given = find_space(space) if isinstance(space, str) else space
     if objective is None:
         if given is None:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from prejudge.data.batches import MemoryBatches
 from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError
 from prejudge.train.device import DeviceConfig
 from prejudge.train.loop import Batches, Epoch, Learner, StepOutput, TrainState, run_epochs
 from prejudge.train.optimization.weight_step import WeightStep, loss_and_logits
+from prejudge.train.recipes.batches import recipe_batches
 from prejudge.train.recipes.recipe import Recipe
 
 
@@ -38,9 +38,9 @@ class SupervisedLearner(Learner):
         self.recipe = recipe
         self._machine = machine
         self.average: AveragedModel | None = None
-        if recipe.ema:
+        if recipe.ema_decay:
             self.average = AveragedModel(
-                self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
+                self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True
             ).requires_grad_(False)  # fmt: skip
         machine.compiled(self.network)
         self._step = WeightStep((p for p in network.parameters() if p.requires_grad), recipe, machine)
@@ -153,5 +153,5 @@ def fit_from_seed(
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         network = make()
-        batches = MemoryBatches.from_recipe(data, recipe, seed=seed, device=device)
+        batches = recipe_batches(data, recipe, seed=seed, device=device)
         return network, fit(network, batches, recipe, evaluate=evaluate, device=device)

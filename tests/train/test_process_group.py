@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 import prejudge
-from prejudge.data.batches import MemoryBatches
-from prejudge.data.loading import ImageDataset
+from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError
 from prejudge.train.checkpoint import CheckpointManager
 from prejudge.train.device import DeviceConfig
@@ -23,6 +22,7 @@ from prejudge.train.evaluation.accuracy import TestResult
 from prejudge.train.learner import SupervisedLearner
 from prejudge.train.loop import Epoch, TrainingFailure, run_epochs
 from prejudge.train.process_group import LostContact, ProcessGroup, joined
+from prejudge.train.recipes.batches import recipe_batches
 from prejudge.train.recipes.recipe import Recipe
 from tests.train.worlds import together
 
@@ -36,8 +36,8 @@ def colors(count: int = 40, seed: int = 0) -> ImageDataset:
 
 
 RECIPE = Recipe(
-    epochs=2, batch_size=8, learning_rate=0.02, nesterov=False, weight_decay=3e-4, clip=5.0, label_smoothing=0.1,
-    auxiliary_weight=0.4, ema=0.9,
+    epochs=2, batch_size=8, learning_rate=0.02, nesterov=False, weight_decay=3e-4, max_grad_norm=5.0,
+    label_smoothing=0.1, auxiliary_weight=0.4, ema_decay=0.9,
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def learn(
 ) -> tuple[dict[str, Any], list[Epoch], TestResult]:
     machine = DeviceConfig(world=world)
     learner = SupervisedLearner(darts(seed=world.rank), recipe, machine)  # only the first one's weights count
-    batches = MemoryBatches.from_recipe(colors(), recipe, rank=world.rank, world=world.size)
+    batches = recipe_batches(colors(), recipe, rank=world.rank, world=world.size)
     keeper = None if folder is None else CheckpointManager(folder, {"test": 1})
     epochs = run_epochs(learner, batches, recipe.epochs, machine=machine, keeper=keeper)
     state = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
@@ -59,7 +59,7 @@ def learn(
 
 
 def as_parts(recipe: Recipe) -> Recipe:
-    return Recipe(**(recipe.as_dict() | {"accumulate": 2}))
+    return Recipe(**(recipe.as_dict() | {"accumulation_steps": 2}))
 
 
 def same_weights(found: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -93,10 +93,10 @@ def search_steps(world: ProcessGroup, order: str, accumulate: int) -> tuple[dict
         DeviceConfig(world=world),
         0,
         macro={"channels": 2, "cells": 2},
-        training={"epochs": 1, "batch_size": 10, "augment": False, "accumulate": accumulate},
+        training={"epochs": 1, "batch_size": 10, "augment": False, "accumulation_steps": accumulate},
     )
     stage = bilevel(setup, order, candidates={})
-    run_epochs(stage.learner, stage.batches, 1, machine=setup.machine)
+    run_epochs(stage.learner, stage.batches, 1, machine=setup.device_config)
     network = stage.learner.network
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}, str(stage.learner.architecture())
 
@@ -211,7 +211,7 @@ def whole_search(world: ProcessGroup, method: str, folder: Path) -> tuple[str, l
         method,
         prejudge.space("nasbench201"),
         colors(),
-        machine=DeviceConfig(world=world),
+        device_config=DeviceConfig(world=world),
         macro={"channels": 2, "cells": 1},
         training={"epochs": 1, "batch_size": 10},
         folder=folder,

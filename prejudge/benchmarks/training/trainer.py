@@ -55,7 +55,7 @@ class Trainer:
         device: Where to train.
     """
 
-    space: Space
+    space: Space[Any]
     data: Splits
     recipe: TableRecipe
     device: str = "cpu"
@@ -93,11 +93,11 @@ class Trainer:
 
     @cached_property
     def _valid(self) -> tuple[Tensor, Tensor]:
-        return self._noisy(self.data.valid, self.recipe.valid_copies, 2 * self.recipe.noise_seed + 1)
+        return self._noisy(self.data.required("valid"), self.recipe.valid_copies, 2 * self.recipe.noise_seed + 1)
 
     @cached_property
     def _test(self) -> tuple[Tensor, Tensor]:
-        return self._noisy(self.data.test, self.recipe.test_copies, 2 * self.recipe.noise_seed + 2)
+        return self._noisy(self.data.required("test"), self.recipe.test_copies, 2 * self.recipe.noise_seed + 2)
 
     def _noisy(self, data: ImageDataset, copies: int, seed: int) -> tuple[Tensor, Tensor]:
         """The same noisy images for every architecture and seed, normalized as the training images are."""
@@ -108,12 +108,12 @@ class Trainer:
         images = torch.from_numpy(data.images).permute(0, 3, 1, 2).contiguous().repeat(copies, 1, 1, 1)
         generator = torch.Generator().manual_seed(seed)
         train = self.data.train
-        inputs = normalize(images, train.mean, train.std, noise=self.recipe.training.noise, generator=generator)
+        inputs = normalize(images, train.mean, train.std, noise=self.recipe.training.noise_std, generator=generator)
         return inputs, torch.from_numpy(data.labels).repeat(copies)
 
 
 def train_table(
-    space: Space,
+    space: Space[Any],
     archs: Iterable[Architecture],
     data: Splits,
     *,
@@ -173,7 +173,7 @@ def train_table(
     plan = {
         "space": space.name,
         "data": data.name,
-        "images": {split: getattr(data, split).digest for split in ("train", "valid", "test")},
+        "images": {split: data.required(split).digest for split in ("train", "valid", "test")},
         "normalization": [list(data.train.mean), list(data.train.std)],
         "recipe": recipe.as_dict(),
         "per class": per_class,
@@ -209,7 +209,7 @@ def _train(
 
 def _write(
     out: Path,
-    space: Space,
+    space: Space[Any],
     log: RunLog,
     seeds: Sequence[int],
     recipe: TableRecipe,
@@ -256,7 +256,7 @@ def _write(
 
 
 def _provenance(log: RunLog, seeds: Sequence[int], recipe: TableRecipe, data: Splits, failed: int) -> dict[str, object]:
-    counts = {split: len(getattr(data, split)) for split in ("train", "valid", "test")}
+    counts = {split: len(images) for split, images in data.named().items()}
     counts["valid"], counts["test"] = counts["valid"] * recipe.valid_copies, counts["test"] * recipe.test_copies
     return {
         "made by": f"prejudge {__version__}, bench train",

@@ -35,7 +35,7 @@ class Objective(ABC):
         live: Whether an evaluation takes long enough that it is worth sending to another process.
     """
 
-    space: Space
+    space: Space[Any]
     schedules: tuple[int, ...] = ()
     device: str | None = None
     live: bool = True
@@ -88,7 +88,7 @@ class MappingObjective(Objective):
 
     def __init__(
         self,
-        space: Space,
+        space: Space[Any],
         values: Mapping[str, float],
         *,
         seconds: float = 0.0,

@@ -23,7 +23,7 @@ from prejudge.train.recipes.recipe import Recipe
 SPACE = prejudge.space("nasbench201")
 ARCHS = [SPACE[i] for i in (0, 9, 123, 4000)]
 RECIPE = TableRecipe(
-    training=Recipe(epochs=2, batch_size=50, learning_rate=0.15, noise=0.25),
+    training=Recipe(epochs=2, batch_size=50, learning_rate=0.15, noise_std=0.25),
     macro=(("channels", 4), ("cells", 1), ("stages", 1)),
     train_images=100,
     test_copies=2,
@@ -117,7 +117,7 @@ def test_an_interrupted_call_goes_on_where_it_was(whole: Table, digits: Splits, 
 
 KILLED = """
 import sys
-from tests.benchmarks.test_training import ARCHS, RECIPE, SPACE
+from tests.benchmarks.training.test_trainer import ARCHS, RECIPE, SPACE
 from prejudge.benchmarks.training.trainer import train_table
 from prejudge.data.splits import load_splits
 print("ready", flush=True)
@@ -129,7 +129,7 @@ train_table(SPACE, ARCHS, load_splits("digits"), out=sys.argv[1], seeds=(0, 1), 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is needed")
 def test_a_killed_run_loses_nothing_that_was_finished(whole: Table, digits: Splits, tmp_path: Path) -> None:
     out = tmp_path / "t.h5"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(out)], cwd=root, stdout=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": str(root)},
@@ -173,7 +173,7 @@ def test_another_recipe_is_refused_and_nothing_changes(digits: Splits, tmp_path:
     assert "write to another file, or delete t.h5 and t.h5.runs to begin again" in str(caught.value)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="begun with images train"):
-        fewer = Splits(digits.train.part(slice(1, None)), digits.valid, digits.test)
+        fewer = Splits(digits.train.subset(slice(1, None)), digits.valid, digits.test)
         train_table(SPACE, ARCHS[:1], fewer, out=out, seeds=[0], recipe=RECIPE)
     with pytest.raises(InputError, match="begun with per class False, not True"):
         train_table(SPACE, ARCHS[:1], digits, out=out, seeds=[0], recipe=RECIPE, per_class=True)
@@ -267,4 +267,4 @@ def test_recipe_from_plain_values() -> None:
     with pytest.raises(InputError, match="did you mean 'epochs'"):
         TableRecipe.from_dict({"training": {"epoch": 3}})
     with pytest.raises(InputError, match="did you mean 'macro'"):
-        TableRecipe.from_dict({"skeletn": {}})
+        TableRecipe.from_dict({"macr": {}})

@@ -12,7 +12,7 @@ import pytest
 import prejudge
 from prejudge import search
 from prejudge.cache import ScoreCache
-from prejudge.data import ImageDataset, batch, load, split_in_two
+from prejudge.data import ImageDataset, batch, load, random_split
 from prejudge.errors import InputError
 from prejudge.search import Budget
 from prejudge.search.bayesian import score_pool
@@ -28,7 +28,7 @@ SPACE = prejudge.space("nasbench201")
 
 @pytest.fixture(scope="module")
 def halves() -> tuple[ImageDataset, ImageDataset]:
-    return split_in_two(load("digits"))
+    return random_split(load("digits"))
 
 
 def training(
