@@ -4,20 +4,25 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 JOBS   ?= 2
+LOCKED := requirements/locked.txt
+# The exact versions also of what builds the package; newer Pythons, for which they have no wheels, get the newest.
+EXACT  := $$($(BIN)/python -c 'import sys; sys.version_info < (3, 15) and print("PIP_CONSTRAINT=$(LOCKED) PIP_BUILD_CONSTRAINT=$(LOCKED)")')
 # Every test process computes with one thread: with more, the processes get in each other's way.
 ONE    := OMP_NUM_THREADS=1
 
-.PHONY: help demo test test-slow test-cluster fuzz lint format docs clean
+.PHONY: help demo test test-slow test-cluster test-newest test-oldest fuzz lint format docs lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo       install and run the main job on a small scale (no data needed); writes prejudge-demo/report.html'
 	@echo 'make test       install with the tools of development; lint, type check, fast tests'
+	@echo 'make test-newest  the fast tests with the newest versions of everything; test-oldest: with the oldest allowed'
 	@echo 'make test-slow  the tests that take minutes'
 	@echo 'make test-cluster  several Ray nodes on this machine: some minutes, too'
 	@echo 'make fuzz       100,000 broken inputs for every parser and reader: some hours'
-	@echo 'make lint       ruff and mypy alone          make format   let ruff rewrite the sources'
+	@echo 'make lint       ruff, mypy and import-linter alone   make format   let ruff rewrite the sources'
 	@echo 'make docs       build the manual into build/site'
+	@echo 'make lock       renew the exact versions that demo and test install'
 	@echo 'make clean      remove what these left behind, .venv included'
 	@echo 'Another interpreter: make demo PYTHON=python3.13'
 
@@ -25,14 +30,14 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "prejudge needs Python >= 3.11, this is %d.%d; try: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: pyproject.toml | $(BIN)/python
+$(VENV)/installed: pyproject.toml $(LOCKED) | $(BIN)/python
 	@echo 'installing into $(VENV) (once; torch is large, this takes some minutes)'
-	$(PIP) install --quiet -e .
+	env $(EXACT) $(PIP) install --quiet -e .
 	@touch $@
 
-$(VENV)/installed-dev: pyproject.toml | $(BIN)/python
+$(VENV)/installed-dev: pyproject.toml $(LOCKED) | $(BIN)/python
 	@echo 'installing into $(VENV) (once; torch is large, this takes some minutes)'
-	$(PIP) install --quiet -e '.[dev]'
+	env $(EXACT) $(PIP) install --quiet -e '.[dev]'
 	@touch $(VENV)/installed $@
 
 demo: $(VENV)/installed
@@ -42,6 +47,7 @@ lint: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 test: lint
 	$(ONE) $(BIN)/python -m pytest -n $(JOBS)
@@ -54,6 +60,19 @@ test-slow: $(VENV)/installed-dev
 test-cluster: $(VENV)/installed-dev
 	$(ONE) $(BIN)/python -m pytest -m cluster
 
+# A job of its own: what the next releases of dependencies break is seen here, not by those who run `make test`.
+test-newest:
+	$(PYTHON) -m venv .venv-newest
+	.venv-newest/bin/python -m pip --disable-pip-version-check install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'
+	$(ONE) .venv-newest/bin/python -m pytest -n $(JOBS)
+
+# The lower bounds of pyproject.toml, on the oldest Python: make test-oldest PYTHON=python3.11
+test-oldest:
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip --disable-pip-version-check install --quiet -c requirements/oldest.txt -e . \
+	  pytest pytest-timeout pytest-xdist hypothesis pillow
+	$(ONE) .venv-oldest/bin/python -m pytest -n $(JOBS)
+
 # What is found is kept in build/fuzz; tests/fuzz/explore.py runs one of the targets under atheris.
 fuzz: $(VENV)/installed-dev
 	PREJUDGE_FUZZ_INPUTS=100000 $(ONE) $(BIN)/python -m pytest --timeout 0 tests/fuzz
@@ -65,6 +84,12 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# From an environment of the newest versions whose tests pass.
+lock: test-newest
+	@{ sed -n '/^#/p' $(LOCKED); .venv-newest/bin/python -m pip freeze --all --exclude-editable --exclude pip \
+	  | sed -E 's/^(mkdocs-material|pymdown-extensions)==.*/&; python_full_version >= "3.11.5"/'; } > $(LOCKED).new
+	mv $(LOCKED).new $(LOCKED)
+
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis prejudge-demo
+	rm -rf $(VENV) .venv-newest .venv-oldest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis prejudge-demo
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

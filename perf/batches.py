@@ -3,7 +3,7 @@
     python perf/batches.py [--threads 1] [--repeats 5] [--images 5000] [--workers 2]
 
 Both ways make the batches of DARTS' training on CIFAR-10: crop from a border of 4, flip, normalization, cutout 16, 96
-images. ``MemoryBatches`` does it for a batch at once; the other way is that of the papers' code, a ``DataLoader`` whose
+images. ``ImageBatches`` does it for a batch at once; the other way is that of the papers' code, a ``DataLoader`` whose
 data set passes one Pillow image after the other through torchvision's transforms and a cutout. One epoch of each in
 turns; images per second of the clock and of the processors (workers included), as medians. A minute on one core.
 """
@@ -31,10 +31,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from perf.environment import measure_parts  # noqa: E402
-from prejudge.data.batches import MemoryBatches  # noqa: E402
 from prejudge.data.dataset import ImageDataset  # noqa: E402
 from prejudge.data.normalization import NORMALIZATIONS  # noqa: E402
 from prejudge.data.transforms import cutout_box  # noqa: E402
+from prejudge.train.recipes.batches import recipe_batches  # noqa: E402
 from prejudge.train.recipes.published import published_recipe  # noqa: E402
 
 RECIPE = published_recipe("darts", "cifar10").training
@@ -108,7 +108,7 @@ def measured(ways: dict[str, Callable[[], int]], repeats: int) -> dict[str, Any]
 
 def compared(data: ImageDataset, device: str, workers: int, repeats: int) -> dict[str, Any]:
     """Both ways; the plain one with and without workers, and its batches moved to the device."""
-    ours = MemoryBatches.from_recipe(data, RECIPE, device=device)
+    ours = recipe_batches(data, RECIPE, device=device)
     plain = {n: DataLoader(OneByOne(data), RECIPE.batch_size, shuffle=True, num_workers=n) for n in (0, workers)}
 
     def finished(batches: Iterable[tuple[Tensor, Tensor]]) -> int:
@@ -117,14 +117,14 @@ def compared(data: ImageDataset, device: str, workers: int, repeats: int) -> dic
             torch.cuda.synchronize()
         return images
 
-    ways: dict[str, Callable[[], int]] = {"MemoryBatches": lambda: finished(ours.epoch(0))}
+    ways: dict[str, Callable[[], int]] = {"ImageBatches": lambda: finished(ours.epoch(0))}
     ways |= {f"DataLoader, {n} workers": lambda n=n: finished(plain[n]) for n in plain}  # type: ignore[misc]
     found = measured(ways, repeats)
-    fast = found["MemoryBatches"]
+    fast = found["ImageBatches"]
     ratios = {
         name: {unit: round(fast[unit] / figures[unit], 1) for unit in figures}
         for name, figures in found.items()
-        if name != "MemoryBatches"
+        if name != "ImageBatches"
     }
     result = {"images": len(data), "batch_size": RECIPE.batch_size, "measured": found, "times_faster": ratios}
     print(json.dumps({device: result}, indent=1), flush=True)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from environment import measure_parts
 
-from prejudge.data.batches import MemoryBatches
+from prejudge.data.batches import ImageBatches
 from prejudge.data.dataset import ImageDataset
 from prejudge.search.supernet.arch_parameters import Softmax
 from prejudge.search.supernet.darts_pt.candidate_evaluation import Repeatable
@@ -55,7 +55,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     machine = DeviceConfig(options.device)
     images = _images(options.batch_size * options.batches)
-    batches = MemoryBatches(images, options.batch_size)
+    batches = ImageBatches(images, options.batch_size)
 
     def part(case: str) -> dict[str, Any]:
         return {
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _measure(
-    name: str, kind: str, decided: int, batches: MemoryBatches, machine: DeviceConfig, repeats: int
+    name: str, kind: str, decided: int, batches: ImageBatches, machine: DeviceConfig, repeats: int
 ) -> dict[str, Any]:
     torch.manual_seed(0)
     supernet = machine.place(space(name).supernet())

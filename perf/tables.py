@@ -95,7 +95,7 @@ def _opening(path: Path) -> dict[str, float]:
 
 def _queries(table: Table) -> dict[str, float]:
     where = space("nasbench201")
-    cells = [where.parse(list(cell.edges)) for cell in where]  # other objects than the space's own
+    cells = [where.parse(list(cell.edges), notation="official") for cell in where]  # other objects than the space's own
     texts = [str(cell) for cell in cells]
     ask = {"dataset": "cifar10", "split": "test", "epochs": 200}
     found = {}

@@ -29,12 +29,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from perf.batches import OneByOne, measure, measured  # noqa: E402
-from prejudge.data.batches import MemoryBatches  # noqa: E402
 from prejudge.data.dataset import ImageDataset  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
 from prejudge.train.device import DeviceConfig  # noqa: E402
 from prejudge.train.learner import SupervisedLearner  # noqa: E402
 from prejudge.train.loop import run_epochs  # noqa: E402
+from prejudge.train.recipes.batches import recipe_batches  # noqa: E402
 from prejudge.train.recipes.published import published_recipe  # noqa: E402
 from prejudge.train.recipes.recipe import Recipe  # noqa: E402
 
@@ -88,7 +88,7 @@ def our_training(network: nn.Module, data: ImageDataset, recipe: Recipe, device:
     """The loop of ``prejudge train``, one epoch at a time."""
     machine = DeviceConfig(device, channels_last=True)
     learner = SupervisedLearner(network, recipe, machine)
-    batches = MemoryBatches.from_recipe(data, recipe, device=device)
+    batches = recipe_batches(data, recipe, device=device)
     return lambda: sum(epoch.images for epoch in run_epochs(learner, batches, 1, machine=machine))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,81 +11,35 @@ import pytest
 
 import prejudge
 
-PACKAGE = Path(prejudge.__file__).parent
-
-LAYERS = (
-    {"errors"},
-    {"formats"},
-    {"plugins"},
-    {"engine", "report"},
-    {"data", "spaces", "proxies"},
-    {"cache", "train"},
-    {"benchmarks"},
-    {"search"},
-    {"pipeline"},
-    {"cli"},
-)
-LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
-NOT_YET = {  # modules on the move to their layers; each goes with its last import upwards
-    "benchmarks/__init__.py",
-    "data/augmentation.py",
-    "data/batches.py",
-    "data/folder_batches.py",
-    "data/training_images.py",
-    "formats/csv.py",
-    "formats/pickle/machine.py",
-    "report/matrix.py",
-}
-MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent != PACKAGE or p.stem in LEVEL)
+ROOT = Path(prejudge.__file__).parents[1]
 HEAVY = ("torch", "torchvision", "pandas", "scipy", "h5py", "sklearn", "ray")
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+def lint_imports(*options: str) -> subprocess.CompletedProcess[str]:
+    """Check the contracts of pyproject.toml, or those of another file."""
+    pytest.importorskip("importlinter", reason="import-linter is not installed")
+    code = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command()"
+    return subprocess.run(
+        [sys.executable, "-c", code, "--no-cache", *options],
+        cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
 
 
-def imported_rooms(path: Path) -> dict[str, int]:
-    """Rooms that a module imports, anywhere in it (lazily or for types alone too), with the line."""
-    package = ("prejudge", *path.relative_to(PACKAGE).parts[:-1])
-    found: dict[str, int] = {}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else ()
-            module = ".".join([*base, *([node.module] if node.module else [])])
-            names = [module] if module != "prejudge" else [f"prejudge.{alias.name}" for alias in node.names]
-        for name in names:
-            parts = name.split(".")
-            if parts[0] == "prejudge" and len(parts) > 1:
-                found.setdefault(parts[1], node.lineno)
-    return found
+def test_nothing_imports_upwards() -> None:
+    done = lint_imports()
+    assert done.returncode == 0, done.stdout[done.stdout.find("Broken contracts") :] + done.stderr
 
 
-def test_every_room_has_a_place() -> None:
-    rooms = {p.parent.name for p in PACKAGE.glob("*/__init__.py")}
-    assert rooms <= set(LEVEL)
-    assert {room_of(p) for p in MODULES} <= set(LEVEL)
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_no_module_imports_upwards(path: Path) -> None:
-    room = room_of(path)
-    if path.relative_to(PACKAGE).as_posix() in NOT_YET:
-        pytest.skip("imports upwards until it has been moved")
-    for other, line in imported_rooms(path).items():
-        if other == room or other not in LEVEL:  # __version__ and other names of the package itself
-            continue
-        assert LEVEL[other] < LEVEL[room], f"{path.relative_to(PACKAGE)}:{line}: {room} imports {other}"
-
-
-def test_the_checker_sees_an_upward_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = tmp_path / "spaces" / "wrong.py"
-    module.parent.mkdir()
-    module.write_text("def f():\n    from prejudge.cache import ScoreCache\n    from ..proxies import score\n")
-    monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
-    assert imported_rooms(module) == {"cache": 2, "proxies": 3}
+def test_an_upward_import_is_seen(tmp_path: Path) -> None:
+    settings = tmp_path / "upside-down.ini"
+    settings.write_text(
+        "[importlinter]\nroot_package = prejudge\n"
+        "[importlinter:contract:rooms]\nname = rooms\ntype = layers\ncontainers = prejudge\nlayers =\n"
+        "    spaces\n    cache\n"
+    )
+    done = lint_imports("--config", str(settings))
+    assert done.returncode == 1
+    assert "prejudge.cache is not allowed to import prejudge.spaces" in done.stdout
 
 
 def loaded_after(code: str) -> set[str]:

@@ -5,7 +5,6 @@ from prejudge.benchmarks.simulation import SimulatedTraining
 from prejudge.benchmarks.statistics.correlation import correlate
 from prejudge.benchmarks.table.library import benchmark, benchmark_names
 from prejudge.benchmarks.table.table import Metric, RepresentativeWarning, Table, open_table, write_table
-from prejudge.pipeline.score_report import report_data
 
 __all__ = [
     "Metric",
@@ -17,6 +16,5 @@ __all__ = [
     "correlate",
     "import_csv",
     "open_table",
-    "report_data",
     "write_table",
 ]

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from prejudge.cache.store import ScoreCache
-    from prejudge.data.loading import Batch, ImageDataset
+    from prejudge.data.dataset import ImageDataset
+    from prejudge.data.probe_batch import Batch
     from prejudge.proxies.passes.memory import Memory
 
 Progress = Callable[[int, int, float], None]
@@ -252,7 +253,7 @@ class Scorer:
 
     def batches(self, job: Job) -> list[Batch]:
         """The batches of a job: by repeat, and by architecture where the protocol says so."""
-        from prejudge.data.loading import batch
+        from prejudge.data.probe_batch import batch
 
         p = self.protocol
         if p.batch == "per-architecture":

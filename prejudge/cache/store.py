@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.cache import layout
 from prejudge.cache.journal import Journal, JournalContents
 from prejudge.cache.protocol import Protocol

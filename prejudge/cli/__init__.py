@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.errors import PrejudgeError, one_line, quoted
 
 if TYPE_CHECKING:

@@ -76,7 +76,7 @@ class LiveOptions:
     ) -> Objective:
         """A proxy's score, or the accuracy after a training, as an objective."""
         from prejudge.data.loading import load
-        from prejudge.data.splits import split_in_two
+        from prejudge.data.splits import random_split
         from prejudge.search.objectives.live import HNAS_TRAINING, ProxyObjective, TrainingObjective
         from prejudge.spaces import space as find_space
 
@@ -88,7 +88,7 @@ class LiveOptions:
             return ProxyObjective(where, data, self.proxy, macro=macro, device=device, **batch)
         drops = {} if "drop_path" in where.default_macro else {"drop_path": 0.0}
         numbers = replace(HNAS_TRAINING, **(drops | training.given()))
-        parts = split_in_two(data, self.train_share)
+        parts = random_split(data, self.train_share)
         return TrainingObjective(where, *parts, numbers, macro=macro, device=device)
 
 

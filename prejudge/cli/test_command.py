@@ -75,10 +75,10 @@ def test(
         threads: Threads.
         as_json: Print JSON instead of text, with the figures of each class and the confusion matrix.
     """
-    from prejudge.data.training_images import load_test_images
     from prejudge.train.device import DeviceConfig
     from prejudge.train.evaluation.confusion import evaluate_by_class
     from prejudge.train.export.stored_network import read_network
+    from prejudge.train.images import load_test_images
     from prejudge.train.records import TESTED
 
     machine = DeviceConfig(device, precision, channels_last)
@@ -86,14 +86,14 @@ def test(
     expected = _expected(arch, space, network)
     if expected is not None:
         shown, _ = load_test_images(images.data, split, **images.places())
-        fitting = {"num_classes": shown.num_classes, "in_channels": len(shown.mean)}
+        fitting = {"num_classes": shown.num_classes, "in_channels": shown.in_channels}
         expected = replace(expected, fitting=fitting)
     found = read_network(checkpoint, expected, key=key)
     data, notes = load_test_images(images.data, split, **images.places(), mean=found.mean, std=found.std)
-    if found.macro.get("in_channels") != len(data.mean):
+    if found.macro.get("in_channels") != data.in_channels:
         raise InputError(
             f"{checkpoint} is for images of {found.macro.get('in_channels')} channels, {images.data} has "
-            f"{len(data.mean)}"
+            f"{data.in_channels}"
         )
     if data.num_classes != found.macro["num_classes"]:
         raise InputError(
@@ -102,11 +102,10 @@ def test(
     with machine.running():
         done = evaluate_by_class(
             machine.place(found.network),
-            data,
+            data.with_size(image_size or found.image_size or data.image_size),
             machine,
-            classes=found.classes or tuple(getattr(data, "classes", ())),
+            classes=found.classes or data.classes,
             batch_size=batch_size,
-            image_size=image_size or found.image_size or 224,
         )
     facts = figures(checkpoint, found.kind, found, data.name, split, done)
     where = out or (checkpoint / TESTED if checkpoint.is_dir() else None)

@@ -24,12 +24,13 @@ from prejudge.cli.options import (
 from prejudge.cli.progress import ProgressBar
 
 if TYPE_CHECKING:
+    from prejudge.data.splits import Splits
     from prejudge.search.recommendation import ChosenArchitecture
     from prejudge.train.evaluation.confusion import ByClass
     from prejudge.train.loop import Epoch
     from prejudge.train.process_group import ProcessGroup
     from prejudge.train.recipes.published import RetrainRecipe
-    from prejudge.train.training import Data, TrainingResult
+    from prejudge.train.training import TrainingResult
 
 SOURCE = "network.py"
 """The network as one file for PyTorch alone, beside its weights."""
@@ -169,9 +170,9 @@ def _alone(out: Path, world: ProcessGroup) -> AbstractContextManager[None]:
     return alone(out / RUNNING)
 
 
-def _data(images: DataOptions, paper: str) -> tuple[Data, list[str]]:
+def _data(images: DataOptions, paper: str) -> tuple[Splits, list[str]]:
     """The images, normalized as the recipe does where it was published for them and the user says nothing else."""
-    from prejudge.data.training_images import load_training_images
+    from prejudge.train.images import load_training_images
     from prejudge.train.recipes.published import published_recipe
     from prejudge.train.recipes.resolve import published_data
 
@@ -183,13 +184,20 @@ def _data(images: DataOptions, paper: str) -> tuple[Data, list[str]]:
 
 
 def _plan(
-    paper: str, found: ChosenArchitecture, data: Data, kind: str, macro: Mapping[str, Any], training: Mapping[str, Any]
+    paper: str,
+    found: ChosenArchitecture,
+    data: Splits,
+    kind: str,
+    macro: Mapping[str, Any],
+    training: Mapping[str, Any],
 ) -> tuple[RetrainRecipe, list[str]]:
-    from prejudge.data.training_images import images_of
     from prejudge.train.recipes.resolve import Images, fitted_recipe, published_data
 
     name = kind.partition(":")[0].partition("@")[0]
-    named = Images(name if name not in ("npz", "folder") else data.train.name, *images_of(data))
+    train = data.train
+    named = Images(
+        name if name not in ("npz", "folder") else train.name, train.num_classes, train.in_channels, train.image_size
+    )
     plan, notes = fitted_recipe(paper, found.space.name, named, form=found.form, macro=macro, training=training)
     return plan, [*notes, *(plan.notes if published_data(paper, kind)[1] else ())]
 
@@ -208,7 +216,7 @@ def _note(text: str) -> None:
     output.say(f"note: {text}")
 
 
-def _by_class(out: Path, data: Data, machine: Any, result: TrainingResult) -> ByClass | None:
+def _by_class(out: Path, data: Splits, machine: Any, result: TrainingResult) -> ByClass | None:
     """What the test images of each class are taken for, by the weights that were written; kept beside them."""
     if data.test is None:
         return None
@@ -217,10 +225,10 @@ def _by_class(out: Path, data: Data, machine: Any, result: TrainingResult) -> By
     from prejudge.train.training import WEIGHTS
 
     network, described = load_weights(out / WEIGHTS)
-    size = result.recipe.image_size or 224
+    test = data.test.with_size(result.recipe.image_size or data.test.image_size)
     with machine.running():
         done = evaluate_by_class(
-            machine.place(network), data.test, machine, classes=described.classes, image_size=size
+            machine.place(network), test, machine, classes=described.classes
         )  # fmt: skip
     from prejudge.cli.test_command import figures
     from prejudge.train.records import TESTED
@@ -233,7 +241,7 @@ def _about(
     plan: RetrainRecipe,
     found: ChosenArchitecture,
     kind: str,
-    data: Data,
+    data: Splits,
     result: TrainingResult,
     world: ProcessGroup,
     machine: Any,
@@ -244,10 +252,9 @@ def _about(
 
     import torch
 
-    from prejudge.data.training_images import images_of
     from prejudge.train.recipes.resolve import changes
 
-    side = images_of(data)[2] if not result.recipe.image_size else result.recipe.image_size
+    side = data.train.image_size if not result.recipe.image_size else result.recipe.image_size
     numbers = {k: v for k, v in result.macro.items() if k != "auxiliary"}
     on_cuda = machine.device.startswith("cuda")
     return {
@@ -275,8 +282,7 @@ def _write(path: Path, content: Any) -> None:
     write_atomically(path, json.dumps(output.plain(content), indent=1, ensure_ascii=False).encode())
 
 
-def _export_source(out: Path, found: ChosenArchitecture, result: TrainingResult, data: Data) -> Path:
-    from prejudge.data.training_images import images_of
+def _export_source(out: Path, found: ChosenArchitecture, result: TrainingResult, data: Splits) -> Path:
     from prejudge.formats.atomic import write_atomically
     from prejudge.train.export.standalone import standalone_source
 
@@ -285,10 +291,10 @@ def _export_source(out: Path, found: ChosenArchitecture, result: TrainingResult,
         found.space,
         found.architecture,
         numbers,
-        classes=getattr(data.train, "classes", ()),
+        classes=data.train.classes,
         mean=data.train.mean,
         std=data.train.std,
-        image_size=result.recipe.image_size or images_of(data)[2],
+        image_size=result.recipe.image_size or data.train.image_size,
     )
     write_atomically(out / SOURCE, text.encode())
     return out / SOURCE

@@ -1,4 +1,4 @@
-"""Images and labels: data sets, folders, splits, transforms and batches.
+"""Images and labels: datasets, folders, splits, augmentation and batches.
 
 >>> import prejudge
 >>> prejudge.data.load("digits").num_classes
@@ -11,32 +11,42 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from prejudge.data.batches import MemoryBatches
+    from prejudge.data.augmentation import Augmentation
+    from prejudge.data.batches import ImageBatches
     from prejudge.data.dataset import ImageDataset
-    from prejudge.data.loading import Batch, batch, load
-    from prejudge.data.splits import Splits, load_splits, split_in_two
+    from prejudge.data.folder import read_folder
+    from prejudge.data.loading import load
+    from prejudge.data.npz import read_npz
+    from prejudge.data.probe_batch import Batch, batch
+    from prejudge.data.splits import Splits, load_splits, random_split
 
 _HOME = {
-    "Batch": "loading",
+    "Augmentation": "augmentation",
+    "Batch": "probe_batch",
+    "ImageBatches": "batches",
     "ImageDataset": "dataset",
-    "MemoryBatches": "batches",
     "Splits": "splits",
-    "batch": "loading",
+    "batch": "probe_batch",
     "load": "loading",
     "load_splits": "splits",
-    "split_in_two": "splits",
+    "random_split": "splits",
+    "read_folder": "folder",
+    "read_npz": "npz",
 }
-"""Where each public name lives; batches import torch, data sets do not."""
+"""Module of each public name; batches import torch, datasets do not."""
 
 __all__ = [
+    "Augmentation",
     "Batch",
+    "ImageBatches",
     "ImageDataset",
-    "MemoryBatches",
     "Splits",
     "batch",
     "load",
     "load_splits",
-    "split_in_two",
+    "random_split",
+    "read_folder",
+    "read_npz",
 ]
 
 

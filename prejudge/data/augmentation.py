@@ -1,4 +1,4 @@
-"""What a recipe does to training images, as one object: views of the bytes, then cutout of the normalized images.
+"""The augmentation of training images as one object: views of the bytes, then cutout of the normalized images.
 
 A view is any function from uint8 images ``(N, C, H, W)`` and a generator to uint8 images; those of small images work on
 the whole batch at once, those of torchvision image by image.
@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from prejudge.data.transforms import crop_and_flip, cutout, flip, random_affine
-from prejudge.errors import InputError, unknown
-from prejudge.train.recipes.recipe import POLICIES, Recipe
+from prejudge.errors import unknown
 
 View = Callable[[Tensor, torch.Generator], Tensor]
 """From uint8 images ``(N, C, H, W)`` to uint8 images, at random."""
@@ -22,16 +21,16 @@ View = Callable[[Tensor, torch.Generator], Tensor]
 
 @dataclass(frozen=True)
 class CropAndFlip:
-    """A random crop from a border of zeros, and a horizontal flip of half of the images.
+    """A random crop from a padding of zeros, and a horizontal flip of half of the images.
 
     Attributes:
-        border: Pixels on each side.
+        padding: Pixels on each side.
     """
 
-    border: int = 4
+    padding: int = 4
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return crop_and_flip(images, generator, self.border)
+        return crop_and_flip(images, generator, self.padding)
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Affine:
     Attributes:
         degrees: Largest angle.
         translate: Largest move, as a share of the side.
-        scale: Least and largest factor.
+        scale: Smallest and largest factor.
         shear: Largest angle of the shear, in degrees.
     """
 
@@ -89,7 +88,7 @@ class EachImage:
 
 
 def auto_augment(policy: str) -> EachImage:
-    """AutoAugment (Cubuk et al., 2019) with a learned policy; what comes from outside the image is grey.
+    """AutoAugment (Cubuk et al., 2019) with a learned policy; pixels from outside the image are grey.
 
     Args:
         policy: ``"cifar10"``, ``"svhn"`` or ``"imagenet"``: the images that it was learned on.
@@ -99,8 +98,9 @@ def auto_augment(policy: str) -> EachImage:
     """
     from torchvision.transforms import v2
 
-    if policy not in POLICIES:
-        raise unknown("policy of AutoAugment", policy, POLICIES)
+    known = [p.value for p in v2.AutoAugmentPolicy]
+    if policy not in known:
+        raise unknown("policy of AutoAugment", policy, known)
     return EachImage(v2.AutoAugment(v2.AutoAugmentPolicy(policy), fill=128))
 
 
@@ -120,7 +120,7 @@ def imagenet_view(size: int = 224) -> EachImage:
 
 
 def center_view(size: int = 224) -> EachImage:
-    """What is tested on ImageNet: the shorter side scaled to 8/7 of ``size`` (256 for 224), then the center."""
+    """The center as ImageNet is tested: the shorter side scaled to 8/7 of ``size`` (256 for 224), then cut."""
     from torchvision.transforms import v2
 
     return EachImage(v2.Compose([v2.Resize(round(size * 8 / 7)), v2.CenterCrop(size)]))
@@ -128,7 +128,7 @@ def center_view(size: int = 224) -> EachImage:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """All that happens to training images at random, but noise.
+    """All random changes of training images but noise.
 
     Attributes:
         views: Applied to the bytes, one after the other.
@@ -147,28 +147,3 @@ class Augmentation:
     def on_inputs(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
         """After normalization: float ``(N, C, H, W)`` to float."""
         return cutout(inputs, self.cutout, generator) if self.cutout else inputs
-
-    @classmethod
-    def from_recipe(cls, recipe: Recipe, image_size: int = 0) -> Augmentation:
-        """What a recipe asks for.
-
-        Args:
-            recipe: The recipe.
-            image_size: Side of the images, for the ``imagenet`` augmentation where the recipe does not say it.
-
-        Raises:
-            InputError: The size is not known.
-        """
-        views: list[View] = []
-        if recipe.augment and recipe.augmentation == "crop-flip":
-            views.append(CropAndFlip(recipe.border))
-        elif recipe.augment and recipe.augmentation == "affine":
-            views.append(Affine())
-        elif recipe.augment:
-            size = recipe.image_size or image_size
-            if not size:
-                raise InputError("recipe: the imagenet augmentation needs image_size, the side of the network's images")
-            views.append(imagenet_view(size))
-        if recipe.autoaugment:
-            views.append(auto_augment(recipe.autoaugment))
-        return cls(tuple(views), recipe.cutout)

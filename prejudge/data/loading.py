@@ -1,25 +1,21 @@
-"""Images and labels: every ``--data`` kind, and the batch that a proxy looks at."""
+"""Every ``--data`` kind, read by one function."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prejudge.data import files, published
+from prejudge.data import published
 from prejudge.data.dataset import ImageDataset, channel_statistics, no_such_split
+from prejudge.data.decoding import decode_image
+from prejudge.data.folder import class_files, read_folder
 from prejudge.data.normalization import NORMALIZATIONS
+from prejudge.data.npz import read_npz
 from prejudge.errors import InputError, quoted, unknown
 from prejudge.formats.text import user_path, whole_number
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-__all__ = ["KINDS", "Batch", "ImageDataset", "batch", "digits", "load"]
 
 KINDS = {
     "digits": "1,797 images of digits, 8x8 grey (scikit-learn); splits train (1,000), valid (397), test (400)",
@@ -31,10 +27,13 @@ KINDS = {
     "npz:FILE": "NumPy file: uint8 images (N, H, W, C) and labels, named x, y or x_train, y_train … or images, labels",
     "folder:DIR": "folder of class folders, or of train/ and test/ with class folders (folder:DIR@SIZE: scaled)",
 }
-"""Every kind that :func:`load` takes, with what it is."""
+"""Every kind that :func:`load` takes, with a description."""
+
+LARGE = 96
+"""Images with at least so many pixels a side may stay in their files, and are trained as ImageNet's are."""
 
 DIGITS_SPLITS = {"train": (0, 1000), "valid": (1000, 1397), "test": (1397, 1797)}
-"""Which digits each split has, after they were put in a fixed random order."""
+"""First digit of each split and the one after its last, once they are in a fixed random order."""
 
 
 def load(
@@ -46,18 +45,27 @@ def load(
     normalization: str | None = None,
     per_class: int | None = None,
     labels: bool = True,
+    in_memory: bool | None = True,
 ) -> ImageDataset:
-    """Read a set of images.
+    """Read one split of a dataset.
+
+    >>> load("digits")
+    <digits: 1000 images 8x8x1, 10 classes, d3bfd3af5e5a17e0>
 
     Args:
         kind: One of :data:`KINDS`; ``folder:DIR@SIZE`` and ``imagenet@SIZE`` scale the images to SIZE x SIZE.
-        split: ``"train"``, ``"test"`` or, where the set has one, ``"valid"``.
-        data_dir: Folder with the files of a named set; the user's data folder where left out.
-        download: Fetch a named set that is not there. Nothing is ever fetched otherwise.
-        normalization: Name of a published normalization (``"cifar10"`` …), or ``"own"`` to compute it from the set's
-            training images. By default the published one of a named set, and ``"own"`` for any other.
-        per_class: Read only the first so many images of each class of a folder (for ``imagenet`` 10 where left out).
+        split: ``"train"``, ``"test"`` or, where the dataset has one, ``"valid"``.
+        data_dir: Folder with the files of a named dataset; the user's data folder where left out.
+        download: Fetch a named dataset that is not there. Nothing is ever fetched otherwise.
+        normalization: Name of a published normalization (``"cifar10"`` …), or ``"own"`` to compute it from the training
+            images. By default the published one of a named dataset, ImageNet's for images in files, and ``"own"`` for
+            any other.
+        per_class: Read only the first so many images of each class of a folder (for ``imagenet`` in memory 10 where
+            left out).
         labels: Whether a NumPy file must have labels; without any, all images count as of class 0.
+        in_memory: Whether to read all images now. ``False`` leaves those of folders and of ImageNet in their files;
+            ``None`` does so where they are large: ImageNet, and folders of images of at least :data:`LARGE` pixels, of
+            which no ``@SIZE`` is asked.
 
     Returns:
         The images.
@@ -71,21 +79,26 @@ def load(
     name, argument, size = _parse(kind)
     if per_class is not None and name not in ("folder", "imagenet"):
         raise InputError(f"per_class is for folders of images, not for {kind}")
+    folder = user_path(argument) if argument else Path()
+    if in_memory is None:
+        in_memory = size is not None or not (name == "imagenet" or (name == "folder" and _has_large_images(folder)))
     if name == "digits":
         found = digits(split)
     elif name == "npz":
-        found = files.read_npz(user_path(argument), split, labels=labels)
+        found = read_npz(folder, split, labels=labels)
     elif name == "folder":
-        found = files.read_folder(user_path(argument), split, size=size, per_class=per_class)
+        found = read_folder(folder, split, size=size, per_class=per_class, in_memory=in_memory)
     else:
-        found = published.read(name, split, data_dir, download=download, size=size, per_class=per_class)
+        found = published.read(
+            name, split, data_dir, download=download, size=size, per_class=per_class, in_memory=in_memory
+        )
     if normalization is None:
         return found
     return _renormalized(found, normalization, lambda: found if split == "train" else load(kind, data_dir=data_dir))
 
 
 def digits(split: str = "train") -> ImageDataset:
-    """Scikit-learn's digits: 8x8, one channel, 10 classes; 16 grey levels spread over 0..255.
+    """Read scikit-learn's digits: 8x8, one channel, 10 classes; 16 grey levels spread over 0..255.
 
     The images are in a fixed random order (scikit-learn's is by writer); the first 1,000 are ``train``, the next 397
     ``valid``, the last 400 ``test``.
@@ -99,66 +112,8 @@ def digits(split: str = "train") -> ImageDataset:
     images = np.rint(bunch.images[order] * (255 / 16)).astype(np.uint8)[..., None]
     labels = bunch.target[order].astype(np.int64)
     mean, std = channel_statistics(images[slice(*DIGITS_SPLITS["train"])])
-    part = slice(*DIGITS_SPLITS[split])
-    return ImageDataset("digits", images[part], labels[part], 10, mean, std)
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Images as a network takes them.
-
-    Attributes:
-        inputs: float32, ``(N, C, H, W)``, normalized.
-        targets: int64, ``(N,)``.
-        digest: SHA-256 prefix of both.
-        description: What is in it, in words.
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    digest: str
-    description: str
-
-    def __len__(self) -> int:
-        return len(self.targets)
-
-
-def batch(data: ImageDataset, size: int = 64, *, seed: int = 0, augment: bool = False) -> Batch:
-    """A batch drawn from a set: the same seed draws the same one, on any machine.
-
-    Args:
-        data: The images.
-        size: Images in the batch, drawn uniformly without replacement.
-        seed: Of the draw, and of the augmentation.
-        augment: Random crop from a border of 4 zero pixels and horizontal flip of half of the images, as the training
-            loaders of zero-cost-nas, HNAS and TE-NAS do.
-
-    Returns:
-        The batch, on the CPU.
-
-    Raises:
-        InputError: ``size`` or ``seed`` is out of range.
-    """
-    import torch
-
-    from prejudge.data.transforms import crop_and_flip, normalize
-
-    if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-        raise InputError(f"a batch needs at least one image; size is {size!r}")
-    if size > len(data):
-        raise InputError(f"a batch of {size} images cannot be drawn from the {len(data)} of {data.name}")
-    if seed < 0:
-        raise InputError(f"the seed of a batch must be at least 0, not {seed}")
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(data), size=size, replace=False)
-    images = torch.from_numpy(data.images[chosen]).permute(0, 3, 1, 2).contiguous()
-    if augment:
-        images = crop_and_flip(images, torch.Generator().manual_seed(int(rng.integers(2**63))))
-    inputs = normalize(images, data.mean, data.std)
-    targets = torch.from_numpy(data.labels[chosen])
-    digest = hashlib.sha256(inputs.numpy().tobytes() + targets.numpy().tobytes()).hexdigest()[:16]
-    how = ", cropped and flipped" if augment else ""
-    return Batch(inputs, targets, digest, f"{size} images of {data.name}, seed {seed}{how}")
+    chosen = slice(*DIGITS_SPLITS[split])
+    return ImageDataset("digits", images[chosen], labels[chosen], 10, mean, std)
 
 
 def _parse(kind: str) -> tuple[str, str, int | None]:
@@ -189,7 +144,16 @@ def _exists(path: str) -> bool:
         return False
 
 
+def _has_large_images(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    files = [file for group in class_files(folder, "train")[2].values() for file in group]
+    return max(decode_image(files[0]).size) >= LARGE
+
+
 def _renormalized(data: ImageDataset, normalization: str, train: Callable[[], ImageDataset]) -> ImageDataset:
+    if normalization == "own" and not data.in_memory:
+        raise InputError(f"{data.name}: images in files are too many to compute their own normalization; name another")
     if normalization == "own":
         mean, std = channel_statistics(train().images)
     elif normalization in NORMALIZATIONS:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-NORMALIZATIONS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
+Normalization = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and standard deviation of each channel, in 0..1 units."""
+
+NORMALIZATIONS: dict[str, Normalization] = {
     # The deviations are means over images, not over pixels (.247 .243 .262): what zero-cost-nas and most others use.
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     # Over pixels: the constants of DARTS' training.

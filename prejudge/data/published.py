@@ -1,8 +1,7 @@
-"""The published sets: CIFAR, SVHN, ImageNet16-120 and ImageNet, read from the files in which they are distributed."""
+"""The published datasets: CIFAR, SVHN, ImageNet16-120 and ImageNet, read from the files of their authors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,25 +9,25 @@ from typing import Any
 import numpy as np
 
 from prejudge.data.dataset import ImageDataset, no_such_split
-from prejudge.data.files import read_folder
+from prejudge.data.folder import read_folder
+from prejudge.data.image_files import IMAGE_SIZE
 from prejudge.data.normalization import NORMALIZATIONS
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.formats.pickle.arrays import load_pickle
 
-IMAGENET_SIZE = 224
 IMAGENET_PER_CLASS = 10
 """Images of each class that are read where nothing is said: all 1.28 million do not fit into memory."""
 
 
 @dataclass(frozen=True)
 class _Archive:
-    """A set that torchvision reads.
+    """A dataset that torchvision reads.
 
     Attributes:
         dataset: Name of torchvision's class.
         splits: Our split to the arguments of that class.
-        files: What must lie in the data folder, by our split.
-        source: Where it comes from.
+        files: Name below the data folder that must be there, by our split.
+        source: Where to get it.
         num_classes: Number of classes.
     """
 
@@ -70,7 +69,7 @@ _IMAGENET16_FOLDERS = ("ImageNet16", "imagenet16-120", "imagenet16", ".")
 
 
 def default_folder() -> Path:
-    """Where named sets are looked for, and downloaded to, when no folder is given."""
+    """The folder of named datasets where none is given; downloads go there, too."""
     from platformdirs import user_data_path
 
     return Path(user_data_path("prejudge", appauthor=False)) / "data"
@@ -84,8 +83,9 @@ def read(
     download: bool = False,
     size: int | None = None,
     per_class: int | None = None,
+    in_memory: bool = True,
 ) -> ImageDataset:
-    """Read a published set.
+    """Read a published dataset.
 
     Args:
         name: ``"cifar10"``, ``"cifar100"``, ``"svhn"``, ``"imagenet16-120"`` or ``"imagenet"``.
@@ -93,10 +93,12 @@ def read(
         data_dir: Folder with its files; :func:`default_folder` where left out.
         download: Fetch what is missing, where the set can be fetched.
         size: Side of the images, for ``imagenet``.
-        per_class: Images of each class to read, for ``imagenet``.
+        per_class: Images of each class to read, for ``imagenet``; :data:`IMAGENET_PER_CLASS` where left out and all are
+            read into memory.
+        in_memory: Whether to read all images now; those of ``imagenet`` alone can stay in their files.
 
     Raises:
-        InputError: There is no such split, or the set cannot be downloaded.
+        InputError: There is no such split, or the dataset cannot be downloaded.
         MissingDataError: A file is missing.
         FileFormatError: A file is damaged.
         PrejudgeError: The download failed.
@@ -108,12 +110,15 @@ def read(
         return _read_archive(name, _ARCHIVES[name], split, folder, download)
     if download:
         raise InputError(f"{name} cannot be downloaded; {_HOW_TO_GET[name]}")
-    reader: Callable[[], ImageDataset] = (
-        (lambda: _read_imagenet16(split, folder))
-        if name == "imagenet16-120"
-        else (lambda: _read_imagenet(split, folder, size or IMAGENET_SIZE, per_class or IMAGENET_PER_CLASS))
+    if name == "imagenet16-120":
+        return _read_imagenet16(split, folder)
+    if in_memory and per_class is None:
+        per_class = IMAGENET_PER_CLASS
+    where = _imagenet_folder(split, folder)
+    size, normalization = size or IMAGE_SIZE, NORMALIZATIONS["imagenet"]
+    return read_folder(
+        where, split, size=size, per_class=per_class, name=name, normalization=normalization, in_memory=in_memory
     )
-    return reader()
 
 
 _HOW_TO_GET = {
@@ -174,7 +179,7 @@ def _imagenet16_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return data[chosen].reshape(-1, 3, 16, 16).transpose(0, 2, 3, 1), labels[chosen].astype(np.int64) - 1
 
 
-def _read_imagenet(split: str, folder: Path, size: int, per_class: int) -> ImageDataset:
+def _imagenet_folder(split: str, folder: Path) -> Path:
     where = next((d for d in (folder / "imagenet", folder) if (d / "train").is_dir() or (d / "val").is_dir()), None)
     sub = {"train": "train", "test": "val"}[split]
     if where is None or not ((where / sub).is_dir() or (split == "test" and (where / "test").is_dir())):
@@ -182,5 +187,4 @@ def _read_imagenet(split: str, folder: Path, size: int, per_class: int) -> Image
             f"imagenet: no {folder / 'imagenet' / sub}; {_HOW_TO_GET['imagenet']}, sort the images of {sub} into one "
             f"folder per class, and give the folder above it with --data-dir"
         )
-    mean, std = NORMALIZATIONS["imagenet"]
-    return read_folder(where, split, size=size, per_class=per_class, name="imagenet", normalization=(mean, std))
+    return where

@@ -1,4 +1,4 @@
-"""What happens to a tensor of images on its way into a network: crop, flip, turn, noise, normalization, cutout.
+"""The changes of a tensor of images on its way into a network: crop, flip, turn, noise, normalization, cutout.
 
 Every function takes a whole batch, on any device. Random numbers are drawn where the generator is and moved to the
 images: with a generator on the CPU, as everywhere in prejudge, a seed means the same images on every device.
@@ -21,7 +21,7 @@ def normalize(
     noise: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """From bytes to what a network takes.
+    """Turn bytes into the inputs of a network.
 
     Args:
         images: uint8, ``(N, C, H, W)``.
@@ -40,28 +40,28 @@ def normalize(
     return scaled.sub_(_per_channel(mean, scaled)).div_(_per_channel(std, scaled))
 
 
-def crop_and_flip(images: Tensor, generator: torch.Generator, border: int = 4) -> Tensor:
+def crop_and_flip(images: Tensor, generator: torch.Generator, padding: int = 4) -> Tensor:
     """A random crop of each image after zero-padding, and a horizontal flip of half of them.
 
     Args:
         images: Of any type, ``(N, C, H, W)``.
         generator: Draws where each crop begins, and which images are flipped.
-        border: Pixels of padding on each side.
+        padding: Zero pixels on each side.
 
     Returns:
         Images of the same shape and type.
     """
     n, channels, height, width = images.shape
-    top = _integers(2 * border + 1, n, generator)
-    left = _integers(2 * border + 1, n, generator)
+    top = _integers(2 * padding + 1, n, generator)
+    left = _integers(2 * padding + 1, n, generator)
     flipped = torch.rand(n, 1, generator=generator, device=generator.device) < 0.5
     rows = top.view(n, 1) + torch.arange(height, device=top.device)
     columns = left.view(n, 1) + torch.arange(width, device=left.device)
     columns = torch.where(flipped, columns.flip(1), columns)
     # One gather of pixels by their number in the padded image: several times faster than indexing by rows and columns.
-    pixels = rows.view(n, height, 1) * (width + 2 * border) + columns.view(n, 1, width)
+    pixels = rows.view(n, height, 1) * (width + 2 * padding) + columns.view(n, 1, width)
     pixels = _moved(pixels, images).view(n, 1, height * width).expand(n, channels, height * width)
-    return F.pad(images, (border,) * 4).flatten(2).gather(2, pixels).view(images.shape)
+    return F.pad(images, (padding,) * 4).flatten(2).gather(2, pixels).view(images.shape)
 
 
 def flip(images: Tensor, generator: torch.Generator, *, vertical: bool = False) -> Tensor:
@@ -144,7 +144,7 @@ def random_affine(
         generator: Draws the numbers, all of them uniformly.
         degrees: Largest angle.
         translate: Largest move, as a share of the side; moves are whole pixels.
-        scale: Least and largest factor.
+        scale: Smallest and largest factor.
         shear: Largest angle of the shear along the rows, in degrees.
     """
     n, _, height, width = images.shape

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.errors import FileFormatError, InputError, quoted, unknown
 from prejudge.formats.text import parse_json
 

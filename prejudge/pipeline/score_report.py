@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.benchmarks.statistics.correlation import correlate_matched
 from prejudge.benchmarks.statistics.matched import BASELINES, Matched, match
 from prejudge.benchmarks.statistics.rank_statistics import EXACT_BOOTSTRAP_UP_TO

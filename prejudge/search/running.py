@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.engine import Engine, LocalEngine, local_unless
 from prejudge.errors import BusyError, InputError, unknown
 from prejudge.search.journal import Journal

@@ -1,11 +1,11 @@
-"""What every search space offers, and the register of spaces."""
+"""The interface of every search space, and the register of spaces."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from prejudge.errors import InputError, quoted, unknown
 
@@ -16,49 +16,68 @@ if TYPE_CHECKING:
     from prejudge.spaces.cell_graph import CellGraph
     from prejudge.spaces.nn.supernet import Supernet
 
-Architecture = Hashable
-"""A small frozen value; ``str(architecture)`` is its canonical text. It never holds a torch object."""
+
+class Architecture(Protocol):
+    """A small frozen value; ``str(architecture)`` is its canonical text. It never holds a torch object."""
+
+    def __hash__(self) -> int: ...
+
+    def __str__(self) -> str: ...
 
 
-class Space(ABC):
+A = TypeVar("A", bound=Architecture)
+
+
+class Space(ABC, Generic[A]):
     """A search space: how its architectures are written, varied, compared and built.
 
-    Only :meth:`network` imports torch, and only when it is called. A space whose architectures can be listed is an
+    ``A`` is the type of its architectures, such as :class:`~prejudge.spaces.Genotype`. Only :meth:`network` and
+    :meth:`supernet` import torch, and only when they are called. A space whose architectures can be listed is an
     :class:`EnumerableSpace`.
     """
 
-    name: ClassVar[str]
+    name: str
     macro_type: ClassVar[type]
-    """The frozen dataclass of every macro number of :meth:`network`, with the published defaults."""
+    """The frozen dataclass of the macro-architecture around the cells, with the published defaults."""
     initialization: ClassVar[str] = "torch default"
-    """How :meth:`network` draws its weights; part of a score's protocol."""
+    """The distribution that :meth:`network` draws its weights from; part of a score's protocol."""
+    notations: ClassVar[tuple[str, ...]] = ()
+    """The names that ``notation=`` of :meth:`parse` takes."""
 
     @abstractmethod
-    def parse(self, text: Any) -> Architecture:
-        """Read an architecture in any official notation; raises :class:`~prejudge.errors.InputError`."""
+    def parse(self, text: Any, *, notation: str | None = None) -> A:
+        """Read an architecture in any official notation.
+
+        Args:
+            text: A text, or any other value that the space documents.
+            notation: One of :attr:`notations`; needed only for values that several of them give different meanings.
+
+        Raises:
+            InputError: It cannot be read, or not without ``notation``.
+        """
 
     @abstractmethod
-    def sample(self, rng: np.random.Generator) -> Architecture:
+    def sample(self, rng: np.random.Generator) -> A:
         """One architecture, drawn as the space's benchmark draws it."""
 
     @abstractmethod
-    def mutate(self, arch: Architecture, rng: np.random.Generator) -> Architecture:
+    def mutate(self, arch: A, rng: np.random.Generator) -> A:
         """One random edit of ``arch``; never ``arch`` itself."""
 
     @abstractmethod
-    def neighbors(self, arch: Architecture) -> list[Architecture]:
+    def neighbors(self, arch: A) -> list[A]:
         """All architectures one edit away."""
 
     @abstractmethod
-    def canonical(self, arch: Architecture) -> str:
+    def canonical(self, arch: A) -> str:
         """A key that is equal for architectures that the space's benchmark calls the same."""
 
     @abstractmethod
-    def connected(self, arch: Architecture) -> bool:
+    def connected(self, arch: A) -> bool:
         """Whether information can flow from the cell's input to its output."""
 
     @abstractmethod
-    def network(self, arch: Architecture, **macro: Any) -> torch.nn.Module:
+    def network(self, arch: A, **macro: Any) -> torch.nn.Module:
         """The torch network of ``arch``: images ``(N, C, H, W)`` to logits ``(N, num_classes)``."""
 
     def supernet(self, **options: Any) -> Supernet:
@@ -70,15 +89,15 @@ class Space(ABC):
         raise InputError(f"space {self.name} has no supernet; query-based searches work on it")
 
     @abstractmethod
-    def params(self, arch: Architecture, **macro: Any) -> int:
+    def params(self, arch: A, **macro: Any) -> int:
         """Number of trainable parameters of :meth:`network`, by formula."""
 
     @abstractmethod
-    def flops(self, arch: Architecture, image_size: int = 32, **macro: Any) -> int:
+    def flops(self, arch: A, image_size: int = 32, **macro: Any) -> int:
         """Multiply-adds of one square image through :meth:`network`, by formula."""
 
     @abstractmethod
-    def graphs(self, arch: Architecture) -> dict[str, CellGraph]:
+    def graphs(self, arch: A) -> dict[str, CellGraph]:
         """The cells of ``arch`` as plain graphs, by name, to be drawn."""
 
     @property
@@ -87,7 +106,7 @@ class Space(ABC):
         """An architecture as a sequence of decisions: how many options each has. For policies and densities."""
 
     @abstractmethod
-    def encode(self, arch: Architecture) -> tuple[int, ...]:
+    def encode(self, arch: A) -> tuple[int, ...]:
         """The decisions that make ``arch``, each ``0 .. choices[i] - 1``; :meth:`decode` makes an equal one of them.
 
         Raises:
@@ -95,7 +114,7 @@ class Space(ABC):
         """
 
     @abstractmethod
-    def decode(self, decisions: Sequence[int]) -> Architecture | None:
+    def decode(self, decisions: Sequence[int]) -> A | None:
         """The architecture that decisions within :attr:`choices` make; None where they make none of this space."""
 
     @property
@@ -103,28 +122,33 @@ class Space(ABC):
     def size(self) -> int:
         """Number of architectures that :meth:`sample` can give."""
 
-    def representative(self, arch: Architecture) -> Architecture:
+    def representative(self, arch: A) -> A:
         """The architecture that stands for the class that :meth:`canonical` names: in this space, each for itself."""
         return arch
 
     @property
     def default_macro(self) -> dict[str, Any]:
-        """Every macro number of :meth:`network` with its published default."""
+        """Every field of the macro-architecture with its published default."""
         return {field.name: field.default for field in fields(self.macro_type)}
 
     def macro(self, /, **overrides: Any) -> Any:
-        """The macro-architecture with some numbers replaced; raises :class:`InputError` for a name it does not have."""
+        """The macro-architecture with some fields replaced; raises :class:`InputError` for a name it does not have."""
         known = self.default_macro
         for name in overrides:
             if name not in known:
                 raise unknown(f"{self.name} macro number", name, known)
         return self.macro_type(**overrides)
 
+    def check_notation(self, notation: str | None) -> None:
+        """Raise :class:`InputError` for a name that is not among :attr:`notations`."""
+        if notation is not None and notation not in self.notations:
+            raise unknown(f"{self.name} notation", notation, self.notations)
+
     def __repr__(self) -> str:
         return f"<space {self.name}>"
 
 
-class EnumerableSpace(Space):
+class EnumerableSpace(Space[A]):
     """A space whose architectures can all be listed, in an order that is fixed."""
 
     slow_index: ClassVar[bool] = False
@@ -139,27 +163,27 @@ class EnumerableSpace(Space):
         """Number of architectures."""
 
     @abstractmethod
-    def __iter__(self) -> Iterator[Architecture]:
+    def __iter__(self) -> Iterator[A]:
         """All architectures in index order."""
 
     @abstractmethod
-    def __getitem__(self, index: int) -> Architecture:
+    def __getitem__(self, index: int) -> A:
         """The architecture with this index; raises :class:`InputError` outside ``0..len - 1``."""
 
     @abstractmethod
-    def index(self, arch: Architecture) -> int:
+    def index(self, arch: A) -> int:
         """Position of ``arch`` in the space's (official) order."""
 
     @abstractmethod
-    def representative(self, arch: Architecture) -> Architecture:
+    def representative(self, arch: A) -> A:
         """The first architecture, in index order, of the class that :meth:`canonical` names."""
 
     @abstractmethod
-    def unique(self) -> list[Architecture]:
+    def unique(self) -> list[A]:
         """One representative of each class, in index order."""
 
 
-def require_enumerable(space: Space) -> EnumerableSpace:
+def require_enumerable(space: Space[A]) -> EnumerableSpace[A]:
     """The space, if its architectures can be listed; raises :class:`InputError` otherwise."""
     if not isinstance(space, EnumerableSpace):
         raise InputError(f"the architectures of {space.name} cannot all be listed; draw some (random:N) or name them")
@@ -174,14 +198,16 @@ def require_positive(space: str, macro: Any, names: Iterable[str]) -> None:
             raise InputError(f"{space}: {name} must be a positive integer, not {quoted(value)}")
 
 
-_makers: dict[str, Callable[[], Space]] = {}
-_made: dict[str, Space] = {}
+Maker = TypeVar("Maker", bound=Callable[[], Space[Any]])
+
+_makers: dict[str, Callable[[], Space[Any]]] = {}
+_made: dict[str, Space[Any]] = {}
 
 
-def register_space(name: str) -> Callable[[Callable[[], Space]], Callable[[], Space]]:
+def register_space(name: str) -> Callable[[Maker], Maker]:
     """Decorator: make a space known under ``name``; the space is built when it is first asked for."""
 
-    def add(maker: Callable[[], Space]) -> Callable[[], Space]:
+    def add(maker: Maker) -> Maker:
         _makers[name] = maker
         return maker
 
@@ -193,7 +219,7 @@ def space_names() -> list[str]:
     return sorted(_makers)
 
 
-def space(name: str) -> Space:
+def space(name: str) -> Space[Any]:
     """The search space called ``name``.
 
     Raises:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from prejudge.data.batches import MemoryBatches
 from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError
 from prejudge.train.device import DeviceConfig
 from prejudge.train.loop import Batches, Epoch, Learner, StepOutput, TrainState, run_epochs
 from prejudge.train.optimization.weight_step import WeightStep, loss_and_logits
+from prejudge.train.recipes.batches import recipe_batches
 from prejudge.train.recipes.recipe import Recipe
 
 
@@ -153,5 +153,5 @@ def fit_from_seed(
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
         network = make()
-        batches = MemoryBatches.from_recipe(data, recipe, seed=seed, device=device)
+        batches = recipe_batches(data, recipe, seed=seed, device=device)
         return network, fit(network, batches, recipe, evaluate=evaluate, device=device)

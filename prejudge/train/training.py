@@ -7,7 +7,6 @@ The folder of a run holds ``last.pt`` and ``best.pt`` (checkpoints), ``log.jsonl
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields
@@ -19,11 +18,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from prejudge import __version__
-from prejudge.data.batches import MemoryBatches
+from prejudge._version import __version__
 from prejudge.data.dataset import ImageDataset
-from prejudge.data.folder_batches import FolderBatches, ImageFiles
-from prejudge.data.splits import Splits, split_in_two
+from prejudge.data.splits import Splits, random_split
 from prejudge.engine.random_state import own_random_state
 from prejudge.errors import InputError, unknown
 from prejudge.formats.atomic import write_atomically
@@ -35,7 +32,8 @@ from prejudge.train.evaluation.accuracy import TestResult, test
 from prejudge.train.export.weights import export_weights
 from prejudge.train.learner import SupervisedLearner
 from prejudge.train.logs import RunLog
-from prejudge.train.loop import Batches, Epoch, run_epochs
+from prejudge.train.loop import Epoch, run_epochs
+from prejudge.train.recipes.batches import recipe_batches
 from prejudge.train.recipes.published import RetrainRecipe
 from prejudge.train.recipes.recipe import Recipe
 
@@ -51,24 +49,8 @@ WEIGHTS, RESULT = "weights.safetensors", "result.json"
 HELD_OUT = 0.1
 """Share of the training images that is split off to validate on where no others are given."""
 
-Images = ImageDataset | ImageFiles
 Progress = Callable[[int, int, Epoch], None]
 """Called after every epoch with its number (from 1), how many there are, and what it did."""
-
-
-@dataclass(frozen=True)
-class Data:
-    """Images to learn, and, as far as there are any, to validate and to test on.
-
-    Attributes:
-        train: Training images.
-        valid: Validation images.
-        test: Test images.
-    """
-
-    train: Images
-    valid: Images | None = None
-    test: Images | None = None
 
 
 @dataclass(frozen=True)
@@ -133,7 +115,7 @@ class TrainingResult:
 def train_network(
     space: Space | str,
     arch: Architecture | str,
-    data: Splits | Data | ImageDataset,
+    data: Splits | ImageDataset,
     recipe: RetrainRecipe | Recipe,
     machine: DeviceConfig | None = None,
     *,
@@ -183,7 +165,6 @@ def train_network(
     if seed < 0:
         raise InputError(f"a seed is not negative, but {seed} is")
     parts = _parts(data, selection, held_out, seed, note)
-    _check_images(parts)
     published = dict(recipe.macro) if isinstance(recipe, RetrainRecipe) else {}
     numbers = _macro(where, published, macro or {}, training, parts.train)
     plan = {
@@ -192,7 +173,7 @@ def train_network(
         "architecture": str(parsed),
         "macro": numbers,
         "recipe": training.as_dict(),
-        "data": {name: _identity(images) for name, images in _named(parts)},
+        "data": {name: images.digest for name, images in parts.named().items()},
         "seed": seed,
         "selection": selection,
         "precision": machine.precision,
@@ -215,9 +196,13 @@ def train_network(
 
         watched = "test" if selection == "test" else "valid"
         others = parts.test if selection == "test" else parts.valid
+        world = machine.world
+        batches = recipe_batches(
+            parts.train, training, seed=seed, device=machine.device, rank=world.rank, world=world.size
+        )
         history = run_epochs(
             learner,
-            _batches(parts.train, training, machine, seed),
+            batches,
             training.epochs,
             machine=machine,
             evaluate=None if others is None else partial(_accuracy, watched, others, machine, training),
@@ -243,7 +228,7 @@ def train_network(
             macro=numbers,
             recipe=training,
             data=parts.train.name,
-            images={name: len(images) for name, images in _named(parts)},
+            images={name: len(images) for name, images in parts.named().items()},
             seed=seed,
             selection=selection,
             epoch=chosen,
@@ -261,42 +246,27 @@ def train_network(
 
 
 def _parts(
-    data: Splits | Data | ImageDataset, selection: str, held_out: float, seed: int, note: Callable[[str], None] | None
-) -> Data:
+    data: Splits | ImageDataset, selection: str, held_out: float, seed: int, note: Callable[[str], None] | None
+) -> Splits:
     """The images, with some split off to validate on where the selection needs them."""
     if selection not in SELECTIONS:
         raise unknown("selection", selection, SELECTIONS)
-    parts = Data(data) if isinstance(data, ImageDataset) else Data(data.train, data.valid, data.test)
+    parts = Splits(data) if isinstance(data, ImageDataset) else data
     if selection == "test" and parts.test is None:
         raise InputError(f"{parts.train.name}: there are no test images to select by; select by valid, or last")
     if selection == "valid" and parts.valid is None:
-        train, valid = split_in_two(parts.train, 1 - held_out, seed=seed)
+        train, valid = random_split(parts.train, 1 - held_out, seed=seed)
         if note is not None:
             note(
                 f"{len(valid):,} of the {len(parts.train):,} training images are held out to choose the epoch; "
                 "select the last epoch to learn from all of them, as the papers do"
             )
-        parts = Data(train, valid, parts.test)
+        parts = Splits(train, valid, parts.test)
     return parts
 
 
-def _named(parts: Data) -> list[tuple[str, Images]]:
-    named = (("train", parts.train), ("valid", parts.valid), ("test", parts.test))
-    return [(name, images) for name, images in named if images is not None]
-
-
-def _check_images(parts: Data) -> None:
-    train = parts.train
-    for name, images in _named(parts):
-        if (images.num_classes, len(images.mean)) != (train.num_classes, len(train.mean)):
-            raise InputError(
-                f"{train.name}: the training images have {train.num_classes} classes and {len(train.mean)} channels, "
-                f"the {name} images {images.num_classes} and {len(images.mean)}"
-            )
-
-
 def _macro(
-    space: Space, published: Mapping[str, Any], chosen: Mapping[str, Any], recipe: Recipe, data: Images
+    space: Space, published: Mapping[str, Any], chosen: Mapping[str, Any], recipe: Recipe, data: ImageDataset
 ) -> dict[str, Any]:
     """Every macro number of the network; what is not said follows the space, and classes and channels the images."""
     known = space.default_macro
@@ -304,7 +274,7 @@ def _macro(
         if name not in known:
             raise InputError(f"the recipe is for networks with {name!r}, which those of {space.name} do not have")
     said = {**published, **chosen}
-    fitting = {"num_classes": data.num_classes, "in_channels": len(data.mean)}
+    fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels}
     for name, value in fitting.items():
         if said.get(name, value) != value:
             raise InputError(
@@ -316,37 +286,24 @@ def _macro(
     return asdict(space.macro(**{**said, **{n: v for n, v in fitting.items() if n in known}}))
 
 
-def _identity(images: Images) -> str:
-    if isinstance(images, ImageDataset):
-        return images.digest
-    return f"{images.name}, {len(images)} files of {images.num_classes} classes"
-
-
-def _batches(images: Images, recipe: Recipe, machine: DeviceConfig, seed: int) -> Batches:
-    world = machine.world
-    make = (
-        partial(MemoryBatches.from_recipe, images)
-        if isinstance(images, ImageDataset)
-        else partial(FolderBatches.from_recipe, images, workers=min(4, os.cpu_count() or 1))
-    )
-    return make(recipe, seed=seed, device=machine.device, rank=world.rank, world=world.size)
-
-
-def _tested(network: nn.Module, images: Images | None, machine: DeviceConfig, recipe: Recipe) -> TestResult | None:
+def _tested(
+    network: nn.Module, images: ImageDataset | None, machine: DeviceConfig, recipe: Recipe
+) -> TestResult | None:
     if images is None:
         return None
-    size = {"image_size": recipe.image_size} if recipe.image_size else {}
-    return test(network, images, machine, **size)
+    return test(network, images.with_size(recipe.image_size or images.image_size), machine)
 
 
-def _accuracy(name: str, images: Images, machine: DeviceConfig, recipe: Recipe, network: nn.Module) -> dict[str, float]:
+def _accuracy(
+    name: str, images: ImageDataset, machine: DeviceConfig, recipe: Recipe, network: nn.Module
+) -> dict[str, float]:
     found = _tested(network, images, machine, recipe)
     assert found is not None
     return {name: found.top1}
 
 
 def _write(
-    folder: Path, result: TrainingResult, network: nn.Module, space: Space, arch: Architecture, parts: Data
+    folder: Path, result: TrainingResult, network: nn.Module, space: Space, arch: Architecture, parts: Splits
 ) -> None:
     train = parts.train
     numbers = {**result.macro, **({"auxiliary": False} if "auxiliary" in result.macro else {})}
@@ -358,10 +315,10 @@ def _write(
         space=space,
         architecture=arch,
         macro=numbers,
-        classes=train.classes if isinstance(train, ImageFiles) else (),
+        classes=train.classes,
         mean=train.mean,
         std=train.std,
-        image_size=result.recipe.image_size or (train.image_size if isinstance(train, ImageDataset) else 224),
+        image_size=result.recipe.image_size or train.image_size,
         provenance={name: plain[name] for name in told},
     )
     content = json.dumps(plain, indent=1, ensure_ascii=False, allow_nan=False)

@@ -15,6 +15,7 @@ from prejudge.benchmarks import Metric, RepresentativeWarning, Table, import_csv
 from prejudge.benchmarks.simulation import CostWarning, SimulatedResult, SimulatedTraining
 from prejudge.errors import InputError
 from prejudge.spaces import space
+from prejudge.spaces.nasbench201.cell import OPERATIONS
 
 SIZE = 15625
 ARCH = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
@@ -73,7 +74,8 @@ def test_costs_add_up_until_reset(table: Table) -> None:
 
 def test_an_architecture_is_known_in_any_notation(table: Table) -> None:
     simulated, cell = SimulatedTraining(table), space("nasbench201").parse(ARCH)
-    assert simulated(cell) == simulated(ARCH) == simulated(0) == simulated(list(cell.edges)) == simulated(np.int64(0))
+    names = [OPERATIONS[edge] for edge in cell.edges]
+    assert simulated(cell) == simulated(ARCH) == simulated(0) == simulated(names) == simulated(np.int64(0))
 
 
 def test_a_random_run_is_one_that_the_architecture_has(table: Table) -> None:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from prejudge.cache import ScoreCache, fill, verify
-from prejudge.data.loading import ImageDataset
+from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError, PrejudgeError
 from prejudge.proxies import registry, scoring
 from prejudge.proxies.registry import Proxy, get, resolve

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from prejudge.cache import ScoreCache, Shard, fill
-from prejudge.data.loading import ImageDataset
+from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError
 from prejudge.spaces import space
 

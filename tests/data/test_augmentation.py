@@ -19,6 +19,7 @@ from prejudge.data.augmentation import (
 )
 from prejudge.data.transforms import crop_and_flip, cutout
 from prejudge.errors import InputError
+from prejudge.train.recipes.batches import recipe_augmentation
 from prejudge.train.recipes.published import published_recipe
 from prejudge.train.recipes.recipe import POLICIES, Recipe
 
@@ -46,7 +47,7 @@ def pictures(n: int = 6, size: int = 32, channels: int = 3) -> Tensor:
     ],
 )
 def test_what_a_recipe_asks_for(recipe: Recipe, kinds: list[type], length: int) -> None:
-    found = Augmentation.from_recipe(recipe)
+    found = recipe_augmentation(recipe)
     assert [type(v) for v in found.views] == kinds and found.cutout == length
     side = recipe.image_size or 32
     out = found.on_bytes(pictures(size=40 if recipe.image_size else 32), seeded())
@@ -56,8 +57,8 @@ def test_what_a_recipe_asks_for(recipe: Recipe, kinds: list[type], length: int) 
 def test_the_imagenet_augmentation_needs_a_size() -> None:
     recipe = Recipe(augment=True, augmentation="imagenet")
     with pytest.raises(InputError, match="image_size"):
-        Augmentation.from_recipe(recipe)
-    assert Augmentation.from_recipe(recipe, 20).on_bytes(pictures(), seeded()).shape == (6, 3, 20, 20)
+        recipe_augmentation(recipe)
+    assert recipe_augmentation(recipe, 20).on_bytes(pictures(), seeded()).shape == (6, 3, 20, 20)
 
 
 def test_views_come_one_after_the_other_from_one_generator() -> None:
@@ -114,5 +115,5 @@ def test_the_center_is_that_of_a_test() -> None:
 
 def test_views_travel_to_workers() -> None:
     for recipe in (published_recipe("ista", "imagenet").training, Recipe(augment=True, autoaugment="cifar10")):
-        sent = pickle.loads(pickle.dumps(Augmentation.from_recipe(recipe)))
+        sent = pickle.loads(pickle.dumps(recipe_augmentation(recipe)))
         assert sent.on_bytes(pictures(1), seeded()).dtype == torch.uint8

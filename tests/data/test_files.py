@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from prejudge.data.dataset import NoSuchSplit
-from prejudge.data.files import read_npz
 from prejudge.data.loading import load
+from prejudge.data.npz import read_npz
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 
 RNG = np.random.default_rng(1)

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from prejudge.data.dataset import NoSuchSplit, channel_statistics
-from prejudge.data.loading import DIGITS_SPLITS, KINDS, ImageDataset, batch, load
+from prejudge.data.dataset import ImageDataset, NoSuchSplit, channel_statistics
+from prejudge.data.loading import DIGITS_SPLITS, KINDS, load
 from prejudge.data.normalization import NORMALIZATIONS
+from prejudge.data.probe_batch import batch
 from prejudge.errors import InputError
 
 
@@ -163,10 +164,10 @@ def test_channel_statistics_are_exact() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": np.zeros((0, 6, 6, 3), np.uint8), "labels": np.zeros(0, np.int64)}, "no images"),
-        ({"images": np.zeros((12, 6, 6, 3))}, "uint8"),
-        ({"images": np.zeros((12, 6, 6), np.uint8)}, "shape"),
-        ({"images": np.zeros((12, 3, 32, 32), np.uint8)}, "transpose"),
+        ({"source": np.zeros((0, 6, 6, 3), np.uint8), "labels": np.zeros(0, np.int64)}, "no images"),
+        ({"source": np.zeros((12, 6, 6, 3))}, "uint8"),
+        ({"source": np.zeros((12, 6, 6), np.uint8)}, "shape"),
+        ({"source": np.zeros((12, 3, 32, 32), np.uint8)}, "transpose"),
         ({"labels": np.zeros(11, np.int64)}, "labels"),
         ({"labels": np.zeros(12)}, "int64"),
         ({"labels": np.arange(12)}, "label 4 of image 4 is outside 0..3"),
@@ -190,12 +191,12 @@ def test_digest_depends_on_images_and_labels() -> None:
     labels[0] = 1
     digests = {
         data.digest,
-        replace(data, images=images, digest="").digest,
-        replace(data, labels=labels, digest="").digest,
+        replace(data, source=images).digest,
+        replace(data, labels=labels).digest,
     }
     assert len(digests) == 3
-    assert data.part(slice(12)).digest == data.digest
-    assert data.part(slice(5)).digest != data.digest
+    assert data.subset(slice(12)).digest == data.digest
+    assert data.subset(slice(5)).digest != data.digest
 
 
 @pytest.mark.parametrize("kind", ["imagenet@²", f"imagenet@{'9' * 5000}", "folder:@²", "npz", "x" * 10**6])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from prejudge.data.loading import load
-from prejudge.data.splits import Splits, load_splits, split_in_two
+from prejudge.data.splits import Splits, load_splits, random_split
 from prejudge.errors import InputError
 
 X = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1), dtype=np.uint8)
@@ -71,22 +71,31 @@ def test_bad_shares_and_tiny_sets(tmp_path: Path) -> None:
 
 def test_splits_must_fit_together() -> None:
     digits = load_splits("digits")
-    other = digits.test.part(slice(5))
+    other = digits.test.subset(slice(5))
     object.__setattr__(other, "num_classes", 11)
     with pytest.raises(InputError, match="test images"):
         Splits(digits.train, digits.valid, other)
+    with pytest.raises(InputError, match="digits has no test images"):
+        Splits(digits.train).required("test")
+
+
+def test_a_missing_split_stays_missing_on_request(tmp_path: Path) -> None:
+    np.savez(tmp_path / "f.npz", x=X, y=Y)
+    data = load_splits(f"npz:{tmp_path}/f.npz", held_out=0)
+    assert (len(data.train), data.valid, data.test, list(data.named())) == (40, None, None, ["train"])
+    assert repr(data) == "<f: images 4x4x1, 4 classes: 40 train>"
 
 
 def test_in_two_without_overlap() -> None:
     data = load("digits")
-    first, second = split_in_two(data, 0.25, seed=1)
+    first, second = random_split(data, 0.25, seed=1)
     assert (len(first), len(second)) == (250, 750)
     assert images_of(first, second) == images_of(data)
-    assert first.digest == split_in_two(data, 0.25, seed=1)[0].digest != split_in_two(data, 0.25, seed=2)[0].digest
+    assert first.digest == random_split(data, 0.25, seed=1)[0].digest != random_split(data, 0.25, seed=2)[0].digest
     assert (first.mean, first.num_classes) == (data.mean, data.num_classes)
 
 
 @pytest.mark.parametrize("share", [0, 1, -0.5, 1e-4, float("nan")])
 def test_a_part_cannot_be_empty(share: float) -> None:
-    with pytest.raises(InputError, match="1000 images cannot be parted with a share of"):
-        split_in_two(load("digits"), share)
+    with pytest.raises(InputError, match="1000 images cannot be split with a share of"):
+        random_split(load("digits"), share)

@@ -20,8 +20,8 @@ from prejudge.benchmarks.importers.nasbench101.records import read_records
 from prejudge.benchmarks.importers.nasbench201.trials import MalformedTrial, Trials
 from prejudge.benchmarks.importers.nasbench301 import _result, import_nasbench301
 from prejudge.cache import ScoreCache, import_pickles
-from prejudge.data import files
-from prejudge.data.files import decode_image
+from prejudge.data import decoding
+from prejudge.data.decoding import decode_image
 from prejudge.data.published import read
 from prejudge.errors import FileFormatError, PrejudgeError
 from prejudge.formats.pickle.arrays import load_pickle
@@ -207,7 +207,7 @@ def picture(path: Path, width: int, height: int) -> Path:
 def test_images_of_too_many_pixels_or_too_narrow_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FileFormatError, match=r"n\.png has 5000x2 pixels, too narrow an image"):
         decode_image(picture(tmp_path / "n.png", 5000, 2))
-    monkeypatch.setattr(files, "MOST_PIXELS", 1000)
+    monkeypatch.setattr(decoding, "MOST_PIXELS", 1000)
     with pytest.raises(FileFormatError, match=r"m\.png has 50x50 pixels, too many"):
         decode_image(picture(tmp_path / "m.png", 50, 50))
     header = bytearray(picture(tmp_path / "b.png", 5, 5).read_bytes())

@@ -24,7 +24,8 @@ from prejudge.benchmarks.importers.csv import import_csv
 from prejudge.benchmarks.importers.nasbench101.importer import read_file
 from prejudge.benchmarks.importers.nasbench301 import import_nasbench301
 from prejudge.benchmarks.importers.npz import import_npz
-from prejudge.data.files import read_folder, read_npz
+from prejudge.data.folder import read_folder
+from prejudge.data.npz import read_npz
 from prejudge.formats.tfrecord import masked_crc32c
 from prejudge.spaces import space
 from tests.fuzz.harness import file_target

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from prejudge.benchmarks import Metric, Table, correlate, open_table, report_data, write_table
+from prejudge.benchmarks import Metric, Table, correlate, open_table, write_table
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.store import ScoreCache
 from prejudge.errors import InputError
+from prejudge.pipeline import report_data
 from prejudge.proxies.score import Score
 from prejudge.report import to_csv, to_html
 from prejudge.spaces import space
@@ -160,7 +161,7 @@ def test_another_space_and_an_empty_cache(table: Table, tmp_path: Path) -> None:
 def test_a_report_never_imports_torch(cache: ScoreCache, table: Table) -> None:
     cache.close()
     code = (
-        "import sys, prejudge as p; from prejudge.benchmarks import report_data; from prejudge.report import to_html; "
+        "import sys, prejudge as p; from prejudge.pipeline import report_data; from prejudge.report import to_html; "
         f"data = report_data(p.ScoreCache({str(cache.path)!r}, 'r'), p.benchmark({str(table.path)!r}), resamples=5); "
         "to_html(data); assert 'torch' not in sys.modules"
     )

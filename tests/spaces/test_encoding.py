@@ -60,7 +60,7 @@ def test_nasbench201_decisions_are_the_operations_of_the_edges() -> None:
     where = space("nasbench201")
     found = {where.decode(d) for d in product(range(5), repeat=6)}
     assert len(found) == 15625
-    assert where.encode(where.parse([0, 1, 2, 3, 4, 0])) == (0, 1, 2, 3, 4, 0)
+    assert where.encode(where.parse([0, 1, 2, 3, 4, 0], notation="official")) == (0, 1, 2, 3, 4, 0)
 
 
 def test_nasbench101_decisions_are_the_upper_triangle_row_by_row() -> None:

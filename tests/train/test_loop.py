@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import prejudge
-from prejudge.data import MemoryBatches, batch, load
+from prejudge.data import ImageBatches, batch, load
 from prejudge.errors import InputError, PrejudgeError
 from prejudge.train import Epoch, Recipe, TrainingFailure, accuracy, fit, loop
 from prejudge.train.checkpoint import CheckpointManager
@@ -29,7 +29,7 @@ def train(seed: int = 0, **numbers: object) -> list[Epoch]:
     recipe = Recipe(**{"epochs": 3, "batch_size": 50, "learning_rate": 0.2} | numbers)  # type: ignore[arg-type]
     data, valid = load("digits"), load("digits", split="valid")
     held = batch(valid, len(valid))
-    batches = MemoryBatches(data, recipe.batch_size, seed=seed, noise=recipe.noise, augment=recipe.augment)
+    batches = ImageBatches(data, recipe.batch_size, seed=seed, noise=recipe.noise, augment=recipe.augment)
     return fit(
         tiny_network(seed),
         batches,
@@ -138,10 +138,10 @@ def test_a_loss_that_is_no_number_is_a_failure() -> None:
 
 def test_network_without_a_path_trains_to_chance() -> None:
     space = prejudge.space("nasbench201")
-    arch = space.parse([0] * 6)
+    arch = space.parse([0] * 6, notation="official")
     network = space.network(arch, channels=4, cells=1, stages=1, in_channels=1)
     data = load("digits")
-    fit(network, MemoryBatches(data, 250), Recipe(epochs=1, batch_size=250))
+    fit(network, ImageBatches(data, 250), Recipe(epochs=1, batch_size=250))
     held = batch(data, 500)
     assert accuracy(network, held.inputs, held.targets) < 15
 
@@ -150,7 +150,7 @@ def test_frozen_parameters_stay() -> None:
     network = tiny_network()
     network.classifier.requires_grad_(False)  # type: ignore[union-attr, operator]
     before = network.classifier.weight.clone()  # type: ignore[union-attr, operator]
-    fit(network, MemoryBatches(load("digits"), 500), Recipe(epochs=1, batch_size=500))
+    fit(network, ImageBatches(load("digits"), 500), Recipe(epochs=1, batch_size=500))
     assert torch.equal(network.classifier.weight, before)  # type: ignore[union-attr, arg-type]
 
 
@@ -239,5 +239,5 @@ def test_accuracy_counts_the_largest_logit_and_never_nan() -> None:
 def test_trains_on_cuda() -> None:
     network = tiny_network()
     data = load("digits")
-    epochs = fit(network, MemoryBatches(data, 50), Recipe(epochs=3, batch_size=50, learning_rate=0.2), device="cuda")
+    epochs = fit(network, ImageBatches(data, 50), Recipe(epochs=3, batch_size=50, learning_rate=0.2), device="cuda")
     assert epochs[-1].train_accuracy > 60

@@ -13,8 +13,7 @@ import torch
 from torch import nn
 
 import prejudge
-from prejudge.data.batches import MemoryBatches
-from prejudge.data.loading import ImageDataset
+from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError
 from prejudge.train.checkpoint import CheckpointManager
 from prejudge.train.device import DeviceConfig
@@ -23,6 +22,7 @@ from prejudge.train.evaluation.accuracy import TestResult
 from prejudge.train.learner import SupervisedLearner
 from prejudge.train.loop import Epoch, TrainingFailure, run_epochs
 from prejudge.train.process_group import LostContact, ProcessGroup, joined
+from prejudge.train.recipes.batches import recipe_batches
 from prejudge.train.recipes.recipe import Recipe
 from tests.train.worlds import together
 
@@ -51,7 +51,7 @@ def learn(
 ) -> tuple[dict[str, Any], list[Epoch], TestResult]:
     machine = DeviceConfig(world=world)
     learner = SupervisedLearner(darts(seed=world.rank), recipe, machine)  # only the first one's weights count
-    batches = MemoryBatches.from_recipe(colors(), recipe, rank=world.rank, world=world.size)
+    batches = recipe_batches(colors(), recipe, rank=world.rank, world=world.size)
     keeper = None if folder is None else CheckpointManager(folder, {"test": 1})
     epochs = run_epochs(learner, batches, recipe.epochs, machine=machine, keeper=keeper)
     state = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from prejudge.data.dataset import ImageDataset
-from prejudge.data.folder_batches import list_folder
+from prejudge.data.folder import read_folder
 from prejudge.data.splits import Splits
 from prejudge.errors import InputError
 from prejudge.train.checkpoint import read_checkpoint
@@ -28,7 +28,7 @@ from prejudge.train.logs import line
 from prejudge.train.process_group import ProcessGroup
 from prejudge.train.recipes.published import published_recipe
 from prejudge.train.recipes.recipe import Recipe
-from prejudge.train.training import Data, TrainingResult, train_network
+from prejudge.train.training import TrainingResult, train_network
 from tests.train.worlds import together
 
 CELL = "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
@@ -82,7 +82,7 @@ def test_which_epoch_is_the_result(selection: str, name: str) -> None:
 
 
 def test_validation_images_are_split_off_only_to_select_by() -> None:
-    chosen = train(data=Data(colors(), None, colors(25, 2)), held_out=0.25)
+    chosen = train(data=Splits(colors(), None, colors(25, 2)), held_out=0.25)
     assert chosen.images == {"train": 36, "valid": 12, "test": 25}
     last = train(data=colors(), selection="last")
     assert last.images == {"train": 48} and last.test is None and last.epochs[0].accuracies == {}
@@ -99,7 +99,6 @@ def test_validation_images_are_split_off_only_to_select_by() -> None:
         ({"recipe": Recipe(auxiliary_weight=0.4)}, "has no auxiliary classifier"),
         ({"recipe": published_recipe("darts")}, "networks with 'auxiliary', which those of nasbench201 do not have"),
         ({"recipe": published_recipe("nasbench201"), "macro": {}}, "for_images"),
-        ({"data": Data(colors(), colors(20, classes=4))}, "the valid images 4"),
         ({"seed": -1}, "a seed is not negative"),
     ],
 )
@@ -203,10 +202,10 @@ def test_folders_of_images_train(tmp_path: Path) -> None:
         (tmp_path / "images" / name).mkdir(parents=True)
         for number in range(8):
             Image.new("RGB", (24, 20), (value + number,) * 3).save(tmp_path / "images" / name / f"{number}.png")
-    files = list_folder(tmp_path / "images")
+    files = read_folder(tmp_path / "images", in_memory=False)
     recipe = Recipe(epochs=1, batch_size=8, augment=True, augmentation="imagenet", image_size=16)
     result = train_network(
-        "nasbench201", CELL, Data(files, None, files), recipe, macro=SMALL, selection="last",
+        "nasbench201", CELL, Splits(files, None, files), recipe, macro=SMALL, selection="last",
         folder=tmp_path / "run", tensorboard=False,
     )  # fmt: skip
     assert result.test is not None and result.test.images == 16 and result.epochs[0].images == 16

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.benchmarks.table.library import place_for
 from prejudge.benchmarks.table.metric import Metric
 from prejudge.benchmarks.table.rows import RowNumbers

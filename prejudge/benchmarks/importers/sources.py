@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.benchmarks.table.index import read_index
 from prejudge.benchmarks.table.library import place_for
 from prejudge.errors import MissingDataError, PrejudgeError

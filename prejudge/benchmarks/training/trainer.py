@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import prejudge
+from prejudge._version import __version__
 from prejudge.benchmarks.table.metric import Metric, Seed
 from prejudge.benchmarks.table.rows import RowNumbers, has_own_order
 from prejudge.benchmarks.table.writer import write_table
@@ -93,11 +93,11 @@ class Trainer:
 
     @cached_property
     def _valid(self) -> tuple[Tensor, Tensor]:
-        return self._noisy(self.data.valid, self.recipe.valid_copies, 2 * self.recipe.noise_seed + 1)
+        return self._noisy(self.data.required("valid"), self.recipe.valid_copies, 2 * self.recipe.noise_seed + 1)
 
     @cached_property
     def _test(self) -> tuple[Tensor, Tensor]:
-        return self._noisy(self.data.test, self.recipe.test_copies, 2 * self.recipe.noise_seed + 2)
+        return self._noisy(self.data.required("test"), self.recipe.test_copies, 2 * self.recipe.noise_seed + 2)
 
     def _noisy(self, data: ImageDataset, copies: int, seed: int) -> tuple[Tensor, Tensor]:
         """The same noisy images for every architecture and seed, normalized as the training images are."""
@@ -173,7 +173,7 @@ def train_table(
     plan = {
         "space": space.name,
         "data": data.name,
-        "images": {split: getattr(data, split).digest for split in ("train", "valid", "test")},
+        "images": {split: data.required(split).digest for split in ("train", "valid", "test")},
         "normalization": [list(data.train.mean), list(data.train.std)],
         "recipe": recipe.as_dict(),
         "per class": per_class,
@@ -256,10 +256,10 @@ def _write(
 
 
 def _provenance(log: RunLog, seeds: Sequence[int], recipe: TableRecipe, data: Splits, failed: int) -> dict[str, object]:
-    counts = {split: len(getattr(data, split)) for split in ("train", "valid", "test")}
+    counts = {split: len(images) for split, images in data.named().items()}
     counts["valid"], counts["test"] = counts["valid"] * recipe.valid_copies, counts["test"] * recipe.test_copies
     return {
-        "made by": f"prejudge {prejudge.__version__}, bench train",
+        "made by": f"prejudge {__version__}, bench train",
         "data": data.name,
         "images": ", ".join(f"{n} {split}" for split, n in counts.items()),
         "digests": json.dumps(log.plan["images"], sort_keys=True),

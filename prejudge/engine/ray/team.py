@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.engine.base import Job, Result
 from prejudge.engine.local import short
 from prejudge.engine.ray.watch import Watch

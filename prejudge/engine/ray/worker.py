@@ -7,7 +7,7 @@ import platform
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.engine.local import attempt, short
 from prejudge.errors import PrejudgeError
 

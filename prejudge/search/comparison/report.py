@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.benchmarks.statistics.matched import default_metrics
 from prejudge.benchmarks.table.metric import Metric
 from prejudge.benchmarks.table.table import RepresentativeWarning, Table

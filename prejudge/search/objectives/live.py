@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from prejudge.data.loading import Batch
+    from prejudge.data.probe_batch import Batch
 
 HNAS_TRAINING = Recipe(
     epochs=10,
@@ -110,7 +110,7 @@ class ProxyObjective(Objective):
 
     @cached_property
     def _batch(self) -> Batch:
-        from prejudge.data.loading import batch
+        from prejudge.data.probe_batch import batch
 
         return batch(self._data, self._batch_size, seed=self._seed)
 

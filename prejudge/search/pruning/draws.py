@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.data.dataset import ImageDataset, channel_statistics
-from prejudge.data.loading import batch
+from prejudge.data.probe_batch import batch
 from prejudge.errors import InputError
 from prejudge.search.pruning.protocol import PruningProtocol
 

@@ -122,7 +122,7 @@ def search_result(results: Sequence[PruningResult], values: Sequence[float] | No
         results: At least one run; all of the same space, data and protocol.
         values: What a table says about each answer.
     """
-    from prejudge import __version__
+    from prejudge._version import __version__
 
     first = results[0]
     known = [math.nan] * len(results) if values is None else list(values)

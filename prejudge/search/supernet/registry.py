@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from prejudge.data.dataset import ImageDataset
-from prejudge.data.splits import split_in_two
+from prejudge.data.splits import random_split
 from prejudge.errors import InputError
 from prejudge.plugins import Register, options_of, summary_of
 from prejudge.spaces.base import Architecture, Space
 from prejudge.train.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
-    from prejudge.data.batches import MemoryBatches
+    from prejudge.data.batches import ImageBatches
     from prejudge.search.supernet.learner import ArchitectureLearner
     from prejudge.spaces.nn.supernet import Supernet
     from prejudge.train.device import DeviceConfig
@@ -93,14 +93,14 @@ class Setup:
 
     def halves(self, share: float = 0.5) -> tuple[ImageDataset, ImageDataset]:
         """Images for the weights, and images for the architecture, parted at random from the seed."""
-        return split_in_two(self.data, share, seed=self.seed)
+        return random_split(self.data, share, seed=self.seed)
 
-    def batches(self, images: ImageDataset, recipe: Recipe, *, stream: int = 0) -> MemoryBatches:
+    def batches(self, images: ImageDataset, recipe: Recipe, *, stream: int = 0) -> ImageBatches:
         """Batches of some images; another stream has another order and other crops."""
-        from prejudge.data.batches import MemoryBatches
+        from prejudge.train.recipes.batches import recipe_batches
 
         size, world = min(recipe.batch_size, len(images)), self.machine.world
-        return MemoryBatches.from_recipe(
+        return recipe_batches(
             images,
             replace(recipe, batch_size=size, accumulate=min(recipe.accumulate, size)),
             seed=2 * self.seed + stream,

@@ -200,7 +200,7 @@ def search_result(
     method: str, options: Mapping[str, Any], space: Space, data: ImageDataset, runs: list[Trajectory]
 ) -> SearchResult:
     """Runs of one method as one result, to be written with :func:`~prejudge.search.result.write_result`."""
-    from prejudge import __version__
+    from prejudge._version import __version__
 
     return SearchResult(
         method=method,

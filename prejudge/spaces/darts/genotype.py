@@ -38,7 +38,7 @@ Edge = tuple[str, int]
 """(operation, predecessor)"""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Genotype:
     """Two cells; the architecture value of the DARTS spaces.
 
@@ -68,6 +68,9 @@ class Genotype:
             concat = _checked_concat(cell, getattr(self, f"{cell}_concat"), len(edges) // 2)
             object.__setattr__(self, cell, edges)
             object.__setattr__(self, f"{cell}_concat", concat)
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __str__(self) -> str:
         parts = [f"{c}={list(getattr(self, c))}, {c}_concat={list(getattr(self, f'{c}_concat'))}" for c in CELLS]

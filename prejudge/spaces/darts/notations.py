@@ -28,7 +28,7 @@ import numpy as np
 
 from prejudge.errors import InputError, quoted
 from prejudge.formats.text import parse_json, parse_literal
-from prejudge.spaces.darts.candidates import DARTS7, EDGES, edge_index
+from prejudge.spaces.darts.candidates import DARTS7, DARTS8, EDGES, edge_index
 from prejudge.spaces.darts.genotype import CELLS, Edge, Genotype
 
 FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
@@ -51,39 +51,43 @@ _RECORD_KEY = "optimized_hyperparamater_config"  # sic: where a NAS-Bench-301 re
 _WRAPPERS = {"list", "tuple", "int", "int32", "int64", "intp", "str_"}  # what NumPy 2 prints around a value, too
 
 
-def parse_genotype(value: Any) -> Genotype:
+NOTATIONS: Mapping[str, Sequence[str]] = {"naslib": DARTS7, "bananas": DARTS8}
+"""The operations that indices may count: NASLib and NAS-Bench-301 count the seven without ``none``; BANANAS, Li &
+Talwalkar and early NASLib count from ``none``."""
+
+
+def parse_genotype(value: Any, notation: str | None = None) -> Genotype:
     """Read a genotype in any notation of the module's table.
 
     Args:
         value: A :class:`Genotype`, a text, a mapping, a pair of cells, or any object with the attributes ``normal``,
             ``normal_concat``, ``reduce`` and ``reduce_concat``. Of several ``Genotype(…)`` in a text (a search log
             prints one an epoch) the last counts, unless they are assigned to different names.
+        notation: One of :data:`NOTATIONS`; a pair of integer lists needs it.
 
     Raises:
-        InputError: It is none of these, or the cells cannot be built.
+        InputError: It is none of these, the cells cannot be built, or operations are indices without a notation.
     """
     if isinstance(value, Genotype):
         return value
     if isinstance(value, str):
-        return _from_text(value)
+        return _from_text(value, notation)
     if isinstance(value, Mapping):
         return _from_mapping(value)
     if all(hasattr(value, field) for field in FIELDS):
         return _from_fields({field: getattr(value, field) for field in FIELDS})
     if _listed(value) and len(value) == 2:
-        return from_pair(value)
+        return from_pair(value, None if notation is None else NOTATIONS[notation])
     raise InputError(f"genotype: cannot read one from {type(value).__name__} {_brief(value)}")
 
 
-def from_pair(cells: Any, operations: Sequence[str] = DARTS7) -> Genotype:
+def from_pair(cells: Any, operations: Sequence[str] | None = DARTS7) -> Genotype:
     """Read (normal cell, reduction cell), each a list of edges; every node is concatenated.
 
     Args:
         cells: Edges are (predecessor, operation index) or (operation, predecessor), flat or by node; shape
             ``(2, 8, 2)`` as an array of integers.
-        operations: What the indices count. NASLib and NAS-Bench-301 count the seven operations without ``none``;
-            Li & Talwalkar, BANANAS and early NASLib count from ``none``: give
-            :data:`~prejudge.spaces.darts.candidates.DARTS8` for theirs, since indices alone cannot tell.
+        operations: The operations that the indices count, see :data:`NOTATIONS`; None where there may be no indices.
 
     Raises:
         InputError: An edge is neither, or its index is out of range.
@@ -93,6 +97,11 @@ def from_pair(cells: Any, operations: Sequence[str] = DARTS7) -> Genotype:
         edges = []
         for edge in _flat(cell, given):
             if _listed(edge) and len(edge) == 2 and all(isinstance(v, int | np.integer) for v in edge):
+                if operations is None:
+                    raise InputError(
+                        f"genotype: operation {edge[1]} in the {cell} cell is counted from max_pool_3x3 with "
+                        "notation='naslib', from none with notation='bananas'; say which"
+                    )
                 predecessor, index = map(int, edge)
                 if not 0 <= index < len(operations):
                     raise InputError(
@@ -158,7 +167,7 @@ def to_config(genotype: Genotype) -> dict[str, str]:
     return config
 
 
-def _from_text(text: str) -> Genotype:
+def _from_text(text: str, notation: str | None) -> Genotype:
     own = _OWN.fullmatch(text)
     if own:  # what str(genotype) writes: tables have 10⁵ of them, and the general way takes five times as long
         with suppress(ValueError, RecursionError):
@@ -167,7 +176,7 @@ def _from_text(text: str) -> Genotype:
     stripped = text.strip()
     if stripped[:1] in ("{", "[", "("):
         try:
-            return parse_genotype(_structure(stripped))
+            return parse_genotype(_structure(stripped), notation)
         except InputError:
             if not found:  # a log may start with such a character too
                 raise

@@ -20,7 +20,7 @@ from prejudge.spaces.darts.candidates import DARTS7, HNAS6, S1, S2, S3, S4, Cand
 from prejudge.spaces.darts.canonical import canonical_text
 from prejudge.spaces.darts.genotype import CELLS, Edge, Genotype, state_name
 from prejudge.spaces.darts.macro import MacroConfigDARTS
-from prejudge.spaces.darts.notations import parse_genotype
+from prejudge.spaces.darts.notations import NOTATIONS, parse_genotype
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,7 +41,7 @@ _ORDERED_PAIRS = tuple(tuple(permutations(range(node + 2), 2)) for node in range
 _Edit = tuple[str, int, Edge]  # cell, position of the edge, what it becomes
 
 
-class DARTS(Space):
+class DARTS(Space[Genotype]):
     """A space of genotypes.
 
     Args:
@@ -53,9 +53,10 @@ class DARTS(Space):
     """
 
     macro_type: ClassVar[type] = MacroConfigDARTS
+    notations: ClassVar[tuple[str, ...]] = tuple(NOTATIONS)
 
     def __init__(self, name: str, candidates: Candidates, *, members_only: bool = True):
-        self.name = name  # type: ignore[misc]  # one class serves five spaces
+        self.name = name
         self.candidates = candidates
         self.members_only = members_only
         self._choices = {
@@ -76,13 +77,18 @@ class DARTS(Space):
         ]
         return prod(nodes)
 
-    def parse(self, text: Any) -> Genotype:
+    def parse(self, text: Any, *, notation: str | None = None) -> Genotype:
         """Read a genotype in any notation of :mod:`prejudge.spaces.darts.notations`, published names included.
 
+        Args:
+            text: A text, a mapping, a pair of cells, or a :class:`Genotype`.
+            notation: ``"naslib"`` or ``"bananas"``, which a pair of integer lists needs.
+
         Raises:
-            InputError: It is none of these, its cells cannot be built, or it lies outside a space of members only.
+            InputError: It cannot be read, its cells cannot be built, or it lies outside a space of members only.
         """
-        genotype = parse_genotype(text)
+        self.check_notation(notation)
+        genotype = parse_genotype(text, notation)
         if self.members_only:
             self._require_member(genotype)
         return genotype
@@ -105,7 +111,7 @@ class DARTS(Space):
             raise InputError(f"{self.name}: HNAS samples the space 'darts' only")
         return _draw(rng, _ORDERED_PAIRS, same_everywhere(HNAS6))
 
-    def mutate(self, arch: Genotype, rng: np.random.Generator) -> Genotype:  # type: ignore[override]
+    def mutate(self, arch: Genotype, rng: np.random.Generator) -> Genotype:
         """Another operation on one edge, or another predecessor, each half of the time; never an isomorphic genotype.
 
         A new predecessor is not the node's other one. The edge keeps its operation unless the space forbids it there,
@@ -124,7 +130,7 @@ class DARTS(Space):
             kinds = [edits for edits in kinds if edits]
         raise InputError(f"{self.name}: no other genotype is one edit away from {arch}")
 
-    def neighbors(self, arch: Genotype) -> list[Genotype]:  # type: ignore[override]
+    def neighbors(self, arch: Genotype) -> list[Genotype]:
         """All results of :meth:`mutate`, one of each isomorphism class."""
         found = {self.canonical(arch): arch}
         for kind in self._edits(arch):
@@ -133,7 +139,7 @@ class DARTS(Space):
                 found.setdefault(self.canonical(edited), edited)
         return list(found.values())[1:]
 
-    def canonical(self, arch: Genotype) -> str:  # type: ignore[override]
+    def canonical(self, arch: Genotype) -> str:
         """The official text of the first renumbering of the nodes: equal for isomorphic genotypes, and only for them.
 
         :mod:`prejudge.spaces.darts.canonical` says what is called equal. In S1, where the edges have different
@@ -141,7 +147,7 @@ class DARTS(Space):
         """
         return canonical_text(arch)
 
-    def connected(self, arch: Genotype) -> bool:  # type: ignore[override]
+    def connected(self, arch: Genotype) -> bool:
         """Whether in each cell some path leads from an input to the output, by operations other than none and noise."""
         for _, edges, concat in arch.cells():
             reached = [True, True]
@@ -152,7 +158,7 @@ class DARTS(Space):
                 return False
         return True
 
-    def network(self, arch: Genotype, **macro: Any) -> torch.nn.Module:  # type: ignore[override]
+    def network(self, arch: Genotype, **macro: Any) -> torch.nn.Module:
         """The derived network; keyword arguments are the fields of :class:`MacroConfigDARTS`.
 
         Returns:
@@ -165,9 +171,7 @@ class DARTS(Space):
 
         return NetworkDARTS(self.parse(arch), self.macro(**macro))
 
-    def supernet(  # type: ignore[override]
-        self, *, candidates: Sequence[str] | Candidates | None = None, **macro: Any
-    ) -> Supernet:
+    def supernet(self, *, candidates: Sequence[str] | Candidates | None = None, **macro: Any) -> Supernet:
         """The weight-sharing network: all candidates on each of the 14 edges of both cells.
 
         Args:
@@ -194,19 +198,19 @@ class DARTS(Space):
                 raise unknown(f"{self.name} macro number of a supernet", name, known)
         return SupernetDARTS(candidates, SupernetMacroConfigDARTS(**macro))
 
-    def params(self, arch: Genotype, **macro: Any) -> int:  # type: ignore[override]
+    def params(self, arch: Genotype, **macro: Any) -> int:
         """Exact number of parameters by formula; the auxiliary head counts only if the macro has it."""
         from prejudge.spaces.darts.counts import count_params
 
         return count_params(self.parse(arch), self.macro(**macro))
 
-    def flops(self, arch: Genotype, image_size: int = 32, **macro: Any) -> int:  # type: ignore[override]
+    def flops(self, arch: Genotype, image_size: int = 32, **macro: Any) -> int:
         """Multiply-adds of one square image: convolutions and the classifier."""
         from prejudge.spaces.darts.counts import count_flops
 
         return count_flops(self.parse(arch), self.macro(**macro), image_size)
 
-    def graphs(self, arch: Genotype) -> dict[str, CellGraph]:  # type: ignore[override]
+    def graphs(self, arch: Genotype) -> dict[str, CellGraph]:
         """The ``normal`` and the ``reduce`` cell: two inputs, the nodes, the output; concatenation has no label."""
         graphs = {}
         for cell, edges, concat in arch.cells():
@@ -231,7 +235,7 @@ class DARTS(Space):
                 found += (len(pairs), operations, operations)
         return tuple(found)
 
-    def encode(self, arch: Genotype) -> tuple[int, ...]:  # type: ignore[override]
+    def encode(self, arch: Genotype) -> tuple[int, ...]:
         """The decisions of a genotype that :meth:`sample` can give; the order of a node's edges is not kept.
 
         Raises:

@@ -25,13 +25,16 @@ CONV3, CONV1, POOL = range(3)
 MAX_VERTICES, MAX_EDGES = 7, 9
 """The limits of the space; the vertices include input and output."""
 
+NOTATIONS = ("naslib", "flan")
+"""The meanings that 56 integers may have; see :func:`from_integers`."""
+
 _SHORT = tuple(name.removesuffix("-bn-relu") for name in OPERATIONS)
 _INDEX = {name: i for names in (OPERATIONS, _SHORT) for i, name in enumerate(names)}
 _KEYS = (("matrix", "ops"), ("module_adjacency", "module_operations"), ("original_matrix", "original_ops"))
 Matrix = tuple[tuple[int, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Cell101:
     """One NAS-Bench-101 cell: pruned, and within the limits of the space.
 
@@ -45,6 +48,9 @@ class Cell101:
 
     matrix: Matrix
     operations: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"Cell101({str(self)!r})"
 
     def __str__(self) -> str:
         # Rows of the upper triangle, then the operations: 110.01.1:conv3x3,maxpool3x3
@@ -187,20 +193,43 @@ def _read_text(text: str) -> Cell101:
     return _read_pair(matrix, ["input", *(OPERATIONS[op] for op in operations), "output"])
 
 
-def read_cell(value: Any) -> Cell101:
+def from_integers(numbers: Sequence[Any], notation: str) -> Cell101:
+    """Read a cell from the 49 entries of a matrix of seven vertices, row by row, and the seven operations.
+
+    Args:
+        numbers: 56 of them. Vertices without edges fill smaller cells up.
+        notation: What the operations 2, 3 and 4 are: max pooling, 1x1 and 3x3 in ``"naslib"`` (NASLib,
+            NAS-Bench-Suite-Zero), 3x3, 1x1 and max pooling in ``"flan"``; 0 and 1 are input and output.
+
+    Raises:
+        InputError: There are not 56, an operation is outside 0..4, or the cell is not in the space.
+    """
+    side = MAX_VERTICES
+    values = [int(n) for n in numbers if isinstance(n, int | np.integer)]
+    if len(values) != len(numbers) or len(values) != side * (side + 1):
+        raise InputError(f"nasbench101: notation {notation!r} has {side * (side + 1)} integers, not {quoted(numbers)}")
+    names = ("input", "output", *(reversed(OPERATIONS) if notation == "naslib" else OPERATIONS))
+    if not all(0 <= code < len(names) for code in values[side * side :]):
+        raise InputError(f"nasbench101: the operations {values[side * side :]} are not all within 0..{len(names) - 1}")
+    matrix = [values[side * row : side * (row + 1)] for row in range(side)]
+    return _read_pair(matrix, [names[code] for code in values[side * side :]])
+
+
+def read_cell(value: Any, notation: str | None = None) -> Cell101:
     """Read, check and prune a cell in any notation that spells it out: all that the space reads but hash and index.
 
     Args:
         value: The canonical text (``110.01.1:conv3x3,maxpool3x3``: rows of the upper triangle, operations); a mapping
             with ``matrix`` and ``ops``, or ``module_adjacency`` and ``module_operations``; a ``ModelSpec``; or a pair
             of matrix and operations, of which either may be the string of a record. A mapping or pair may be written
-            as a JSON or Python text.
+            as a JSON or Python text. With a notation, 56 integers too.
+        notation: See :func:`from_integers`.
 
     Raises:
         InputError: It is none of these, or not a cell of the space; the message names the offending part.
     """
     if isinstance(value, str):
-        return read_cell(_literal(value)) if value.lstrip()[:1] in ("{", "[", "(") else _read_text(value)
+        return read_cell(_literal(value), notation) if value.lstrip()[:1] in ("{", "[", "(") else _read_text(value)
     if isinstance(value, Mapping):
         for matrix, ops in _KEYS:
             if matrix in value and ops in value:
@@ -210,6 +239,10 @@ def read_cell(value: Any) -> Cell101:
         # An invalid ModelSpec has matrix None; its original matrix says what is wrong with it.
         if getattr(value, matrix, None) is not None and getattr(value, ops, None) is not None:
             return _read_pair(getattr(value, matrix), getattr(value, ops))
+    if isinstance(value, Sequence | np.ndarray) and len(value) == MAX_VERTICES * (MAX_VERTICES + 1):
+        if notation is None:
+            raise InputError("nasbench101: 56 integers need notation='naslib' or 'flan', which name operations 2 and 4")
+        return from_integers(list(value), notation)
     if isinstance(value, Sequence) and len(value) == 2:
         return _read_pair(value[0], value[1])
     raise InputError(f"nasbench101: cannot read a cell from {type(value).__name__} {quoted(value)}")

@@ -23,6 +23,7 @@ from prejudge.spaces.nasbench101.cell import (
     CONV1,
     CONV3,
     MAX_VERTICES,
+    NOTATIONS,
     OPERATIONS,
     Cell101,
     Matrix,
@@ -83,30 +84,34 @@ def _edits(cell: Cell101) -> Iterator[tuple[list[list[int]], list[int]]]:
                 yield ordered
 
 
-class NASBench101(EnumerableSpace):
+class NASBench101(EnumerableSpace[Cell101]):
     """The space of all 423,624 cells, in ascending order of their hash.
 
     Only what needs the whole space computes it, once for each user's cache folder: indices, hashes to be read, and
     :meth:`representative`.
     """
 
-    name: ClassVar[str] = "nasbench101"
+    name = "nasbench101"
     macro_type: ClassVar[type] = MacroConfig101
+    notations: ClassVar[tuple[str, ...]] = NOTATIONS
     initialization: ClassVar[str] = "as the form's original draws them"
     slow_index: ClassVar[bool] = True
     operations = OPERATIONS
 
-    def parse(self, text: Any) -> Cell101:
+    def parse(self, text: Any, *, notation: str | None = None) -> Cell101:
         """Read a cell.
 
         Args:
             text: The hash, the index, a :class:`Cell101`, or any notation that
                 :func:`~prejudge.spaces.nasbench101.cell.read_cell` reads: the canonical text, a mapping, a pair of
                 matrix and operations, a ``ModelSpec``, the strings of a record.
+            notation: ``"naslib"`` or ``"flan"``, which a list of 56 integers needs: see
+                :func:`~prejudge.spaces.nasbench101.cell.from_integers`.
 
         Raises:
             InputError: It is none of these, or not a cell of the space.
         """
+        self.check_notation(notation)
         if isinstance(text, Cell101):
             return text
         if isinstance(text, str):
@@ -117,7 +122,7 @@ class NASBench101(EnumerableSpace):
                 return self[index]
         if isinstance(text, int | np.integer) and not isinstance(text, bool):
             return self[int(text)]
-        return read_cell(text)
+        return read_cell(text, notation)
 
     def sample(self, rng: np.random.Generator) -> Cell101:
         """A cell as the official example draws it: random edges and operations of seven vertices until they are valid.
@@ -129,7 +134,7 @@ class NASBench101(EnumerableSpace):
             if cell is not None:
                 return cell
 
-    def mutate(self, arch: Cell101, rng: np.random.Generator) -> Cell101:  # type: ignore[override]
+    def mutate(self, arch: Cell101, rng: np.random.Generator) -> Cell101:
         """The official example's mutation, until the cell is valid and its hash another one.
 
         Of seven vertices, each of the 21 edges is flipped with probability 1/7 and each of the five operations changed
@@ -148,7 +153,7 @@ class NASBench101(EnumerableSpace):
             if cell is not None and self.canonical(cell) != self.canonical(arch):
                 return cell
 
-    def neighbors(self, arch: Cell101) -> list[Cell101]:  # type: ignore[override]
+    def neighbors(self, arch: Cell101) -> list[Cell101]:
         """All cells one edit away, one for each hash, without ``arch`` itself.
 
         An edit changes an operation, removes an edge (and what is then pruned), adds an edge in any direction that
@@ -164,7 +169,7 @@ class NASBench101(EnumerableSpace):
         found.pop(self.canonical(arch), None)
         return list(found.values())
 
-    def canonical(self, arch: Cell101) -> str:  # type: ignore[override]
+    def canonical(self, arch: Cell101) -> str:
         """The official hash, 32 hexadecimal digits."""
         return _hash_of(arch)
 
@@ -180,15 +185,15 @@ class NASBench101(EnumerableSpace):
         text = digests.tobytes().hex()
         return [text[32 * row : 32 * row + 32] for row in range(len(cells))]
 
-    def representative(self, arch: Cell101) -> Cell101:  # type: ignore[override]
+    def representative(self, arch: Cell101) -> Cell101:
         """The cell with the same hash whose vertices are numbered as the official generator numbers them."""
         return self[self.index(arch)]
 
-    def connected(self, arch: Cell101) -> bool:  # type: ignore[override]
+    def connected(self, arch: Cell101) -> bool:
         """Always true: a cell whose input does not reach its output is not in the space."""
         return _connected(arch.matrix)
 
-    def network(self, arch: Cell101, **macro: Any) -> torch.nn.Module:  # type: ignore[override]
+    def network(self, arch: Cell101, **macro: Any) -> torch.nn.Module:
         """The torch network; keyword arguments are the fields of :class:`MacroConfig101`.
 
         Returns:
@@ -201,13 +206,13 @@ class NASBench101(EnumerableSpace):
 
         return Network101(self.parse(arch), self.macro(**macro))
 
-    def graphs(self, arch: Cell101) -> dict[str, CellGraph]:  # type: ignore[override]
+    def graphs(self, arch: Cell101) -> dict[str, CellGraph]:
         """The cell: operations at the vertices, edges without label."""
         labels = ("input", *(OPERATIONS[op] for op in arch.operations), "output")
         edges = [(s, t, "") for s, row in enumerate(arch.matrix) for t, entry in enumerate(row) if entry]
         return {"cell": CellGraph(labels, tuple(edges))}
 
-    def params(self, arch: Cell101, **macro: Any) -> int:  # type: ignore[override]
+    def params(self, arch: Cell101, **macro: Any) -> int:
         """Exact number of parameters of :meth:`network`, by formula; the benchmark's ``trainable_parameters``.
 
         It belongs to the numbering of the vertices: which of them takes the remainder of a division depends on it.
@@ -215,7 +220,7 @@ class NASBench101(EnumerableSpace):
         fixed, added = _costs(arch.matrix, self.macro(**macro), None)
         return fixed + sum([costs[op] for costs, op in zip(added, arch.operations, strict=True)])
 
-    def flops(self, arch: Cell101, image_size: int = 32, **macro: Any) -> int:  # type: ignore[override]
+    def flops(self, arch: Cell101, image_size: int = 32, **macro: Any) -> int:
         """Multiply-adds of one square image: convolutions, and the classifier with its bias."""
         fixed, added = _costs(arch.matrix, self.macro(**macro), image_size)
         return fixed + sum([costs[op] for costs, op in zip(added, arch.operations, strict=True)])
@@ -225,7 +230,7 @@ class NASBench101(EnumerableSpace):
         """Whether there is each of the 21 edges of seven vertices, row by row; the operations of the five interior."""
         return (2,) * len(_PLACES) + (len(OPERATIONS),) * (MAX_VERTICES - 2)
 
-    def encode(self, arch: Cell101) -> tuple[int, ...]:  # type: ignore[override]
+    def encode(self, arch: Cell101) -> tuple[int, ...]:
         """The decisions that make this very cell: vertices that it does not have are the last ones before the output.
 
         They have no edges, and operation 0. Other decisions, which leave out other vertices, make the same cell.
@@ -253,11 +258,11 @@ class NASBench101(EnumerableSpace):
             raise InputError(f"nasbench101: index {quoted(index)} is outside 0..{SIZE - 1}")
         return self._all.cell(index)
 
-    def index(self, arch: Cell101) -> int:  # type: ignore[override]
+    def index(self, arch: Cell101) -> int:
         """Position of the hash of ``arch`` among all hashes, ascending."""
         return self._position(self.canonical(arch))
 
-    def unique(self) -> list[Cell101]:  # type: ignore[override]
+    def unique(self) -> list[Cell101]:
         """All cells: no two have the same hash."""
         return list(self)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -23,14 +24,26 @@ CELL = "cell"
 
 NONE, SKIP, CONV1, CONV3, POOL = range(5)
 FORMS = ("official", "zero-cost-nas")
+NOTATIONS = ("official", "naslib")
+"""The meanings that six integers may have; see :func:`from_integers`."""
+
+_NASLIB_OPERATIONS = (SKIP, NONE, CONV3, CONV1, POOL)
+_NASLIB_EDGES = (0, 1, 3, 2, 4, 5)  # position in NASLib's order, source by source, of each edge of EDGES
 _TERM = re.compile(r"^(\w+)~(\d)$")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Cell201:
-    """One NAS-Bench-201 architecture: the operation index of each edge, in the order of :data:`EDGES`."""
+    """One NAS-Bench-201 architecture.
 
-    edges: tuple[int, int, int, int, int, int]
+    Attributes:
+        edges: The operation of each of the six edges, an index into :data:`OPERATIONS`, in the order of :data:`EDGES`.
+    """
+
+    edges: tuple[int, ...]
+
+    def __repr__(self) -> str:
+        return f"Cell201({str(self)!r})"
 
     def __str__(self) -> str:
         o = [OPERATIONS[e] for e in self.edges]
@@ -89,7 +102,27 @@ def parse_text(text: str) -> Cell201:
             if match is None or int(match[2]) != source:
                 raise InputError(f"nasbench201: {quoted(term)} in {quoted(text)} should read OPERATION~{source}")
             edges.append(read_operation(match[1]))
-    return Cell201(tuple(edges))  # type: ignore[arg-type]
+    return Cell201(tuple(edges))
+
+
+def from_integers(numbers: Sequence[Any], notation: str) -> Cell201:
+    """Read a cell from one integer for each edge.
+
+    Args:
+        numbers: Six of them.
+        notation: ``"official"``: indices into :data:`OPERATIONS`, edges in the order of :data:`EDGES` (the index files
+            of the benchmark, MeCo). ``"naslib"``: 0 skip, 1 none, 2 3x3, 3 1x1, 4 pool, and edges source by source
+            (NASLib, NAS-Bench-Suite-Zero, the hardware and robustness tables).
+
+    Raises:
+        InputError: There are not six, or one is outside 0..4.
+    """
+    if len(numbers) != len(EDGES):
+        raise InputError(f"nasbench201: a cell has six edges, {quoted(list(numbers))} has {len(numbers)}")
+    operations = tuple(read_operation(number) for number in numbers)
+    if notation == "naslib":
+        operations = tuple(_NASLIB_OPERATIONS[operations[position]] for position in _NASLIB_EDGES)
+    return Cell201(operations)
 
 
 def read_operation(value: Any) -> int:
@@ -100,4 +133,4 @@ def read_operation(value: Any) -> int:
         return OPERATIONS.index(value)
     if isinstance(value, int | np.integer) and 0 <= int(value) < len(OPERATIONS):
         return int(value)
-    raise InputError(f"nasbench201: {quoted(value)} is no operation; give a name or 0..{len(OPERATIONS) - 1}")
+    raise InputError(f"nasbench201: {quoted(value)} is not an operation; give a name or 0..{len(OPERATIONS) - 1}")

@@ -7,6 +7,7 @@ is the official one: lexicographic enumeration, then Python's ``random.shuffle``
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import product
@@ -24,12 +25,13 @@ from prejudge.spaces.nasbench201.cell import (
     CONV3,
     EDGES,
     NONE,
+    NOTATIONS,
     OPERATIONS,
     SKIP,
     Cell201,
     MacroConfig201,
+    from_integers,
     parse_text,
-    read_operation,
 )
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
 __all__ = ["OPERATIONS", "Cell201", "MacroConfig201", "NASBench201"]
 
 _KERNEL = {CONV1: 1, CONV3: 3}
+_TUPLE = re.compile(r"[(\[]\s*[0-9](\s*,\s*[0-9]){5}\s*,?\s*[)\]]")
+_DIGITS = re.compile(r"[0-9]{6}")
 
 
 def _unique_text(edges: Sequence[int]) -> str:
@@ -59,74 +63,97 @@ def _unique_text(edges: Sequence[int]) -> str:
     return nodes[3]
 
 
-class NASBench201(EnumerableSpace):
+def _six_integers(text: str, *, digits: bool) -> list[int] | None:
+    """The integers in a text such as ``"(4, 3, 3, 0, 0, 0)"``, or without brackets as six digits; None of others."""
+    if _TUPLE.fullmatch(text.strip()) or (digits and _DIGITS.fullmatch(text.strip())):
+        return [int(digit) for digit in text if digit.isdecimal()]
+    return None
+
+
+class NASBench201(EnumerableSpace[Cell201]):
     """The space of all 15,625 cells, in the official index order."""
 
-    name: ClassVar[str] = "nasbench201"
+    name = "nasbench201"
     macro_type: ClassVar[type] = MacroConfig201
+    notations: ClassVar[tuple[str, ...]] = NOTATIONS
     operations = OPERATIONS
 
-    def parse(self, text: Any) -> Cell201:
+    def parse(self, text: Any, *, notation: str | None = None) -> Cell201:
         """Read a cell.
 
         Args:
-            text: The official string, six operation names or indices, an official index, or a :class:`Cell201`.
+            text: The official string, six operation names, an official index, or a :class:`Cell201`; with a notation
+                also six integers, as a sequence or as a text such as ``"(4, 3, 3, 0, 0, 0)"``.
+            notation: ``"official"`` or ``"naslib"``, which six integers need: see
+                :func:`~prejudge.spaces.nasbench201.cell.from_integers`.
 
         Raises:
-            InputError: It is none of these.
+            InputError: It is none of these, or six integers have no notation.
         """
+        self.check_notation(notation)
         if isinstance(text, Cell201):
             return text
         if isinstance(text, str):
-            index = whole_number(text)
-            return parse_text(text) if index is None else self[index]
+            integers = _six_integers(text, digits=notation is not None)
+            if integers is None:
+                index = whole_number(text)
+                return parse_text(text) if index is None else self[index]
+            text = integers
         if isinstance(text, int | np.integer) and not isinstance(text, bool):
             return self[int(text)]
-        if isinstance(text, Sequence | np.ndarray):
-            if len(text) != len(EDGES):
-                raise InputError(f"nasbench201: a cell has six edges, {quoted(list(text))} has {len(text)}")
-            return Cell201(tuple(read_operation(v) for v in text))  # type: ignore[arg-type]
-        raise InputError(f"nasbench201: cannot read a cell from {type(text).__name__} {quoted(text)}")
+        if not isinstance(text, Sequence | np.ndarray):
+            raise InputError(f"nasbench201: cannot read a cell from {type(text).__name__} {quoted(text)}")
+        items = list(text)
+        official = from_integers(items, "official")
+        if all(isinstance(item, str) for item in items) or notation == "official":
+            return official
+        naslib = from_integers(items, "naslib")
+        if notation is None:
+            raise InputError(
+                f"nasbench201: six integers are {official} with notation='official' and {naslib} with "
+                "notation='naslib'; say which"
+            )
+        return naslib
 
     def sample(self, rng: np.random.Generator) -> Cell201:
         """A uniform operation on each edge."""
         return Cell201(tuple(rng.integers(len(OPERATIONS), size=len(EDGES)).tolist()))
 
-    def mutate(self, arch: Cell201, rng: np.random.Generator) -> Cell201:  # type: ignore[override]
+    def mutate(self, arch: Cell201, rng: np.random.Generator) -> Cell201:
         """The benchmark's mutation: a uniform node, a uniform edge into it, a uniform other operation."""
         node = int(rng.integers(1, 4))
         edge = node * (node - 1) // 2 + int(rng.integers(node))
         op = (arch.edges[edge] + int(rng.integers(1, len(OPERATIONS)))) % len(OPERATIONS)
-        return Cell201((*arch.edges[:edge], op, *arch.edges[edge + 1 :]))  # type: ignore[arg-type]
+        return Cell201((*arch.edges[:edge], op, *arch.edges[edge + 1 :]))
 
-    def neighbors(self, arch: Cell201) -> list[Cell201]:  # type: ignore[override]
+    def neighbors(self, arch: Cell201) -> list[Cell201]:
         """The 24 cells that differ in one edge."""
         return [
-            Cell201((*arch.edges[:e], op, *arch.edges[e + 1 :]))  # type: ignore[arg-type]
+            Cell201((*arch.edges[:e], op, *arch.edges[e + 1 :]))
             for e in range(len(EDGES))
             for op in range(len(OPERATIONS))
             if op != arch.edges[e]
         ]
 
-    def canonical(self, arch: Cell201) -> str:  # type: ignore[override]
+    def canonical(self, arch: Cell201) -> str:
         """The official ``to_unique_str(consider_zero=True)``: 6,466 distinct texts.
 
         Its quirk is kept: a node fed by two ``none`` edges reads ``#+#`` and is not taken for zero further down.
         """
         return _unique_text(arch.edges)
 
-    def representative(self, arch: Cell201) -> Cell201:  # type: ignore[override]
+    def representative(self, arch: Cell201) -> Cell201:
         """The first cell, in index order, with the same :meth:`canonical` text."""
         return self._cells[int(self.class_of[self.index(arch)])]
 
-    def connected(self, arch: Cell201) -> bool:  # type: ignore[override]
+    def connected(self, arch: Cell201) -> bool:
         """Whether a path of edges other than ``none`` joins input and output (15,284 cells)."""
         reached = [True, False, False, False]
         for (target, source), op in zip(EDGES, arch.edges, strict=True):
             reached[target] |= op != NONE and reached[source]
         return reached[3]
 
-    def network(self, arch: Cell201, **macro: Any) -> torch.nn.Module:  # type: ignore[override]
+    def network(self, arch: Cell201, **macro: Any) -> torch.nn.Module:
         """The torch network; keyword arguments are the fields of :class:`MacroConfig201`.
 
         Returns:
@@ -139,9 +166,7 @@ class NASBench201(EnumerableSpace):
 
         return Network201(self.parse(arch), self.macro(**macro))
 
-    def supernet(  # type: ignore[override]
-        self, *, candidates: Sequence[str] | None = None, affine: bool = False, **macro: Any
-    ) -> Supernet:
+    def supernet(self, *, candidates: Sequence[str] | None = None, affine: bool = False, **macro: Any) -> Supernet:
         """The weight-sharing network: all candidates on each of the six edges of the cell.
 
         Args:
@@ -161,7 +186,7 @@ class NASBench201(EnumerableSpace):
         chosen = None if candidates is None else {CELL: (tuple(candidates),) * len(EDGES)}
         return Supernet201(self.macro(**macro), chosen, affine=affine)
 
-    def graphs(self, arch: Cell201) -> dict[str, CellGraph]:  # type: ignore[override]
+    def graphs(self, arch: Cell201) -> dict[str, CellGraph]:
         """The cell: sums at the vertices, operations on the edges; ``none`` edges are left out."""
         edges = zip(EDGES, arch.edges, strict=True)
         return {
@@ -170,7 +195,7 @@ class NASBench201(EnumerableSpace):
             )
         }
 
-    def params(self, arch: Cell201, **macro: Any) -> int:  # type: ignore[override]
+    def params(self, arch: Cell201, **macro: Any) -> int:
         """Exact number of parameters of :meth:`network`, by formula."""
         s = self.macro(**macro)
         per_channel = 2 if s.form == "official" else 1  # gamma and beta, or the convolution's bias
@@ -184,7 +209,7 @@ class NASBench201(EnumerableSpace):
             total += s.cells * sum(k * k * c * c + per_channel * c for k in kernels)
         return total + 2 * c + (c + 1) * s.num_classes
 
-    def flops(self, arch: Cell201, image_size: int = 32, **macro: Any) -> int:  # type: ignore[override]
+    def flops(self, arch: Cell201, image_size: int = 32, **macro: Any) -> int:
         """Multiply-adds of one square image: convolutions, and the classifier with its bias."""
         s = self.macro(**macro)
         c, side = s.channels, image_size
@@ -202,13 +227,13 @@ class NASBench201(EnumerableSpace):
         """Five operations on each of the six edges."""
         return (len(OPERATIONS),) * len(EDGES)
 
-    def encode(self, arch: Cell201) -> tuple[int, ...]:  # type: ignore[override]
+    def encode(self, arch: Cell201) -> tuple[int, ...]:
         """The operation of each edge."""
         return arch.edges
 
     def decode(self, decisions: Sequence[int]) -> Cell201:
         """The cell with these operations; never None."""
-        return Cell201(tuple(decisions))  # type: ignore[arg-type]
+        return Cell201(tuple(decisions))
 
     def __len__(self) -> int:
         return len(OPERATIONS) ** len(EDGES)
@@ -221,11 +246,11 @@ class NASBench201(EnumerableSpace):
             raise InputError(f"nasbench201: index {quoted(index)} is outside 0..{len(self) - 1}")
         return self._cells[index]
 
-    def index(self, arch: Cell201) -> int:  # type: ignore[override]
+    def index(self, arch: Cell201) -> int:
         """Position in the official order (index 0 is ``|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+…``)."""
         return self._index_of[arch.edges]
 
-    def unique(self) -> list[Cell201]:  # type: ignore[override]
+    def unique(self) -> list[Cell201]:
         """One cell of each of the 6,466 classes, in index order."""
         return [self._cells[i] for i in np.unique(self.class_of)]
 
@@ -237,7 +262,7 @@ class NASBench201(EnumerableSpace):
 
     @cached_property
     def _cells(self) -> list[Cell201]:
-        cells = [Cell201(edges) for edges in product(range(len(OPERATIONS)), repeat=len(EDGES))]  # type: ignore[arg-type]
+        cells = [Cell201(edges) for edges in product(range(len(OPERATIONS)), repeat=len(EDGES))]
         random.Random(88).shuffle(cells)
         return cells
 

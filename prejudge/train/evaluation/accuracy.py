@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from prejudge.data.batches import ordered_batches
 from prejudge.data.dataset import ImageDataset
-from prejudge.data.transforms import normalize
 from prejudge.train.device import DeviceConfig
-
-if TYPE_CHECKING:
-    from prejudge.data.folder_batches import ImageFiles
 
 
 @dataclass(frozen=True)
@@ -40,11 +35,10 @@ class TestResult:
 
 def test(
     network: nn.Module,
-    data: ImageDataset | ImageFiles,
+    data: ImageDataset,
     machine: DeviceConfig | None = None,
     *,
     batch_size: int = 512,
-    image_size: int = 224,
 ) -> TestResult:
     """Evaluate a network on all images of a set, in evaluation mode.
 
@@ -52,10 +46,9 @@ def test(
 
     Args:
         network: From inputs ``(N, C, H, W)`` to logits ``(N, classes)``, on the machine; its mode is restored.
-        data: The images, normalized as they say themselves; of files, the centers are taken as ImageNet is tested.
+        data: The images, normalized as they say themselves; of those in files the centers are taken.
         machine: Where to compute; the CPU if left out.
         batch_size: Images per forward pass.
-        image_size: Side of the images that are read from files.
 
     Returns:
         Accuracies and loss; logits that are not numbers count as wrong.
@@ -68,7 +61,7 @@ def test(
         sums = sums.float()
     sums = sums.to(machine.device)
     with torch.inference_mode():
-        for images, classes in evaluation_batches(data, machine, batch_size, image_size):
+        for images, classes in evaluation_batches(data, machine, batch_size):
             inputs, targets = machine.take(images, classes)
             with machine.autocast():
                 logits = network(inputs)
@@ -84,29 +77,11 @@ def test(
     return TestResult(100 * top1 / n, 100 * top5 / n, total / n, n)
 
 
-def evaluation_batches(
-    data: ImageDataset | ImageFiles, machine: DeviceConfig, batch_size: int, image_size: int
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Inputs ``(N, C, H, W)`` and targets ``(N,)`` of every image that is this process's to evaluate."""
-    own = slice(machine.world.rank, None, machine.world.size)
-    if machine.world.rank >= len(data):
-        return
-    if isinstance(data, ImageDataset):
-        images = torch.from_numpy(data.images[own]).permute(0, 3, 1, 2)
-        labels = torch.from_numpy(data.labels[own])
-        for part, classes in zip(images.split(batch_size), labels.split(batch_size), strict=True):
-            # They go to the device as bytes, and are normalized there.
-            yield normalize(part.to(machine.device).contiguous(), data.mean, data.std), classes
-    else:
-        from prejudge.data.folder_batches import FolderBatches
-
-        share = replace(data, files=data.files[own], labels=data.labels[own])
-        size = min(batch_size, len(share))
-        workers = min(4, os.cpu_count() or 1)
-        batches = FolderBatches(
-            share, size, augment=False, size=image_size, shuffle=False, workers=workers, device=machine.device
-        )
-        yield from batches.epoch()
+def evaluation_batches(data: ImageDataset, machine: DeviceConfig, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Inputs ``(N, C, H, W)`` and targets ``(N,)`` of every image that this process evaluates."""
+    if machine.world.rank < len(data):
+        share = data.subset(slice(machine.world.rank, None, machine.world.size))
+        yield from ordered_batches(share, batch_size, device=machine.device)
 
 
 def accuracy(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,9 +14,6 @@ from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError
 from prejudge.train.device import DeviceConfig
 from prejudge.train.evaluation.accuracy import TestResult, evaluation_batches
-
-if TYPE_CHECKING:
-    from prejudge.data.folder_batches import ImageFiles
 
 _TOP = 5
 
@@ -63,12 +60,11 @@ class ByClass:
 
 def evaluate_by_class(
     network: nn.Module,
-    data: ImageDataset | ImageFiles,
+    data: ImageDataset,
     machine: DeviceConfig | None = None,
     *,
     classes: tuple[str, ...] = (),
     batch_size: int = 512,
-    image_size: int = 224,
 ) -> ByClass:
     """Evaluate a network on all images of a set, in evaluation mode.
 
@@ -77,11 +73,10 @@ def evaluate_by_class(
 
     Args:
         network: From inputs ``(N, C, H, W)`` to logits ``(N, classes)``, on the machine; its mode is restored.
-        data: The images, normalized as they say themselves; of files, the centers are taken.
+        data: The images, normalized as they say themselves; of those in files the centers are taken.
         machine: Where to compute; the CPU if left out.
         classes: Names of the classes.
         batch_size: Images per forward pass.
-        image_size: Side of the images that are read from files.
 
     Raises:
         InputError: The network tells another number of classes apart than the images have.
@@ -93,7 +88,7 @@ def evaluate_by_class(
     was_training = network.training
     network.eval()
     with torch.inference_mode():
-        for images, labels in evaluation_batches(data, machine, batch_size, image_size):
+        for images, labels in evaluation_batches(data, machine, batch_size):
             inputs, targets = machine.take(images, labels)
             with machine.autocast():
                 logits = network(inputs)

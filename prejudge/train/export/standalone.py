@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.errors import InputError
 from prejudge.spaces.base import Space
 from prejudge.spaces.base import space as space_named

@@ -6,12 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prejudge.data.loading import LARGE
 from prejudge.errors import InputError, unknown
 from prejudge.train.recipes.published import PUBLISHED, RetrainRecipe, published_recipe
 from prejudge.train.recipes.recipe import Recipe
-
-LARGE = 96
-"""Images with at least so many pixels a side are trained like ImageNet's where a paper has a recipe for these."""
 
 _USUAL_SIDE = 32
 _OF_SEARCHES = ("tenas", "hnas", "stacnas", "ista", "ista-onestage")

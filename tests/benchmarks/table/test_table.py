@@ -17,6 +17,7 @@ from prejudge.benchmarks.table.index import TableIndex
 from prejudge.benchmarks.table.table import Metric, RepresentativeWarning, open_table, write_table
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.spaces import space
+from prejudge.spaces.nasbench201.cell import OPERATIONS
 
 SIZE = 15625
 TEST = Metric("cifar10", "test", 200)
@@ -66,7 +67,8 @@ def test_values_come_back_exactly(path: Path) -> None:
 def test_architecture_text_and_index_ask_for_the_same(path: Path) -> None:
     table = open_table(path)
     cell = space("nasbench201").parse(FIRST)
-    for arch in (FIRST, cell, 0, np.int64(0), list(cell.edges), tuple(cell.edges)):
+    names = [OPERATIONS[edge] for edge in cell.edges]
+    for arch in (FIRST, cell, 0, np.int64(0), names, tuple(names)):
         for _ in range(2):  # looked up, then remembered
             value = table.query(arch, dataset="cifar10", split="test", epochs=200)
             assert type(value) is float
@@ -83,7 +85,7 @@ def test_many_at_once(path: Path) -> None:
     texts = [str(table.architectures[i]) for i in (3, 5, 0)]
     np.testing.assert_array_equal(table.query_many(texts, TEST), table.column(TEST)[[3, 5, 0]])
     np.testing.assert_array_equal(table.query_many(np.array(texts), TEST), table.column(TEST)[[3, 5, 0]])
-    cells = [list(table.architectures[i].edges) for i in (3, 5)]
+    cells = [[OPERATIONS[edge] for edge in table.architectures[i].edges] for i in (3, 5)]
     np.testing.assert_array_equal(table.query_many(cells, TEST), table.column(TEST)[[3, 5]])
     for wrong in (-1, SIZE):
         with pytest.raises(InputError, match=f"index {wrong} is outside"):

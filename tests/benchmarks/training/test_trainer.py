@@ -117,7 +117,7 @@ def test_an_interrupted_call_goes_on_where_it_was(whole: Table, digits: Splits, 
 
 KILLED = """
 import sys
-from tests.benchmarks.test_training import ARCHS, RECIPE, SPACE
+from tests.benchmarks.training.test_trainer import ARCHS, RECIPE, SPACE
 from prejudge.benchmarks.training.trainer import train_table
 from prejudge.data.splits import load_splits
 print("ready", flush=True)
@@ -173,7 +173,7 @@ def test_another_recipe_is_refused_and_nothing_changes(digits: Splits, tmp_path:
     assert "write to another file, or delete t.h5 and t.h5.runs to begin again" in str(caught.value)
     assert "\n" not in str(caught.value)
     with pytest.raises(InputError, match="begun with images train"):
-        fewer = Splits(digits.train.part(slice(1, None)), digits.valid, digits.test)
+        fewer = Splits(digits.train.subset(slice(1, None)), digits.valid, digits.test)
         train_table(SPACE, ARCHS[:1], fewer, out=out, seeds=[0], recipe=RECIPE)
     with pytest.raises(InputError, match="begun with per class False, not True"):
         train_table(SPACE, ARCHS[:1], digits, out=out, seeds=[0], recipe=RECIPE, per_class=True)
@@ -267,4 +267,4 @@ def test_recipe_from_plain_values() -> None:
     with pytest.raises(InputError, match="did you mean 'epochs'"):
         TableRecipe.from_dict({"training": {"epoch": 3}})
     with pytest.raises(InputError, match="did you mean 'macro'"):
-        TableRecipe.from_dict({"skeletn": {}})
+        TableRecipe.from_dict({"macr": {}})

@@ -11,7 +11,7 @@ import pytest
 
 import prejudge
 from prejudge.cache import ScoreCache
-from prejudge.data import ImageDataset, batch, load, split_in_two
+from prejudge.data import ImageDataset, batch, load, random_split
 from prejudge.errors import InputError
 from prejudge.search import Budget, run_search
 from prejudge.search.bayesian import score_pool
@@ -27,7 +27,7 @@ SPACE = prejudge.space("nasbench201")
 
 @pytest.fixture(scope="module")
 def halves() -> tuple[ImageDataset, ImageDataset]:
-    return split_in_two(load("digits"))
+    return random_split(load("digits"))
 
 
 def training(

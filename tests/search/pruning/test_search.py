@@ -168,7 +168,7 @@ def test_darts_with_groups_of_edges(name: str) -> None:
 
 
 def test_labeled_images_of_any_shape_and_number() -> None:
-    data = digits("valid").part(slice(0, 12))
+    data = digits("valid").subset(slice(0, 12))
     odd = prune(NB201, images(9, 7, 1)[:, :, :5], protocol=replace(SMALL, batch_size=None))
     assert odd.data["batch_size"] == 9
     assert odd.facts["num_classes"] == 10

@@ -21,7 +21,7 @@ S = space("nasbench201")
 def test_one_hill_is_climbed() -> None:
     for method in ("local-search", "local-search(first_improvement=False)", "local-search(draws=1)"):
         run = run_search(method, Convolutions(), Budget(queries=150)).trajectories[0]
-        assert run.answer == str(S.parse([3] * 6))
+        assert run.answer == str(S.parse([3] * 6, notation="official"))
 
 
 @pytest.mark.parametrize("method", ["local-search", "local-search(first_improvement=False)"])

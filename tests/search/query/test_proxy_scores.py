@@ -15,10 +15,10 @@ from prejudge.search.query.proxy_scores import ProxyScores, proxy_scores
 from prejudge.spaces import space
 
 S = space("nasbench201")
-DEAD = S.parse([0, 3, 0, 0, 1, 2])  # node 1 receives nothing
-ALSO_DEAD = S.parse([0, 3, 0, 0, 4, 2])
-OTHER = S.parse([3, 3, 3, 3, 3, 3])
-BROKEN = S.parse([0, 0, 0, 0, 0, 0])
+DEAD = S.parse([0, 3, 0, 0, 1, 2], notation="official")  # node 1 receives nothing
+ALSO_DEAD = S.parse([0, 3, 0, 0, 4, 2], notation="official")
+OTHER = S.parse([3, 3, 3, 3, 3, 3], notation="official")
+BROKEN = S.parse([0, 0, 0, 0, 0, 0], notation="official")
 
 
 @pytest.fixture

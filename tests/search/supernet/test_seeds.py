@@ -26,7 +26,7 @@ NUMBERS: dict[str, Any] = {
 
 def one(folder: Path | None = None, device: str = "cpu") -> SeedRun:
     return SeedRun(
-        "darts", SPACE, load("digits").part(slice(0, 48)), partial(DeviceConfig, device), folder=folder, **NUMBERS
+        "darts", SPACE, load("digits").subset(slice(0, 48)), partial(DeviceConfig, device), folder=folder, **NUMBERS
     )
 
 
@@ -35,7 +35,7 @@ def facts(run: Trajectory) -> Any:
 
 
 def alone(seed: int) -> Trajectory:
-    return search_gradient("darts", SPACE, load("digits").part(slice(0, 48)), seed=seed, **NUMBERS)
+    return search_gradient("darts", SPACE, load("digits").subset(slice(0, 48)), seed=seed, **NUMBERS)
 
 
 def test_runs_are_those_one_after_the_other(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prejudge.errors import InputError
+from prejudge.spaces import space
 from prejudge.spaces.darts.candidates import DARTS8
 from prejudge.spaces.darts.genotype import Genotype
 from prejudge.spaces.darts.notations import from_pair, parse_genotype, to_config, to_dict, to_pair
@@ -118,10 +119,6 @@ def sorted_edges(genotype: Genotype) -> Genotype:
         {c: [tuple((op, p, 0.125) for op, p in node) for node in nodes] for c, nodes in BY_NODE.items()} | CONCAT,
         (BY_NODE["normal"], BY_NODE["reduce"]),
         [list(V2.normal), list(V2.reduce)],
-        PAIR,
-        str(PAIR),
-        json.dumps(PAIR),
-        np.array(PAIR),
         "DARTS_V2",
         " darts-v2 ",
         "DARTS",
@@ -130,6 +127,20 @@ def sorted_edges(genotype: Genotype) -> Genotype:
 )
 def test_every_notation_is_the_same_genotype(notation: Any) -> None:
     assert parse_genotype(notation) == V2
+
+
+@pytest.mark.parametrize("pair", [PAIR, str(PAIR), json.dumps(PAIR), np.array(PAIR)], ids=lambda p: type(p).__name__)
+def test_pairs_of_integers_say_what_they_count(pair: Any) -> None:
+    assert parse_genotype(pair, "naslib") == V2
+    assert space("darts").parse(pair, notation="naslib") == V2
+    counted_from_none = tuple(tuple((p, op + 1) for p, op in cell) for cell in PAIR)
+    assert parse_genotype(counted_from_none, "bananas") == V2
+    with pytest.raises(InputError, match="'naslib', from none with notation='bananas'; say which"):
+        parse_genotype(pair)
+    with pytest.raises(InputError, match=r"operation index 7 in the reduce cell is outside 0\.\.6"):
+        parse_genotype((PAIR[0], ((0, 7), *PAIR[1][1:])), "naslib")
+    with pytest.raises(InputError, match="unknown darts notation 'nasbench'"):
+        space("darts").parse(pair, notation="nasbench")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +184,7 @@ def test_round_trips(seed: int) -> None:
     assert parse_genotype(str(genotype)) == genotype
     assert parse_genotype(f"best: {genotype}") == genotype
     assert parse_genotype(to_dict(genotype)) == genotype
-    assert parse_genotype(to_pair(genotype)) == genotype
+    assert parse_genotype(to_pair(genotype), "naslib") == genotype
     assert parse_genotype(to_config(genotype)) == genotype  # sampled predecessors ascend
 
 
@@ -227,8 +238,7 @@ def test_final_genotypes_of_stacnas(golden: Path) -> None:
         ({"normal": "sep", **CONCAT, "reduce": []}, "the normal cell must be a list, not str 'sep'"),
         ({**BY_NODE, **CONCAT, "normal": [*BY_NODE["normal"][:3], list(V2.normal[:3])]}, "node 3 of the normal cell"),
         ({**BY_NODE, **CONCAT, "normal": [*BY_NODE["normal"][:3], *V2.normal[6:]]}, "node 3 of the normal cell"),
-        ((PAIR[0], ((0, 7), *PAIR[1][1:])), "operation index 7 in the reduce cell is outside 0..6"),
-        ((PAIR[0], (0, 7)), "must be (operation, predecessor), not 0"),
+        ((V2.normal, (0, 7)), "must be (operation, predecessor), not 0"),
         ([], "cannot read one from list"),
         (17, "cannot read one from int '17'"),
         (None, "cannot read one from NoneType"),

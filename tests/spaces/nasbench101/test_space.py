@@ -71,6 +71,21 @@ def renumbered(cell: Cell101, rng: np.random.Generator) -> Cell101:
     raise AssertionError("the identity is one of them")
 
 
+def test_keys_of_naslib_say_whose_operations_they_count() -> None:
+    rows = np.zeros((7, 7), int)
+    rows[0, 1] = rows[1, 2] = rows[2, 6] = 1  # a chain of two vertices; vertices 3 to 5 are empty
+    key = (*rows.flatten().tolist(), 0, 4, 2, 4, 4, 4, 1)
+    for written in (key, str(key), np.array(key)):
+        assert str(S.parse(written, notation="naslib")) == "100.10.1:conv3x3,maxpool3x3"
+        assert str(S.parse(written, notation="flan")) == "100.10.1:maxpool3x3,conv3x3"
+        with pytest.raises(InputError, match="56 integers need notation='naslib' or 'flan'"):
+            S.parse(written)
+    with pytest.raises(InputError, match=r"\[9, .* are not all within 0\.\.4"):
+        S.parse((*key[:49], 9, *key[50:]), notation="naslib")
+    with pytest.raises(InputError, match="notation 'naslib' has 56 integers"):
+        S.parse((*key[:55], 1.5), notation="naslib")
+
+
 def test_golden_cases(golden: Path) -> None:
     known = json.loads((golden / "pure" / "nb101_hash.json").read_text())
     for case in known["cases"]:

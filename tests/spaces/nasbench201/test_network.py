@@ -54,7 +54,7 @@ def test_a_cell_equals_its_definition() -> None:
 
 
 def test_a_cell_of_nothing_gives_zeros() -> None:
-    cell = S.network([0] * 6, cells=1).cells[0]
+    cell = S.network(["none"] * 6, cells=1).cells[0]
     x = torch.randn(2, 16, 8, 8)
     assert torch.equal(cell(x), torch.zeros_like(x))
 

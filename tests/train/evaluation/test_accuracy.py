@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from prejudge.data.dataset import ImageDataset
-from prejudge.data.folder_batches import list_folder
+from prejudge.data.folder import read_folder
 from prejudge.train.device import DeviceConfig
 from prejudge.train.evaluation import accuracy as evaluation
 from prejudge.train.process_group import ProcessGroup
@@ -77,5 +77,5 @@ def test_files_are_tested_by_their_centers(tmp_path: Path) -> None:
             mean = x.mean((1, 2, 3))
             return torch.stack([-mean, mean], dim=1)
 
-    found = evaluation.test(Brightness(), list_folder(tmp_path), batch_size=4, image_size=16)
+    found = evaluation.test(Brightness(), read_folder(tmp_path, size=16, in_memory=False), batch_size=4)
     assert (found.top1, found.images) == (100.0, 6)

@@ -177,7 +177,7 @@ def test_what_has_no_source() -> None:
     class Other(type(prejudge.space("nasbench201"))):  # type: ignore[misc]
         name = "other"
 
-        def parse(self, text: Any) -> Any:
+        def parse(self, text: Any, *, notation: str | None = None) -> Any:
             return "an architecture"
 
     other: Space = Other()

@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from prejudge.data.loading import digits
+from prejudge.data.splits import Splits
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.spaces import published_genotype, space
 from prejudge.train.export.stored_network import Expected, read_network
 from prejudge.train.export.weights import export_weights
 from prejudge.train.recipes.recipe import Recipe
-from prejudge.train.training import Data, train_network
+from prejudge.train.training import train_network
 from tests.train.export.test_stacnas_model import GENOTYPE, NUMBERS, stacnas_model
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
@@ -54,12 +55,12 @@ def test_state_dicts_need_their_architecture(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_a_checkpoint_gives_what_was_evaluated(tmp_path: Path, ema: float) -> None:
-    train = digits().part(slice(64))
+    train = digits().subset(slice(64))
     recipe = Recipe(epochs=1, batch_size=32, ema=ema)
     folder = tmp_path / "run"
     chosen = {k: v for k, v in SMALL.items() if k in ("channels", "cells", "stages")}
     train_network(
-        "nasbench201", CELL, Data(train), recipe, folder=folder, selection="last", macro=chosen, tensorboard=False
+        "nasbench201", CELL, Splits(train), recipe, folder=folder, selection="last", macro=chosen, tensorboard=False
     )
     exported = read_network(folder)
     assert exported.image_size == 8

@@ -33,7 +33,7 @@ def compared(setup: Setup, learner: SearchLearner, images: int) -> list[dict[str
 
     from prejudge.search.supernet.stacnas.features import CLUSTERS, compare_operations
 
-    some = setup.data.part(slice(min(images, len(setup.data))))
+    some = setup.data.subset(slice(min(images, len(setup.data))))
     batches = setup.batches(some, replace(learner.recipe, batch_size=64))
     with torch.no_grad():
         mixture = learner.weighting.mixture()

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from prejudge.data import load
-from prejudge.data.batches import MemoryBatches
+from prejudge.data.batches import ImageBatches
 from prejudge.errors import InputError, MissingDataError
 from prejudge.search.result import Trajectory
 from prejudge.search.supernet import register, search_gradient
@@ -99,8 +99,8 @@ def everything(supernet: Supernet) -> Any:
     return uniform({kind: [range(len(edge)) for edge in edges] for kind, edges in supernet.candidates.items()})
 
 
-def held_out(augment: bool = False) -> MemoryBatches:
-    return MemoryBatches(load("digits").part(slice(0, 48)), 16, seed=3, augment=augment)
+def held_out(augment: bool = False) -> ImageBatches:
+    return ImageBatches(load("digits").subset(slice(0, 48)), 16, seed=3, augment=augment)
 
 
 @pytest.mark.parametrize("name", ["darts-s2", "darts-s4"])
@@ -258,7 +258,7 @@ def deciding(self, evaluate):
         os.kill(os.getpid(), signal.SIGKILL)
     return decide(self, evaluate)
 Projection.decide = deciding
-search_gradient("darts-pt(tune_epochs=1)", space("nasbench201"), load("digits").part(slice(0, 64)),
+search_gradient("darts-pt(tune_epochs=1)", space("nasbench201"), load("digits").subset(slice(0, 64)),
     macro={"channels": 2, "cells": 1, "stages": 1}, training={"epochs": 2, "batch_size": 16},
     folder=Path(sys.argv[1]))
 """

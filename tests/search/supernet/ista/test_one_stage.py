@@ -45,7 +45,7 @@ TRAINING = {"epochs": 2, "batch_size": 32}
 
 
 def few(count: int = 96) -> ImageDataset:
-    return load("digits").part(slice(count))
+    return load("digits").subset(slice(count))
 
 
 def supernet(seed: int = 0, **macro: Any) -> SupernetDARTS:

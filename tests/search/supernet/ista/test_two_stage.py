@@ -49,7 +49,7 @@ class Doubled(Given):
 
 
 def few(count: int = 96) -> ImageDataset:
-    return load("digits").part(slice(count))
+    return load("digits").subset(slice(count))
 
 
 def learner(seed: int = 2, solve: Solver | None = None, dtype: torch.dtype = torch.float32, **macro: Any) -> Any:
@@ -240,7 +240,7 @@ def killed(self, inputs, targets, at):
     return step(self, inputs, targets, at)
 
 kind.step = killed
-search_gradient(method, space("darts"), load("digits").part(slice(96)), folder=folder, **arguments)
+search_gradient(method, space("darts"), load("digits").subset(slice(96)), folder=folder, **arguments)
 """
 
 

@@ -190,7 +190,7 @@ def test_a_perturbed_step_is_a_step_with_that_mixture() -> None:
 
 
 def test_the_method() -> None:
-    data = load("digits").part(slice(0, 64))
+    data = load("digits").subset(slice(0, 64))
     found = {
         text: search_gradient(
             text,

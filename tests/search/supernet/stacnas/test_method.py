@@ -90,7 +90,7 @@ def test_the_transition_between_the_stages_and_the_answer(golden: Path) -> None:
 
 def few() -> ImageDataset:
     digits = load("digits")
-    return digits.part(slice(60))
+    return digits.subset(slice(60))
 
 
 @pytest.mark.parametrize("options", [{}, {"train_ratio": 0.5, "share_alphas": False, "keep_zero": True}])

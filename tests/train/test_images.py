@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prejudge.data.dataset import ImageDataset
-from prejudge.data.folder_batches import ImageFiles
-from prejudge.data.training_images import images_of, load_test_images, load_training_images
+from prejudge.data.splits import Splits
 from prejudge.errors import InputError, MissingDataError
+from prejudge.train.images import load_test_images, load_training_images
 
 
 def pictures(folder: Path, side: int) -> Path:
@@ -26,6 +25,10 @@ def pictures(folder: Path, side: int) -> Path:
     return folder
 
 
+def images_of(data: Splits) -> tuple[int, int, int]:
+    return data.train.num_classes, data.train.in_channels, data.train.image_size
+
+
 def test_digits_have_all_three(tmp_path: Path) -> None:
     data, notes = load_training_images("digits")
     assert [len(part) for part in (data.train, data.valid, data.test) if part is not None] == [1000, 397, 400]
@@ -37,24 +40,24 @@ def test_a_set_without_test_images_gives_some_away_and_the_same_ones_again(tmp_p
     np.savez(tmp_path / "few.npz", x=images, y=np.arange(50) % 5)
     kind = f"npz:{tmp_path / 'few.npz'}"
     data, notes = load_training_images(kind)
-    assert isinstance(data.test, ImageDataset)
+    assert data.test is not None
     assert (len(data.train), len(data.test), data.valid) == (40, 10, None)
     assert "10 of its training images, drawn at random, are kept for that" in notes[0]
     shown, _ = load_test_images(kind)
-    assert isinstance(shown, ImageDataset)
+    assert shown.in_memory
     assert shown.digest == data.test.digest
-    learned = {image.tobytes() for image in data.train.images}  # type: ignore[union-attr]
+    learned = {image.tobytes() for image in data.train.images}
     assert not learned & {image.tobytes() for image in shown.images}
 
 
 def test_large_pictures_stay_on_disk_and_small_ones_do_not(tmp_path: Path) -> None:
     large, small = pictures(tmp_path / "large", 100), pictures(tmp_path / "small", 12)
     data, notes = load_training_images(f"folder:{large}")
-    assert isinstance(data.train, ImageFiles)
-    assert isinstance(data.test, ImageFiles)
+    assert not data.train.in_memory
+    assert data.test is not None and not data.test.in_memory
     assert (data.train.classes, len(data.test), images_of(data), notes) == (("cat", "dog"), 6, (2, 3, 224), [])
-    assert isinstance(load_test_images(f"folder:{large}")[0], ImageFiles)
-    assert isinstance(load_training_images(f"folder:{small}")[0].train, ImageDataset)
+    assert not load_test_images(f"folder:{large}")[0].in_memory
+    assert load_training_images(f"folder:{small}")[0].train.in_memory
     scaled, _ = load_training_images(f"folder:{large}@16")
     assert images_of(scaled) == (2, 3, 16)
 
