@@ -144,6 +144,8 @@ def _open(path: Path) -> h5py.File:
         raise InputError(f"{path} is a folder; name a score file such as {path / 'scores.h5'}")
     if not path.exists():
         raise MissingDataError(f"no score file {path}")
+    if not path.is_file():
+        raise InputError(f"{path} is a pipe or a device; a score cache is a file")
     try:
         file = hdf5.open_file(path)  # it is only ever replaced as a whole, so no lock is needed
     except PermissionError:

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from prejudge.errors import BusyError, InputError, PrejudgeError, quoted
+from prejudge.errors import BusyError, InputError, MissingDataError, PrejudgeError, quoted
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -30,8 +30,12 @@ BINARY = getattr(os, "O_BINARY", 0)
 
 
 def beside(path: Path, suffix: str) -> Path:
-    """``FILE`` + ``suffix`` in the same folder."""
-    return path.with_name(path.name + suffix)
+    """``FILE`` + ``suffix`` in the same folder.
+
+    Raises:
+        InputError: ``path`` is a folder, or cannot be the name of a file.
+    """
+    return _named(path).with_name(path.name + suffix)
 
 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
@@ -39,6 +43,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
 
     Raises:
         InputError: ``path`` is a folder, or cannot be the name of a file.
+        MissingDataError: Its folder does not exist.
         PrejudgeError: The disk is full or the folder is read-only; ``path`` is untouched and nothing is left behind.
     """
     with replacing(path) as part:
@@ -53,6 +58,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Raises:
         InputError: ``path`` is a folder, or cannot be the name of a file.
+        MissingDataError: Its folder does not exist.
         BusyError: Another process has been replacing the file for a minute.
         PrejudgeError: The disk is full or the folder is read-only; ``path`` is untouched and nothing is left behind.
     """
@@ -112,23 +118,24 @@ def destination(path: Path) -> Path | None:
 
     Raises:
         InputError: It is a folder, or cannot be the name of a file.
+        MissingDataError: Its folder does not exist.
         PrejudgeError: It cannot be looked up.
     """
-    if "\0" in str(path):
-        raise InputError(f"cannot write {quoted(str(path))}: a file name cannot hold the character NUL")
     if _STREAM.fullmatch(str(path)):
         return None
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(_named(path)))
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:
+        if not target.parent.is_dir():
+            raise MissingDataError(f"no folder {target.parent} for {path.name}; make it first") from None
         return target
     except OSError as error:
         raise cannot_write(path, error) from error
     if stat.S_ISDIR(mode):
-        raise InputError(f"cannot write {quoted(str(path))}: it is a folder; name a file")
+        raise InputError(f"{quoted(str(path))} is a folder; name a file")
     if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
-        raise InputError(f"cannot write {quoted(str(path))}: it is a disk or a socket; name a file")
+        raise InputError(f"{quoted(str(path))} is a disk or a socket; name a file")
     return target if stat.S_ISREG(mode) else None
 
 
@@ -147,6 +154,14 @@ def cannot_write(path: Path, error: OSError) -> PrejudgeError:
     if error.errno in _FORBIDDEN:
         return PrejudgeError(f"cannot write {path}: no permission or a read-only folder; choose another place")
     return PrejudgeError(f"cannot write {path}: {error.strerror or error}")
+
+
+def _named(path: Path) -> Path:
+    if "\0" in str(path):
+        raise InputError(f"{quoted(str(path))}: the name of a file cannot hold the character NUL")
+    if not path.name:
+        raise InputError(f"{quoted(str(path))} is a folder; name a file")
+    return path
 
 
 def _sync(path: Path, flags: int = os.O_RDWR | BINARY) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prejudge.errors import PrejudgeError
+from prejudge.errors import MissingDataError, PrejudgeError
 from prejudge.formats import atomic
 from prejudge.formats.atomic import beside, cannot_write, replace_by_copy, replacing, write_atomically
 
@@ -42,7 +42,7 @@ def test_why_it_could_not_be_written(code: int, words: str) -> None:
 
 
 def test_no_folder(tmp_path: Path) -> None:
-    with pytest.raises(PrejudgeError, match="cannot write"):
+    with pytest.raises(MissingDataError, match=r"no folder .*nowhere for file; make it first"):
         write_atomically(tmp_path / "nowhere" / "file", b"")
 
 
