@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from prejudge._version import __version__
+from prejudge.benchmarks.statistics.agreement import proxy_agreement
 from prejudge.benchmarks.statistics.correlation import correlate_matched
 from prejudge.benchmarks.statistics.matched import BASELINES, Matched, match
 from prejudge.benchmarks.statistics.rank_statistics import EXACT_BOOTSTRAP_UP_TO
@@ -59,6 +60,8 @@ def report_data(
     matched = match(source, table, metrics=metrics, protocol=protocol, directions=directions)
     correlations = correlate_matched(matched, table, resamples=resamples, confidence=confidence, seed=seed)
     notes = list(correlations.attrs.pop("notes"))
+    first = correlations.drop_duplicates("proxy")
+    quality = dict(zip(map(str, first["proxy"]), first["spearman"].fillna(0.0), strict=True))
     ensembles = [p for p in correlations["proxy"].unique() if p not in matched.scores]
     return ReportData(
         title=title or f"{table.space}: training-free scores against trained accuracies ({table.name})",
@@ -68,6 +71,7 @@ def report_data(
         accuracies=matched.accuracies,
         params=matched.scores["params"],
         connected=pd.Series(matched.connected, index=matched.scores.index, name="connected"),
+        agreement=proxy_agreement(matched.scores, matched.directions, quality),
         seconds=matched.seconds,
         failures=None if isinstance(source, pd.DataFrame) else source.failures(matched.protocol),
         protocol=matched.protocol.describe() if matched.protocol is not None else {},

@@ -35,6 +35,9 @@ class ReportData:
         accuracies: Trained accuracies: the same index, one column per metric text (as in ``correlations.metric``).
         params: Parameter counts on the same index, or None.
         connected: Whether the cell's output depends on its input, on the same index; None counts all as connected.
+        agreement: Rank correlations between proxies, each turned so that higher is better: one row per ordered pair
+            with ``proxy``, ``other``, ``spearman`` and ``n`` architectures that both score, in the order to be shown;
+            None where they were not computed.
         seconds: Mean seconds per architecture of each proxy by itself.
         failures: Columns ``architecture``, ``proxy``, ``reason`` (``repeat`` if present is shown as a count).
         protocol: What the scores depend on, label to text, in the order to be shown.
@@ -56,6 +59,7 @@ class ReportData:
     accuracies: pd.DataFrame
     params: pd.Series | None = None
     connected: pd.Series | None = None
+    agreement: pd.DataFrame | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     failures: pd.DataFrame | None = None
     protocol: Mapping[str, str] = field(default_factory=dict)
@@ -69,6 +73,8 @@ class ReportData:
         _require(self.correlations, "correlations", ("metric", "stratum", "proxy", "spearman"))
         if self.failures is not None:
             _require(self.failures, "failures", ("architecture", "proxy", "reason"))
+        if self.agreement is not None:
+            _require(self.agreement, "agreement", ("proxy", "other", "spearman", "n"))
         keys = self.correlations[["metric", "stratum", "proxy"]]
         if keys.duplicated().any():
             twice = tuple(keys[keys.duplicated()].iloc[0])

@@ -8,7 +8,6 @@ from typing import Any
 
 from prejudge.report.columns import DASH, columns, duration, numbers
 from prejudge.report.data import ReportData
-from prejudge.report.matrix import agreement
 from prejudge.report.points import embed_points
 from prejudge.report.rendering import script_json
 
@@ -120,18 +119,19 @@ def axis_low(tables: list[Panel]) -> float:
 
 def matrix(data: ReportData) -> dict[str, Any]:
     """The proxy-proxy matrix as rows of ``(text, value, count)`` cells."""
-    found = agreement(data)
+    if data.agreement is None:
+        return {"proxies": [], "rows": []}
+    names = [str(name) for name in data.agreement["proxy"].unique()]
+    pairs = {(r["proxy"], r["other"]): r for r in data.agreement.to_dict("records")}
     rows = [
         {
             "proxy": proxy,
             "role": data.role(proxy),
-            "cells": [
-                _cell(found.values[i, j], int(found.counts[i, j]), found.proxies[j]) for j in range(len(found.proxies))
-            ],
+            "cells": [_cell(pairs[proxy, other]["spearman"], int(pairs[proxy, other]["n"]), other) for other in names],
         }
-        for i, proxy in enumerate(found.proxies)
+        for proxy in names
     ]
-    return {"proxies": found.proxies, "rows": rows}
+    return {"proxies": names, "rows": rows}
 
 
 def costs(data: ReportData) -> list[dict[str, Any]]:

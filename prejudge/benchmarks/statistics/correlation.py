@@ -1,4 +1,4 @@
-"""How well scores predict trained accuracies: rank correlations with all that is needed to judge them."""
+"""Rank correlations of scores with trained accuracies, and all that is needed to judge them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prejudge.benchmarks.statistics import ensembles
 from prejudge.benchmarks.statistics import rank_statistics as statistics
 from prejudge.benchmarks.statistics.concordance import Concordance
 from prejudge.benchmarks.statistics.matched import Matched, match
-from prejudge.benchmarks.statistics.ranking import Ranking
+from prejudge.benchmarks.statistics.ranking import TiedRanking
 from prejudge.benchmarks.table.metric import Metric
 from prejudge.benchmarks.table.table import Table
 from prejudge.errors import InputError
@@ -99,8 +99,8 @@ def correlate_matched(
     vote, notes = _add_ensembles(columns, matched, seed)
     ranked = _Ranked(
         matched,
-        scores={name: Ranking.of(scores) for name, scores in columns.items()},
-        accuracies={str(m): Ranking.of(matched.accuracies[str(m)].to_numpy()) for m in matched.metrics},
+        scores={name: TiedRanking.of(scores) for name, scores in columns.items()},
+        accuracies={str(m): TiedRanking.of(matched.accuracies[str(m)].to_numpy()) for m in matched.metrics},
     )
     rows: list[dict[str, Any]] = []
     used: list[bytes] = []
@@ -168,8 +168,8 @@ class _Ranked:
     """Every column sorted once; the ranking among the architectures that two columns share follows by counting."""
 
     matched: Matched
-    scores: dict[str, Ranking]
-    accuracies: dict[str, Ranking]
+    scores: dict[str, TiedRanking]
+    accuracies: dict[str, TiedRanking]
 
 
 def _failed(name: str, inside: np.ndarray, usable: np.ndarray, matched: Matched) -> int:
@@ -236,7 +236,7 @@ def _add_intervals(
         inside = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=size).astype(bool)
         proxies = list(dict.fromkeys(rows[i]["proxy"] for i in members))
         metrics = list(dict.fromkeys(rows[i]["metric"] for i in members))
-        ends = statistics.bootstrap_rankings(
+        ends = statistics.bootstrap_spearman(
             [ranked.scores[p].among(inside) for p in proxies],
             [ranked.accuracies[m].among(inside) for m in metrics],
             resamples=resamples,

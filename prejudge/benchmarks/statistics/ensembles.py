@@ -57,7 +57,7 @@ def rank_average(scores: np.ndarray) -> np.ndarray:
 
 
 def vote_wins(scores: np.ndarray, *, seed: int = 0) -> np.ndarray:
-    """Ranking by majority vote: how many opponents each architecture beats, minus how many beat it.
+    """Ranking by majority vote: opponents that an architecture beats, less those that beat it.
 
     Args:
         scores: Oriented scores of the three voters, shape ``(3, n)``; NaN where one failed.
@@ -142,7 +142,8 @@ def _majority(ballots: list[_Ballot], rows: slice) -> tuple[np.ndarray, np.ndarr
 
 def _size(sets: np.ndarray) -> np.ndarray:
     """How many opponents each set has, int64 ``(rows,)``."""
-    return _ones(sets).sum(axis=1, dtype=np.int64)
+    result: np.ndarray = _ones(sets).sum(axis=1, dtype=np.int64)
+    return result
 
 
 def _ones_by_table(words: np.ndarray) -> np.ndarray:

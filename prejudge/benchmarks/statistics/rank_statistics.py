@@ -1,4 +1,4 @@
-"""How well one ranking predicts another: the numbers of the correlation table, as pure functions of two vectors.
+"""The numbers of the correlation table as pure functions of two vectors: how well one ranking predicts another.
 
 ``scores`` are oriented (higher predicts better) and hold no NaN, nor do ``accuracies``. What a constant vector leaves
 undefined is NaN.
@@ -11,18 +11,12 @@ from statistics import NormalDist
 
 import numpy as np
 
-from prejudge.benchmarks.statistics.concordance import Concordance
-from prejudge.benchmarks.statistics.ranking import Ranking
+from prejudge.benchmarks.statistics.ranking import TiedRanking
 
 
 def ranks(values: np.ndarray) -> np.ndarray:
     """Ranks from 1 to n, tied values sharing their mean rank; shape ``(n,)``."""
-    return Ranking.of(values).ranks
-
-
-def tied(values: np.ndarray) -> int:
-    """Number of entries that share their value with another one."""
-    return Ranking.of(values).tied
+    return TiedRanking.of(values).ranks
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> float:
@@ -47,22 +41,6 @@ def partial(xy: float, xz: float, yz: float) -> float:
     return float((xy - xz * yz) / np.sqrt(left)) if left > 1e-12 else float("nan")
 
 
-def kendall(scores: np.ndarray, accuracies: np.ndarray) -> tuple[float, float]:
-    """Kendall's tau-b and the share of pairs in the right order.
-
-    Returns:
-        Tau-b, and among the pairs of different accuracy the share that the scores order rightly; a pair of equal scores
-        counts half.
-    """
-    pair = Concordance.of(Ranking.of(scores), Ranking.of(accuracies))
-    return pair.tau_b(), pair.share_right()
-
-
-def weighted_tau(scores: np.ndarray, accuracies: np.ndarray) -> float:
-    """Kendall's tau with hyperbolic weights (Vigna, WWW 2015): exchanges among the best weigh most."""
-    return Concordance.of(Ranking.of(scores), Ranking.of(accuracies)).weighted_tau()
-
-
 def precision_at(scores: np.ndarray, accuracies: np.ndarray, share: float) -> float:
     """Share of the best-scored that is truly among the best, for the top ``share`` (at least one architecture).
 
@@ -85,12 +63,7 @@ _LARGEST_SHARE = 0.005
 
 
 def bootstrap_spearman(
-    scores: Sequence[np.ndarray] | np.ndarray,
-    accuracies: Sequence[np.ndarray] | np.ndarray,
-    *,
-    resamples: int,
-    seed: int,
-    level: float = 0.95,
+    x: Sequence[TiedRanking], y: Sequence[TiedRanking], *, resamples: int, seed: int, level: float = 0.95
 ) -> np.ndarray:
     """Percentile bootstrap intervals of Spearman's correlation, for all pairs of P scores and M accuracies at once.
 
@@ -100,28 +73,15 @@ def bootstrap_spearman(
     enough to spoil it: the ends then differ from those of infinitely many resamples by less than 1,000 resamples do.
 
     Args:
-        scores: P vectors ``(n,)``.
-        accuracies: M vectors ``(n,)``.
+        x: P rankings of ``n`` architectures by score.
+        y: M rankings of them by accuracy.
         resamples: Number of resamples.
         seed: Seed of the draws.
         level: Coverage.
 
     Returns:
-        Lower and upper ends, shape ``(2, P, M)``; NaN for a constant vector.
+        Lower and upper ends, shape ``(2, P, M)``; NaN where a ranking is constant.
     """
-    return bootstrap_rankings(
-        [Ranking.of(v) for v in scores],
-        [Ranking.of(v) for v in accuracies],
-        resamples=resamples,
-        seed=seed,
-        level=level,
-    )
-
-
-def bootstrap_rankings(
-    x: Sequence[Ranking], y: Sequence[Ranking], *, resamples: int, seed: int, level: float = 0.95
-) -> np.ndarray:
-    """:func:`bootstrap_spearman` of what has been ranked already."""
     ends = np.full((2, len(x), len(y)), np.nan)
     left = [(p, m) for p in range(len(x)) for m in range(len(y)) if not (x[p].constant or y[m].constant)]
     if len(x[0]) > EXACT_BOOTSTRAP_UP_TO:
@@ -138,8 +98,8 @@ def bootstrap_rankings(
     return ends
 
 
-def spearman_influence(x: Ranking, y: Ranking) -> tuple[float, np.ndarray]:
-    """How Spearman's correlation changes with the weight of each architecture, both sides being ranked anew.
+def spearman_influence(x: TiedRanking, y: TiedRanking) -> tuple[float, np.ndarray]:
+    """Derivatives of Spearman's correlation by the weight of each architecture, both sides being ranked anew.
 
     Returns:
         The correlation, and its derivatives by the weights at 1, shape ``(n,)``. Their sum is 0; the sum of their
@@ -155,13 +115,14 @@ def spearman_influence(x: Ranking, y: Ranking) -> tuple[float, np.ndarray]:
     return float(ab / spread), by_ab / spread - (by_aa / aa + by_bb / bb) * (ab / spread / 2)
 
 
-def _sum_above(order: Ranking, values: np.ndarray) -> np.ndarray:
+def _sum_above(order: TiedRanking, values: np.ndarray) -> np.ndarray:
     """For each entry the sum of the values of all entries that rank above it, its equals counting half."""
     sums = np.bincount(order.codes, weights=values, minlength=order.groups)
-    return (sums.sum() - np.cumsum(sums) + sums / 2)[order.codes]
+    result: np.ndarray = (sums.sum() - np.cumsum(sums) + sums / 2)[order.codes]
+    return result
 
 
-def _normal_limit(x: Ranking, y: Ranking, level: float, ends: np.ndarray) -> bool:
+def _normal_limit(x: TiedRanking, y: TiedRanking, level: float, ends: np.ndarray) -> bool:
     """Set the two ends to the limit's, and say whether it holds here."""
     rho, influence = spearman_influence(x, y)
     squares = influence * influence
@@ -173,7 +134,7 @@ def _normal_limit(x: Ranking, y: Ranking, level: float, ends: np.ndarray) -> boo
     return True
 
 
-def _resampled(x: Sequence[Ranking], y: Sequence[Ranking], resamples: int, seed: int) -> np.ndarray:
+def _resampled(x: Sequence[TiedRanking], y: Sequence[TiedRanking], resamples: int, seed: int) -> np.ndarray:
     """Spearman's correlation in each resample, shape ``(resamples, len(x), len(y))``; NaN where one is constant.
 
     Ranking is counting: a resample is how often each architecture was drawn, and the mean rank of a tie follows from a
@@ -200,7 +161,7 @@ def _resampled(x: Sequence[Ranking], y: Sequence[Ranking], resamples: int, seed:
 
 
 def reliability(runs: Sequence[np.ndarray]) -> tuple[float, float]:
-    """How well repeated trainings agree.
+    """Spearman's correlation between repeated trainings.
 
     Args:
         runs: Accuracies of single training seeds, each of shape ``(n,)``; NaN where a seed was not trained.
@@ -226,4 +187,5 @@ def _membership(values: np.ndarray, k: int) -> np.ndarray:
     """Probability of being among the k largest when ties are broken at random."""
     cut = np.partition(values, len(values) - k)[len(values) - k]
     above, at = values > cut, values == cut
-    return above + at * ((k - above.sum()) / at.sum())
+    result: np.ndarray = above + at * ((k - above.sum()) / at.sum())
+    return result

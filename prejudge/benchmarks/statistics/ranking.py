@@ -9,7 +9,7 @@ import numpy as np
 
 
 @dataclass(frozen=True, eq=False)
-class Ranking:
+class TiedRanking:
     """The order of ``n`` values, which themselves are forgotten.
 
     Attributes:
@@ -21,7 +21,7 @@ class Ranking:
     groups: int
 
     @classmethod
-    def of(cls, values: np.ndarray) -> Ranking:
+    def of(cls, values: np.ndarray) -> TiedRanking:
         """The ranking of ``values``, shape ``(n,)``; NaN ranks highest, to be left out by :meth:`among`."""
         distinct, codes = np.unique(values, return_inverse=True)
         return cls(codes.reshape(-1), len(distinct))
@@ -29,13 +29,13 @@ class Ranking:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def among(self, inside: np.ndarray) -> Ranking:
+    def among(self, inside: np.ndarray) -> TiedRanking:
         """The ranking of a subset, without sorting again.
 
         Args:
             inside: Which values, boolean, shape ``(n,)``.
         """
-        return Ranking(self.codes[inside], self.groups)
+        return TiedRanking(self.codes[inside], self.groups)
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -45,12 +45,14 @@ class Ranking:
     @cached_property
     def below(self) -> np.ndarray:
         """How many values are less than those of each position, shape ``(groups,)``."""
-        return np.cumsum(self.counts) - self.counts
+        result: np.ndarray = np.cumsum(self.counts) - self.counts
+        return result
 
     @property
     def ranks(self) -> np.ndarray:
         """Ranks from 1 to n, tied values sharing their mean rank, float64 ``(n,)``."""
-        return (self.below + (self.counts + 1) / 2)[self.codes]
+        result: np.ndarray = (self.below + (self.counts + 1) / 2)[self.codes]
+        return result
 
     @property
     def tied(self) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from prejudge.benchmarks.statistics.concordance import Concordance
-from prejudge.benchmarks.statistics.ranking import Ranking
+from prejudge.benchmarks.statistics.ranking import TiedRanking
 
 PAIRS = st.integers(1, 40).flatmap(
     lambda n: st.tuples(*(st.lists(st.integers(0, most), min_size=n, max_size=n) for most in (40, 5)))
@@ -17,7 +17,7 @@ PAIRS = st.integers(1, 40).flatmap(
 
 
 def compared(x: np.ndarray, y: np.ndarray) -> Concordance:
-    return Concordance.of(Ranking.of(x), Ranking.of(y))
+    return Concordance.of(TiedRanking.of(x), TiedRanking.of(y))
 
 
 @given(PAIRS)
@@ -64,6 +64,6 @@ def test_a_subset_with_empty_positions() -> None:
     rng = np.random.default_rng(1)
     x, y = rng.integers(0, 50, (2, 300)).astype(float)
     inside = rng.random(300) < 0.2
-    found = Concordance.of(Ranking.of(x).among(inside), Ranking.of(y).among(inside))
+    found = Concordance.of(TiedRanking.of(x).among(inside), TiedRanking.of(y).among(inside))
     assert found.tau_b() == compared(x[inside], y[inside]).tau_b()
     assert found.weighted_tau() == pytest.approx(compared(x[inside], y[inside]).weighted_tau(), abs=1e-12)

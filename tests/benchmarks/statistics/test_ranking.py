@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import rankdata
 
-from prejudge.benchmarks.statistics.ranking import Ranking
+from prejudge.benchmarks.statistics.ranking import TiedRanking
 
 ENTRIES = st.lists(st.tuples(st.sampled_from([-np.inf, -1.5, 0.0, 2.0, 3.0, np.inf]), st.booleans()), max_size=30)
 
@@ -16,7 +16,7 @@ ENTRIES = st.lists(st.tuples(st.sampled_from([-np.inf, -1.5, 0.0, 2.0, 3.0, np.i
 def test_a_subset_ranks_as_if_it_were_sorted_anew(entries: list[tuple[float, bool]]) -> None:
     values = np.array([value for value, _ in entries])
     inside = np.array([kept for _, kept in entries], dtype=bool)
-    whole = Ranking.of(values)
+    whole = TiedRanking.of(values)
     for found, these in ((whole, values), (whole.among(inside), values[inside])):
         np.testing.assert_array_equal(found.ranks, rankdata(these))
         assert len(found) == len(these)
@@ -26,6 +26,6 @@ def test_a_subset_ranks_as_if_it_were_sorted_anew(entries: list[tuple[float, boo
 
 def test_what_is_nan_can_be_left_out() -> None:
     values = np.array([3.0, np.nan, 1.0, np.nan, 3.0])
-    ranking = Ranking.of(values).among(~np.isnan(values))
+    ranking = TiedRanking.of(values).among(~np.isnan(values))
     assert ranking.ranks.tolist() == [2.5, 1, 2.5]
     assert ranking.tied == 2
