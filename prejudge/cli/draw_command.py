@@ -48,7 +48,7 @@ def draw(
         as_json: Print JSON instead of text.
     """
     if arch is None:
-        from prejudge.pipeline.drawing import draw_result
+        from prejudge.pipeline import draw_result
 
         written, text = draw_result(Path(space), out, show=show, seed=seed, title=title)
     elif show != "cells" or seed is not None:
