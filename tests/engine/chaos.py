@@ -39,7 +39,7 @@ ALONE = [
     "prejudge.train.recipes.resolve",
     "prejudge.cli.report_tables", "prejudge.search.objectives.table",
     "prejudge.search.result_table", "prejudge.spaces.nasbench201.supernet",
-    "prejudge.search.supernet.darts_pt.projection_learner",
+    "prejudge.search.supernet.darts_pt.learner",
 ]  # fmt: skip
 ROUNDS = int(os.environ.get("PREJUDGE_CHAOS_ROUNDS", "20"))
 """Of each of the slow tests."""
