@@ -24,7 +24,7 @@ from prejudge.errors import InputError
 from prejudge.search import Budget, SearchResult, Trajectory
 from prejudge.search.comparison import Progress, compare, holm, paired
 from prejudge.search.comparison import comparisons as contests
-from prejudge.search.objectives.table import open_objective
+from prejudge.search.objectives import open_objective
 from prejudge.search.result_table import answers
 
 SPACE = prejudge.space("nasbench201")

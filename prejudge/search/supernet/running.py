@@ -199,7 +199,7 @@ def plan_of(stage: Stage[Any], setup: Setup, method: GradientMethod, options: Ma
 def search_result(
     method: str, options: Mapping[str, Any], space: Space[Any], data: ImageDataset, runs: list[Trajectory]
 ) -> SearchResult:
-    """Runs of one method as one result, to be written with :func:`~prejudge.search.result.write_result`."""
+    """Runs of one method as one result, to be written with :func:`~prejudge.search.write_result`."""
     from prejudge._version import __version__
 
     return SearchResult(
