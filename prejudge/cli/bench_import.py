@@ -23,7 +23,7 @@ app = App(
 
 
 @app.default
-def import_table(
+def import_file(
     kind: Kind,
     file: Path,
     /,
@@ -38,7 +38,7 @@ def import_table(
     """Make a compact table of a published file of trained accuracies.
 
     Args:
-        kind: Kind of the file. nasbench201: NAS-Bench-201-v1_0/v1_1-*.pth, NATS-tss-v1_0-*.pickle.pbz2 or the folder
+        kind: What the file is. nasbench201: NAS-Bench-201-v1_0/v1_1-*.pth, NATS-tss-v1_0-*.pickle.pbz2 or the folder
             NATS-tss-v1_0-*-simple. nasbench101: nasbench_only108.tfrecord or nasbench_full.tfrecord. nasbench301: a
             folder of result JSON files. csv, npz: a column or array arch_str, others {dataset}_{split}_{epochs}ep.
         file: The published file or folder; nothing in it is ever executed.
@@ -50,24 +50,23 @@ def import_table(
         unpublished: Take the file although its digest is not the published one.
         as_json: Print JSON instead of text.
     """
-    from prejudge import benchmarks
+    from prejudge.benchmarks import import_table, open_table
 
-    schedules = tuple(curves or ())
     if kind == "nasbench201" and not as_json:
         from prejudge.benchmarks.importers.nasbench201.importer import plan
 
-        planned = plan(file, curves=schedules)
+        planned = plan(file, curves=tuple(curves or ()))
         output.say(f"reading {planned.bytes / 1e6:,.0f} MB; this takes up to {planned.memory / 1e6:,.0f} MB of memory")
     with ProgressBar("importing", quiet=as_json) as bar:
-        found = benchmarks.import_table(
-            kind, file, out, name=name, space=space, curves=schedules, check_published=not unpublished, progress=bar
+        found = import_table(
+            kind, file, out, name=name, space=space, curves=curves or (), check_published=not unpublished, progress=bar
         )
     if as_json:
         content = {"written": found.path, "already_there": found.already_there}
-        output.print_json(content | {"metrics": benchmarks.open_table(found.path).metrics()})
+        output.print_json(content | {"metrics": open_table(found.path).metrics()})
         return
     if found.already_there:
         print(f"you already have it: {found.path} was made of this file")
     else:
         print(f"wrote {found.path}")
-    output.say(f"next: prejudge bench info {found.path if out else benchmarks.open_table(found.path).name}")
+    output.say(f"next: prejudge bench info {found.path if out else open_table(found.path).name}")

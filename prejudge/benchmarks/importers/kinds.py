@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from prejudge.errors import unknown
 
 if TYPE_CHECKING:
     from prejudge.benchmarks.importers.table_import import ImportResult, Progress
 
-ImportKind = Literal["csv", "npz", "nasbench201", "nasbench101", "nasbench301"]
+KINDS = ("csv", "npz", "nasbench201", "nasbench101", "nasbench301")
 
 
 def import_table(
-    kind: ImportKind,
+    kind: str,
     source: str | os.PathLike[str],
     out: str | os.PathLike[str] | None = None,
     *,
@@ -69,4 +69,4 @@ def import_table(
         from prejudge.benchmarks.importers.nasbench301 import import_nasbench301
 
         return import_nasbench301(source, out, name=name, progress=progress)
-    raise unknown("kind of benchmark file", kind, ImportKind.__args__)
+    raise unknown("kind of benchmark file", kind, KINDS)

@@ -1,4 +1,4 @@
-"""What a pruning search found, and every removal that led there."""
+"""The rounds of a pruning search as plain values, and the agreement of two runs."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ class PruningResult:
         """
         return Trajectory(
             seed=self.seed,
-            answer=str(self.architecture),
+            recommendation=str(self.architecture),
             architectures=[str(self.architecture)],
             epochs=np.zeros(1, dtype=np.int32),
             values=np.array([value]),
             seconds=np.array([self.seconds]),
             overhead=0.0,
-            facts={
+            metadata={
                 "steps": [step.plain() for step in self.steps],
                 "compute_seconds": round(self.compute_seconds, 3),
                 "failed_figures": self.failed,

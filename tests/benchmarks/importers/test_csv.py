@@ -97,7 +97,7 @@ def test_imported_tables_are_found_by_name(tmp_path: Path, monkeypatch: pytest.M
     assert import_table("csv", source).already_there
     assert not import_csv(source, name="other").already_there
     with pytest.raises(InputError, match="did you mean 'csv'"):
-        import_table("cvs", source)  # type: ignore[arg-type]
+        import_table("cvs", source)
     assert {"nasbench201", "other"} <= set(benchmark_names())
     with pytest.raises(InputError, match="comes with prejudge"):
         import_csv(source, name="digits")
