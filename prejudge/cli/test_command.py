@@ -79,7 +79,7 @@ def test(
     from prejudge.train.evaluation.confusion import evaluate_by_class
     from prejudge.train.export.stored_network import read_network
     from prejudge.train.images import load_test_images
-    from prejudge.train.records import TESTED
+    from prejudge.train.training_folder import TESTED
 
     machine = DeviceConfig(device, precision, channels_last)
     use_threads(threads)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from prejudge.train.evaluation.confusion import ByClass
     from prejudge.train.loop import Epoch
     from prejudge.train.process_group import ProcessGroup
-    from prejudge.train.recipes.published import RetrainRecipe
+    from prejudge.train.recipes.published import PublishedRecipe
     from prejudge.train.training import TrainingResult
 
 SOURCE = "network.py"
@@ -113,7 +113,7 @@ def train(
     """
     from prejudge.search.recommendation import choose_architecture
     from prejudge.train.recipes.resolve import default_recipe
-    from prejudge.train.records import ABOUT
+    from prejudge.train.training_folder import ABOUT
 
     found = choose_architecture(genotype, space, seed=search_seed)
     paper = recipe or default_recipe(found.space.name, found.method)
@@ -190,7 +190,7 @@ def _plan(
     kind: str,
     macro: Mapping[str, Any],
     training: Mapping[str, Any],
-) -> tuple[RetrainRecipe, list[str]]:
+) -> tuple[PublishedRecipe, list[str]]:
     from prejudge.train.recipes.resolve import Images, fitted_recipe, published_data
 
     name = kind.partition(":")[0].partition("@")[0]
@@ -202,7 +202,7 @@ def _plan(
     return plan, [*notes, *(plan.notes if published_data(paper, kind)[1] else ())]
 
 
-def _announce(plan: RetrainRecipe, found: ChosenArchitecture, notes: list[str], out: Path) -> None:
+def _announce(plan: PublishedRecipe, found: ChosenArchitecture, notes: list[str], out: Path) -> None:
     recipe, macro = plan.training, dict(plan.macro)
     size = ", ".join(f"{name} {macro[name]}" for name in ("channels", "cells") if name in macro)
     output.say(
@@ -231,14 +231,14 @@ def _by_class(out: Path, data: Splits, machine: Any, result: TrainingResult) -> 
             machine.place(network), test, machine, classes=described.classes
         )  # fmt: skip
     from prejudge.cli.test_command import figures
-    from prejudge.train.records import TESTED
+    from prejudge.train.training_folder import TESTED
 
     _write(out / TESTED, figures(out, "exported weights", described, data.test.name, "test", done))
     return done
 
 
 def _about(
-    plan: RetrainRecipe,
+    plan: PublishedRecipe,
     found: ChosenArchitecture,
     kind: str,
     data: Splits,

@@ -17,9 +17,9 @@ def report_trainings(
 ) -> None:
     """Read, print, write; arguments as the command's."""
     from prejudge.report import write_report
-    from prejudge.train.records import read_records, report_data
+    from prejudge.train.training_folder import read_training, report_data
 
-    data = report_data([read_records(folder) for folder in folders], title=title)
+    data = report_data([read_training(folder) for folder in folders], title=title)
     written = write_report(data, out, format) if out is not None else None
     if as_json:
         from prejudge.report.training.tables import summary_frame

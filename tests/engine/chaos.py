@@ -35,7 +35,7 @@ ALONE = [
     "prejudge.cli.train_command", "prejudge.train.training", "prejudge.train.evaluation.confusion",
     "prejudge.search.supernet.darts_pt.method", "prejudge.cli.run_command", "prejudge.pipeline.chain",
     "prejudge.cli.test_command", "prejudge.cli.report_command", "prejudge.report.training",
-    "prejudge.search.recommendation", "prejudge.spaces.nasbench201.network", "prejudge.train.records",
+    "prejudge.search.recommendation", "prejudge.spaces.nasbench201.network", "prejudge.train.training_folder",
     "prejudge.train.recipes.resolve",
     "prejudge.train.images", "prejudge.cli.training_report", "prejudge.search.objectives.table",
     "prejudge.search.result_table", "prejudge.spaces.nasbench201.supernet",

@@ -24,7 +24,7 @@ from prejudge.train.checkpoint import read_checkpoint
 from prejudge.train.device import DeviceConfig
 from prejudge.train.evaluation.accuracy import test as evaluate
 from prejudge.train.export.weights import load_weights
-from prejudge.train.logs import line
+from prejudge.train.training_log import line
 from prejudge.train.process_group import ProcessGroup
 from prejudge.train.recipes.published import published_recipe
 from prejudge.train.recipes.recipe import Recipe

@@ -141,7 +141,7 @@ def _run(
     progress: Progress | None,
 ) -> list[Epoch]:
     from prejudge.train.checkpoint import CheckpointManager
-    from prejudge.train.logs import RunLog
+    from prejudge.train.training_log import TrainingLog
     from prejudge.train.loop import run_epochs
 
     keeper = log = None
@@ -149,7 +149,7 @@ def _run(
         plan = plan_of(stage, setup, method, options)
         keeper = CheckpointManager(folder / stage.name, plan, keep_every=stage.keep_every)
         stage.learner.within_epoch = CheckpointManager(folder / stage.name / "within-epoch", plan)
-        log = RunLog(folder / stage.name)
+        log = TrainingLog(folder / stage.name)
 
     def on_epoch(number: int, epoch: Epoch) -> None:
         if log is not None:
@@ -174,9 +174,9 @@ def _run(
 
 
 def _accuracy(data: ImageDataset, machine: DeviceConfig, network: nn.Module) -> dict[str, float]:
-    from prejudge.train.evaluation.accuracy import test
+    from prejudge.train.evaluation.evaluate import evaluate
 
-    return {"valid": test(network, data, machine).top1}
+    return {"valid": evaluate(network, data, machine).top1}
 
 
 def plan_of(stage: Stage, setup: Setup, method: GradientMethod, options: Mapping[str, Any]) -> dict[str, Any]:
