@@ -67,7 +67,8 @@ def encode(contents: Contents) -> bytes:
                 _write(where, "failures", np.array(failures, np.int32).reshape(-1, 3))
                 _write_texts(where, "reasons", list(reasons))
         file.flush()
-        return file.id.get_file_image()
+        result: bytes = file.id.get_file_image()
+        return result
 
 
 def _write(group: h5py.Group, name: str, data: np.ndarray) -> None:

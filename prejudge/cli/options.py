@@ -42,7 +42,7 @@ class NetworkOptions:
     cells: int | None = None
     macro: list[str] | None = None
 
-    def overrides(self, space: Space) -> dict[str, Any]:
+    def overrides(self, space: Space[Any]) -> dict[str, Any]:
         """The numbers that were given; raises :class:`~prejudge.errors.InputError` for one that the space lacks."""
         given = {"form": self.form, "channels": self.channels, "cells": self.cells}
         numbers = {k: v for k, v in given.items() if v is not None} | pairs(self.macro or [])

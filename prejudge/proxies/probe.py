@@ -140,42 +140,42 @@ class Probe:
     @property
     def logits(self) -> Tensor:
         """Class scores, ``(N, K)``."""
-        return self._shared("logits")
+        return self._tensor("logits")
 
     @property
     def loss(self) -> Tensor:
         """Mean cross-entropy."""
-        return self._shared("loss")
+        return self._tensor("loss")
 
     @property
     def weight_gradients(self) -> dict[str, Tensor]:
         """Gradient of the loss for each counted layer's weight; zeros where the layer did not run."""
-        return self._shared("weight_gradients")
+        return self._by_layer("weight_gradients")
 
     @property
     def channel_saliency(self) -> dict[str, Tensor]:
         """Fisher saliency of each output channel of each executed counted layer, ``(C_out,)``."""
-        return self._shared("channel_saliency")
+        return self._by_layer("channel_saliency")
 
     @property
     def weight_curvature(self) -> dict[str, Tensor]:
         """theta_l . (H g)_l for each counted layer l."""
-        return self._shared("weight_curvature")
+        return self._by_layer("weight_curvature")
 
     @property
     def input_gradient(self) -> Tensor:
         """Gradient of the sum of all logits for each image, shaped as the batch."""
-        return self._shared("input_gradient")
+        return self._tensor("input_gradient")
 
     @property
     def label_kernel(self) -> Tensor:
         """The HNAS kernel ``(N, N)``: Gram matrix of the images' shares of the label logits' gradient."""
-        return self._shared("label_kernel")
+        return self._tensor("label_kernel")
 
     @property
     def label_kernel_diagonal(self) -> Tensor:
         """Its diagonal ``(N,)``, which is cheaper than the matrix."""
-        return self._shared("label_kernel_diagonal")
+        return self._tensor("label_kernel_diagonal")
 
     @property
     def activation_kernel(self) -> Tensor | None:
@@ -192,7 +192,7 @@ class Probe:
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of one image through the counted layers."""
-        return self._shared("multiply_adds")
+        return int(self._shared("multiply_adds"))
 
     # ---- quantities without a pass, or with one of their own ---------------------------------------------------
 
@@ -234,6 +234,14 @@ class Probe:
         """Seconds of all passes behind some quantities: what reading them alone costs."""
         stages, spent = {stage for read in reads for stage in STAGES[read]}, self.seconds
         return sum(spent.get(stage, 0.0) for stage in stages)
+
+    def _tensor(self, name: str) -> Tensor:
+        found: Tensor = self._shared(name)
+        return found
+
+    def _by_layer(self, name: str) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = self._shared(name)
+        return found
 
     def _shared(self, name: str) -> Any:
         self.read.add(name)

@@ -81,7 +81,7 @@ class TrainingLog:
             if self._on_warning is not None:
                 self._on_warning(NO_TENSORBOARD)
             return None
-        return SummaryWriter(str(self.folder / FOLDER), purge_step=done + 1)  # type: ignore[no-untyped-call]
+        return SummaryWriter(str(self.folder / FOLDER), purge_step=done + 1)
 
 
 def scalars(epoch: Epoch) -> Iterator[tuple[str, float]]:

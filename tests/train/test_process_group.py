@@ -96,7 +96,7 @@ def search_steps(world: ProcessGroup, order: str, accumulate: int) -> tuple[dict
         training={"epochs": 1, "batch_size": 10, "augment": False, "accumulation_steps": accumulate},
     )
     stage = bilevel(setup, order, candidates={})
-    run_epochs(stage.learner, stage.batches, 1, machine=setup.machine)
+    run_epochs(stage.learner, stage.batches, 1, machine=setup.device_config)
     network = stage.learner.network
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}, str(stage.learner.architecture())
 
@@ -211,7 +211,7 @@ def whole_search(world: ProcessGroup, method: str, folder: Path) -> tuple[str, l
         method,
         prejudge.space("nasbench201"),
         colors(),
-        machine=DeviceConfig(world=world),
+        device_config=DeviceConfig(world=world),
         macro={"channels": 2, "cells": 1},
         training={"epochs": 1, "batch_size": 10},
         folder=folder,

@@ -131,7 +131,7 @@ def read_array(path: Path, index: TableIndex, key: str) -> np.ndarray:
             kind, dims = _TYPES.get(key, "<f8"), 2 if key.startswith("curves/") else 1
             if hdf5.has(node, "codes"):
                 values = hdf5.array(node, "values", budget, kind, (1,))
-                array = values[hdf5.array(node, "codes", budget, "u", (dims,))]
+                array: np.ndarray = values[hdf5.array(node, "codes", budget, "u", (dims,))]
             else:
                 array = hdf5.array(node, "values", budget, kind, (dims,))
         except hdf5.READ_ERRORS as error:
@@ -148,7 +148,7 @@ def read_rows(path: Path, index: TableIndex) -> Rows:
     where = find_space(index.space)
     if not index.listed:
         if isinstance(where, EnumerableSpace) and len(where) == index.size:
-            return where  # type: ignore[return-value]
+            return where
         raise FileFormatError(f"{path} is damaged: it lists no architectures and has {index.size} rows")
 
     def texts() -> list[str]:

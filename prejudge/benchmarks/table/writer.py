@@ -188,7 +188,7 @@ class _Listing:
 
 
 def _rows(
-    where: Space, architectures: Sequence[Architecture | str] | None, keys: Sequence[str] | None
+    where: Space[Any], architectures: Sequence[Architecture | str] | None, keys: Sequence[str] | None
 ) -> _Listing | None:
     if has_own_order(where):
         if architectures is not None:
@@ -210,7 +210,7 @@ def _rows(
     return _Listing(order, numbers, [str(architectures[int(i)]) for i in order])
 
 
-def _answers(where: Space) -> np.ndarray:
+def _answers(where: Space[Any]) -> np.ndarray:
     if not (isinstance(where, EnumerableSpace) and has_own_order(where)):
         raise InputError(f"{where.name} has no classes to train one architecture of; leave per_class out")
     return np.array([where.index(where.representative(a)) for a in where], dtype=np.int64)

@@ -65,7 +65,7 @@ class TableRecipe:
             **rest,
         )
 
-    def completed(self, space: Space, data: ImageDataset) -> TableRecipe:
+    def completed(self, space: Space[Any], data: ImageDataset) -> TableRecipe:
         """The recipe with every macro number of the space said; ``num_classes`` and ``in_channels`` are the images'.
 
         Raises:

@@ -55,7 +55,7 @@ class Trainer:
         device: Where to train.
     """
 
-    space: Space
+    space: Space[Any]
     data: Splits
     recipe: TableRecipe
     device: str = "cpu"
@@ -113,7 +113,7 @@ class Trainer:
 
 
 def train_table(
-    space: Space,
+    space: Space[Any],
     archs: Iterable[Architecture],
     data: Splits,
     *,
@@ -209,7 +209,7 @@ def _train(
 
 def _write(
     out: Path,
-    space: Space,
+    space: Space[Any],
     log: RunLog,
     seeds: Sequence[int],
     recipe: TableRecipe,

@@ -90,7 +90,8 @@ def _grouped_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, paddi
         n * layer.groups,
         [False, True, False],
     )
-    return shares.reshape(1, n, -1)
+    result: Tensor = shares.reshape(1, n, -1)
+    return result
 
 
 def _padding(layer: nn.Conv2d) -> list[int]:

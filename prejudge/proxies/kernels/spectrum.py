@@ -22,7 +22,8 @@ def _finite(matrix: Tensor) -> Tensor:
 def _eigenvalues(matrix: Tensor) -> Tensor:
     from torch.linalg import eigvalsh  # here, so that the proxies can be listed without loading torch
 
-    return eigvalsh(matrix)
+    result: Tensor = eigvalsh(matrix)
+    return result
 
 
 def condition_number(kernel: Tensor) -> float:

@@ -56,13 +56,13 @@ def watch_first_forward(network: nn.Module) -> None:
 
     def enter(_: nn.Module, args: tuple[Any, ...]) -> None:
         mode.append(_ImageByImage(len(args[0])))
-        mode[0].__enter__()
+        mode[0].__enter__()  # type: ignore[no-untyped-call]
 
     def leave(*_: Any) -> None:
         for handle in handles:
             handle.remove()
         if mode:
-            mode.pop().__exit__(None, None, None)
+            mode.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def trust(change: int) -> Callable[..., None]:
         def hook(*_: Any) -> None:

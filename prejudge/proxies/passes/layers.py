@@ -68,7 +68,8 @@ def in_turns(batches: Sequence[Tensor]) -> Tensor:
 
 def by_repeat(images: Tensor, repeats: int) -> Tensor:
     """``(N * R, …)`` as a view ``(R, N, …)``."""
-    return images.unflatten(0, (-1, repeats)).transpose(0, 1)
+    result: Tensor = images.unflatten(0, (-1, repeats)).transpose(0, 1)
+    return result
 
 
 def sums_by_repeat(values: Tensor, repeats: int) -> Tensor:

@@ -320,4 +320,5 @@ def _check(inputs: Tensor, targets: Tensor | None) -> int | None:
     smallest, largest = torch.stack(targets.to(torch.int64).aminmax()).tolist()
     if smallest < 0:
         raise InputError(f"label {smallest} is out of range; labels start at 0")
-    return largest
+    result: int | None = largest
+    return result

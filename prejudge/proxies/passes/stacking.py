@@ -45,7 +45,10 @@ class StackedLinear(Stacked, nn.Linear):
         bias: Tensor | None = self.bias  # None without one, whatever torch's stubs say
         columns = self.weight.mT
         output = torch.bmm(rows, columns) if bias is None else torch.baddbmm(bias.unsqueeze(1), rows, columns)
-        return output.unflatten(1, (-1, inner.numel())).transpose(0, 1).reshape(len(x), *inner, output.shape[-1])
+        result: Tensor = (
+            output.unflatten(1, (-1, inner.numel())).transpose(0, 1).reshape(len(x), *inner, output.shape[-1])
+        )
+        return result
 
 
 class _StackedBatchNorm(Stacked, BatchNorm):
@@ -129,7 +132,7 @@ def stack(networks: Sequence[nn.Module]) -> nn.Module:
             if hasattr(module, name):
                 setattr(module, name, None)
         module.__class__ = _STACKED[type(module)]
-        module.repeats = len(networks)  # type: ignore[assignment]
+        module.repeats = len(networks)
     watch_first_forward(stacked)
     return stacked
 

@@ -47,7 +47,7 @@ class ArchParameters(nn.Module):
         return weighted({kind: list(matrix.unbind()) for kind, matrix in weights.items()}, everything)
 
 
-class Softmax(ArchParameters):
+class SoftmaxParameters(ArchParameters):
     """One parameter α for each candidate; an edge's weights are their softmax (Liu et al., ICLR 2019).
 
     Args:

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from prejudge.train.loop import Batches, TrainState
 
 if TYPE_CHECKING:
-    from prejudge.search.supernet.learner import SearchLearner
+    from prejudge.search.supernet.learner import SupernetLearner
 
 
 @dataclass(frozen=True)
-class Adam:
+class AdamConfig:
     """The numbers of the architecture parameters' optimizer; the defaults are DARTS' and everybody's since.
 
     Attributes:
@@ -50,7 +50,7 @@ class Architect:
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of an epoch."""
 
-    def before(self, learner: SearchLearner, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
+    def before(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
         """Called before each step of the weights, with the batch that they are about to learn."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Architect:
         """Go back to what :meth:`state_dict` gave."""
 
 
-class OneLevel(Architect):
+class JointArchitect(Architect):
     """Architecture and weights learn from one loss on one batch (StacNAS, ISTA-NAS one-stage).
 
     Args:
@@ -69,7 +69,7 @@ class OneLevel(Architect):
         adam: Their optimizer.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], adam: Adam = Adam()) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], adam: AdamConfig = AdamConfig()) -> None:
         self.optimizer = adam.optimizer(parameters)
         self.joint = self.optimizer
 
@@ -80,7 +80,7 @@ class OneLevel(Architect):
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-class FirstOrder(Architect):
+class FirstOrderArchitect(Architect):
     """Before each step of the weights, a step of the architecture against the loss on held-out images.
 
     Args:
@@ -93,7 +93,7 @@ class FirstOrder(Architect):
         self,
         parameters: Iterable[nn.Parameter],
         held_out: Batches,
-        adam: Adam = Adam(),
+        adam: AdamConfig = AdamConfig(),
     ) -> None:
         self.parameters = list(parameters)
         self.optimizer = adam.optimizer(self.parameters)
@@ -103,8 +103,8 @@ class FirstOrder(Architect):
     def begin_epoch(self, epoch: int) -> None:
         self._next = _endless(self._held_out, epoch)
 
-    def before(self, learner: SearchLearner, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
-        held_out = learner.machine.take(*next(self._next))
+    def before(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
+        held_out = learner.device_config.take(*next(self._next))
         gradients = self.gradients(learner, (inputs, targets), held_out, at)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
@@ -112,12 +112,12 @@ class FirstOrder(Architect):
         self.optimizer.zero_grad(set_to_none=True)
 
     def gradients(
-        self, learner: SearchLearner, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], at: TrainState
+        self, learner: SupernetLearner, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], at: TrainState
     ) -> list[Tensor]:
         """Gradients of the architecture parameters: of the held-out loss, as if the weights did not depend on them.
 
         Args:
-            learner: The supernet and its weighting.
+            learner: The supernet and its architecture parameters.
             train: The batch that the weights are about to learn.
             held_out: The batch that the architecture learns.
             at: Where in the training this is.

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prejudge.train.checkpoint import Checkpoint
 
 
-def take_supernet(stage: Stage, setup: Setup, methods: Collection[str], zero: bool) -> Checkpoint:
+def take_supernet(stage: Stage[Any], setup: Setup, methods: Collection[str], zero: bool) -> Checkpoint:
     """Bring a stage's learner to where it was in the run that :class:`Setup` names.
 
     Args:

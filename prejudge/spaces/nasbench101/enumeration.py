@@ -50,7 +50,8 @@ class Enumeration:
 
     def hash(self, index: int) -> str:
         """Hash of a cell, 32 hexadecimal digits."""
-        return self.digests[index].tobytes().hex()
+        result: str = self.digests[index].tobytes().hex()
+        return result
 
     def cell(self, index: int) -> Cell101:
         """The cell with this index, its vertices numbered as the official generator numbers them."""

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prejudge.spaces.darts.operations import FactorizedReduce, Zero
 from prejudge.spaces.nn.batch_norm import batch_norm, normalized
 from prejudge.spaces.nn.convolution import convolution
+from prejudge.spaces.nn.operations import FactorizedReduce, Zero
 
 Weight = float | Tensor
 Layer = Callable[[Tensor], Tensor]
@@ -74,26 +74,31 @@ class State:
 
     def rectified(self) -> Tensor:
         """ReLU of the state."""
-        return self._once("relu", lambda: F.relu(self.tensor))
+        result: Tensor = self._once("relu", lambda: F.relu(self.tensor))
+        return result
 
     def lattices(self) -> Tensor:
         """The rectified state taken apart, ``(4 N, C, H / 2, W / 2)``: pixels of even and of odd rows and columns."""
-        return self._once("lattices", lambda: take_apart(self.rectified()))
+        result: Tensor = self._once("lattices", lambda: take_apart(self.rectified()))
+        return result
 
     def every_other(self) -> Tensor:
         """Every other row and column of the rectified state."""
-        return self._once(
+        result: Tensor = self._once(
             "every other", lambda: self.rectified()[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
         )
+        return result
 
     def pooled(self, pool: Pool) -> Tensor:
         """The state after one of the two poolings 3x3."""
-        return self._once((type(pool), pool.stride), lambda: pool(self.tensor))
+        result: Tensor = self._once((type(pool), pool.stride), lambda: pool(self.tensor))
+        return result
 
     def normalized(self, pool: Pool, norm: nn.BatchNorm2d) -> Tensor:
         """The same after a batch norm without parameters, in training mode, which keeps its own running statistics."""
         key = type(pool), pool.stride, norm.eps
-        return self._once(key, lambda: normalized(self.pooled(pool), None, None, norm.eps)).counted_by(norm)
+        result: Tensor = self._once(key, lambda: normalized(self.pooled(pool), None, None, norm.eps)).counted_by(norm)
+        return result
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._made:

@@ -60,7 +60,7 @@ def export_weights(
     network: nn.Module,
     path: Path | str,
     *,
-    space: Space | str,
+    space: Space[Any] | str,
     architecture: Any,
     macro: Any,
     classes: Sequence[str] = (),
@@ -149,7 +149,7 @@ def load_weights(path: Path | str) -> tuple[nn.Module, WeightsMetadata]:
     return network.eval(), described
 
 
-def _space(given: Space | str) -> Space:
+def _space(given: Space[Any] | str) -> Space[Any]:
     return space(given) if isinstance(given, str) else given
 
 

@@ -8,24 +8,24 @@ import torch
 from torch import Tensor
 
 from prejudge.search.supernet.arch_parameters import ArchParameters
-from prejudge.search.supernet.darts_pt.projection import UNDECIDED, Projection, Removal
+from prejudge.search.supernet.darts_pt.projection import UNDECIDED, EdgeProjection, Removal
 from prejudge.spaces.nn.supernet import Mixture
 
 
-class Projected(ArchParameters):
+class ProjectedParameters(ArchParameters):
     """Another weighting, with one operation or none on the edges that a projection has decided.
 
     A decided edge has weight 1 on its operation and runs no other; through it no gradient reaches the architecture
     parameters, as in the original.
 
     Args:
-        weighting: Owns the architecture parameters.
+        arch_parameters: Owns the architecture parameters.
         projection: The decisions; those that it makes later count at once.
     """
 
-    def __init__(self, weighting: ArchParameters, projection: Projection) -> None:
-        super().__init__(weighting.candidates)
-        self.undecided = weighting
+    def __init__(self, arch_parameters: ArchParameters, projection: EdgeProjection) -> None:
+        super().__init__(arch_parameters.candidates)
+        self.undecided = arch_parameters
         self.projection = projection
 
     def weights(self) -> dict[str, Tensor]:

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from prejudge.engine.random_state import random_states, restore_random_states
 from prejudge.search.supernet.darts_pt.candidate_evaluation import CandidateEvaluation
-from prejudge.search.supernet.darts_pt.projected import Projected
-from prejudge.search.supernet.darts_pt.projection import Projection, Removal, Score
-from prejudge.search.supernet.learner import Disturbance, SearchLearner
+from prejudge.search.supernet.darts_pt.projected import ProjectedParameters
+from prejudge.search.supernet.darts_pt.projection import EdgeProjection, HeldOutScore, Removal
+from prejudge.search.supernet.learner import Perturbation, SupernetLearner
 from prejudge.train.loop import TrainState
 from prejudge.train.recipes.recipe import Recipe
 
 
-class ProjectionLearner(SearchLearner):
+class ProjectionLearner(SupernetLearner):
     """Projects a trained supernet edge by edge, and lets its weights adapt in between.
 
     The weights get a new optimizer; the architecture parameters go on with theirs until no edge depends on them.
@@ -29,22 +29,24 @@ class ProjectionLearner(SearchLearner):
         evaluation: Scores what the projection asks for.
         at: The epochs at whose start all kinds of cells decide once.
         after: Epochs that the supernet was trained for; held-out batches go on from there.
-        disturbance: What the weights see instead of the projected mixture (SDARTS).
+        perturbation: What the weights see instead of the projected mixture (SDARTS).
     """
 
     def __init__(
         self,
-        trained: SearchLearner,
+        trained: SupernetLearner,
         recipe: Recipe,
-        projection: Projection,
+        projection: EdgeProjection,
         evaluation: CandidateEvaluation,
         *,
         at: Sequence[int],
         after: int,
-        disturbance: Disturbance | None = None,
+        perturbation: Perturbation | None = None,
     ) -> None:
-        weighting = Projected(trained.weighting, projection)
-        super().__init__(trained.supernet, weighting, recipe, trained.machine, trained.updater, disturbance)
+        arch_parameters = ProjectedParameters(trained.arch_parameters, projection)
+        super().__init__(
+            trained.supernet, arch_parameters, recipe, trained.device_config, trained.architect, perturbation
+        )
         self.projection = projection
         self._evaluation = evaluation
         self._at = at
@@ -75,9 +77,9 @@ class ProjectionLearner(SearchLearner):
         super().load_state_dict(state)
         self.projection.load_state_dict(state["projection"])
 
-    def _evaluate(self, removals: Sequence[Removal]) -> Sequence[Score]:
+    def _evaluate(self, removals: Sequence[Removal]) -> Sequence[HeldOutScore]:
         with torch.no_grad():
-            mixture = self.weighting.mixture()
+            mixture = self.arch_parameters.mixture()
         return self._evaluation(self.supernet, mixture, removals, self.projection.evaluations)
 
     def _keep(self, epoch: int) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import nn
 
-from prejudge.search.supernet.architect import OneLevel
-from prejudge.search.supernet.ista.batch_norm_folding import Derived
-from prejudge.search.supernet.ista.compressed import Compressed
+from prejudge.search.supernet.architect import JointArchitect
+from prejudge.search.supernet.ista.batch_norm_folding import DerivedNetwork
+from prejudge.search.supernet.ista.compressed import CompressedParameters
 from prejudge.search.supernet.ista.sparse_learner import SparseLearner
 from prejudge.search.supernet.ista.sparse_solvers import Solver
 from prejudge.search.supernet.learner import ArchitectureLearner
@@ -35,10 +35,10 @@ class FreezingLearner(SparseLearner):
 
     Args:
         supernet: Affine batch norms everywhere; with an auxiliary head if the recipe gives it a weight.
-        weighting: The compressed architecture parameters, on the machine.
+        arch_parameters: The compressed architecture parameters, on the device.
         recipe: The numbers of the weights' training.
-        machine: Where to compute.
-        updater: Moves the compressed parameters together with the weights.
+        device_config: Where to compute.
+        architect: Moves the compressed parameters together with the weights.
         solver: Solves the recovery's LASSO problems.
         accept: Whether a recovery may change the choice to this one; whether it may or not, nodes freeze.
 
@@ -49,14 +49,14 @@ class FreezingLearner(SparseLearner):
     def __init__(
         self,
         supernet: SupernetDARTS,
-        weighting: Compressed,
+        arch_parameters: CompressedParameters,
         recipe: Recipe,
-        machine: DeviceConfig,
-        updater: OneLevel,
+        device_config: DeviceConfig,
+        architect: JointArchitect,
         solver: Solver,
         accept: Callable[[Genotype], bool],
     ) -> None:
-        super().__init__(supernet, weighting, recipe, machine, updater, solver)
+        super().__init__(supernet, arch_parameters, recipe, device_config, architect, solver)
         self.whole = supernet
         self._accept = accept
 
@@ -70,7 +70,7 @@ class FreezingLearner(SparseLearner):
         self.sparse.freeze(name for name, distance in change.distance.items() if distance <= TOLERANCE)
         self._release_norms()
         if self.settled:
-            self.updater.joint = None
+            self.architect.joint = None
 
     def end_epoch(self, epoch: int) -> dict[str, Any]:
         self.finished = self.settled
@@ -88,21 +88,26 @@ class FreezingLearner(SparseLearner):
                             module.requires_grad_(frozen)
 
 
-class FinalLearner(SupervisedLearner, ArchitectureLearner):
+class DerivedNetworkLearner(SupervisedLearner, ArchitectureLearner):
     """Trains the derived network on, from the weights and the momenta that the supernet has left.
 
     Args:
-        derived: The network, which is moved to the machine.
+        derived: The network, which is moved to the device.
         genotype: What it is.
         recipe: The numbers.
-        machine: Where to compute.
+        device_config: Where to compute.
         before: The steps that the weights have learned by so far.
     """
 
     def __init__(
-        self, derived: Derived, genotype: Genotype, recipe: Recipe, machine: DeviceConfig, before: WeightStep
+        self,
+        derived: DerivedNetwork,
+        genotype: Genotype,
+        recipe: Recipe,
+        device_config: DeviceConfig,
+        before: WeightStep,
     ) -> None:
-        super().__init__(derived.network, recipe, machine)
+        super().__init__(derived.network, recipe, device_config)
         self._genotype = genotype
         for parameter, origin in derived.origins.items():
             if origin in before.optimizer.state:

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 from prejudge.search.supernet.architect import Architect
-from prejudge.search.supernet.ista.compressed import Compressed, Recovery
+from prejudge.search.supernet.ista.compressed import CompressedParameters, SparseRecovery
 from prejudge.search.supernet.ista.sparse_solvers import Solver
-from prejudge.search.supernet.learner import SearchLearner
+from prejudge.search.supernet.learner import SupernetLearner
 from prejudge.spaces.darts.genotype import Genotype
 from prejudge.spaces.nn.supernet import Supernet
 from prejudge.train.device import DeviceConfig
 from prejudge.train.recipes.recipe import Recipe
 
 
-class SparseLearner(SearchLearner):
+class SparseLearner(SupernetLearner):
     """Recovers the sparse choice of operations before every epoch, and learns with these operations alone.
 
     The recovery comes before an epoch rather than after the one before it, so that what has been trained is what is
@@ -27,11 +27,11 @@ class SparseLearner(SearchLearner):
     zeros, an operation that had once run went on to be decayed and moved by its momentum.
 
     Args:
-        supernet: The network; it is moved to the machine.
-        weighting: The compressed architecture parameters, on the machine.
+        supernet: The network; it is moved to the device.
+        arch_parameters: The compressed architecture parameters, on the device.
         recipe: The numbers of the weights' training.
-        machine: Where to compute.
-        updater: How the compressed parameters move.
+        device_config: Where to compute.
+        architect: The update of the compressed parameters.
         solver: Solves the recovery's LASSO problems.
 
     Attributes:
@@ -41,19 +41,21 @@ class SparseLearner(SearchLearner):
     def __init__(
         self,
         supernet: Supernet,
-        weighting: Compressed,
+        arch_parameters: CompressedParameters,
         recipe: Recipe,
-        machine: DeviceConfig,
-        updater: Architect,
+        device_config: DeviceConfig,
+        architect: Architect,
         solver: Solver,
     ) -> None:
-        super().__init__(supernet, weighting, recipe, machine, updater, select=Compressed.genotype)
-        self.sparse = weighting
+        super().__init__(
+            supernet, arch_parameters, recipe, device_config, architect, select=CompressedParameters.genotype
+        )
+        self.sparse = arch_parameters
         self._solver = solver
         self._moved = math.inf
 
-    def recover(self, accept: Callable[[Genotype], bool] | None = None) -> Recovery:
-        """Find the sparse vectors that the parameters now stand for; see :meth:`Compressed.recover`."""
+    def recover(self, accept: Callable[[Genotype], bool] | None = None) -> SparseRecovery:
+        """Find the sparse vectors that the parameters now stand for; see :meth:`CompressedParameters.recover`."""
         change = self.sparse.recover(self._solver, accept)
         self._moved = max(change.distance.values())
         return change

@@ -44,7 +44,7 @@ def image_set(data: ImageDataset | np.ndarray, num_classes: int = 10) -> ImageDa
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
+class MeasurementInputs:
     """What one repeat of a round looks at.
 
     Attributes:
@@ -58,7 +58,9 @@ class Draw:
     weights: int
 
 
-def draw(data: ImageDataset, protocol: PruningProtocol, batch_size: int, seed: int, stage: int, repeat: int) -> Draw:
+def draw_inputs(
+    data: ImageDataset, protocol: PruningProtocol, batch_size: int, seed: int, stage: int, repeat: int
+) -> MeasurementInputs:
     """The draw of a repeat: the same on any machine, whatever was drawn before.
 
     Args:
@@ -74,7 +76,7 @@ def draw(data: ImageDataset, protocol: PruningProtocol, batch_size: int, seed: i
     rng = np.random.default_rng(_seed(seed, stage, repeat, _CROPS))
     crops = random_crops(data, protocol.crops * protocol.crop_batches, rng, protocol.image_size)
     weights = _seed(seed, stage, repeat if protocol.redraw else 0, _WEIGHTS)
-    return Draw(_scaled(found, protocol.image_size), crops.split(protocol.crops), weights)
+    return MeasurementInputs(_scaled(found, protocol.image_size), crops.split(protocol.crops), weights)
 
 
 def random_crops(data: ImageDataset, count: int, rng: np.random.Generator, image_size: int) -> Tensor:
