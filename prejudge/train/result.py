@@ -79,7 +79,7 @@ class TrainingResult:
             "device": {
                 "device": torch.cuda.get_device_name(config.device) if on_cuda else config.device,
                 "precision": config.precision,
-                "processes": config.world.size,
+                "processes": config.process_group.size,
                 "threads": torch.get_num_threads(),
                 "torch": torch.__version__,
                 "python": platform.python_version(),

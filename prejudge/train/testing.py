@@ -12,7 +12,7 @@ from prejudge.errors import InputError
 from prejudge.train.device import DeviceConfig
 from prejudge.train.evaluation.evaluate import Evaluation, evaluate
 from prejudge.train.export.stored_network import ExpectedNetwork, read_network
-from prejudge.train.images import load_test_images
+from prejudge.train.images import load_test_images, normalized_by
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +92,18 @@ def test(
         FileFormatError: It is damaged, or holds no weights.
         InputError: The weights are of another architecture, or do not fit the images.
     """
-    config = device_config or DeviceConfig()
-    if expected is not None:
-        shown = data if isinstance(data, ImageDataset) else load_test_images(data, split, **places)[0]
-        fitting = {"num_classes": shown.num_classes, "in_channels": shown.in_channels}
-        expected = replace(expected, fitting=fitting)
-    found = read_network(checkpoint, expected, key=key)
-    images, warnings = data, []
-    if isinstance(images, str):
-        images, warnings = load_test_images(images, split, **places, mean=found.mean, std=found.std)
+    config, warnings = device_config or DeviceConfig(), list[str]()
+    found = read_network(checkpoint, key=key) if expected is None else None
+    if isinstance(data, ImageDataset):
+        images = data
+    else:
+        images, warnings = load_test_images(data, split, **places)
+    if found is None:
+        assert expected is not None
+        fitting = {"num_classes": images.num_classes, "in_channels": images.in_channels}
+        found = read_network(checkpoint, replace(expected, fitting=fitting), key=key)
+    if isinstance(data, str) and places.get("normalization") is None and found.mean:
+        images = normalized_by(images, found.mean, found.std)
     wanted = found.macro.get("in_channels")
     if wanted != images.in_channels:
         raise InputError(f"{checkpoint} is for images of {wanted} channels, {images.name} has {images.in_channels}")

@@ -150,16 +150,21 @@ def run_plan(
                 on_epoch(number + 1, plan.recipe.epochs, epoch)
 
         watched = "test" if plan.selection == "test" else "valid"
-        images, group = plan.data.named().get(watched), config.world
+        images, group = plan.data.named().get(watched), config.process_group
+
+        def accuracies(network: nn.Module) -> dict[str, float]:
+            found = _evaluated(plan, images, config, network)
+            return {} if found is None else {watched: found.top1}
+
         epochs = run_epochs(
             learner,
             recipe_batches(
                 plan.data.train, plan.recipe, seed=plan.seed, device=config.device, rank=group.rank, world=group.size
             ),
             plan.recipe.epochs,
-            machine=config,
-            evaluate=None if images is None else lambda network: {watched: _evaluated(plan, images, config, network).top1},
-            keeper=checkpoints,
+            device_config=config,
+            evaluate=accuracies,
+            checkpoints=checkpoints,
             best_by=watched if plan.selection != "last" else None,
             on_start=log.begin,
             on_epoch=end_epoch,
@@ -186,7 +191,7 @@ def _own_folder(folder: Path | str | None, config: DeviceConfig) -> Iterator[Pat
     if folder is None:
         with TemporaryDirectory() as temporary:
             yield Path(temporary)
-    elif config.world.is_first:
+    elif config.process_group.is_first:
         Path(folder).mkdir(parents=True, exist_ok=True)
         with alone(Path(folder) / RUNNING):
             yield Path(folder)
@@ -212,8 +217,8 @@ def _identity(plan: TrainingPlan, config: DeviceConfig) -> dict[str, Any]:
 def _learner(plan: TrainingPlan, config: DeviceConfig) -> SupervisedLearner:
     torch.manual_seed(plan.seed)  # the accelerators' generators, too
     learner = SupervisedLearner(plan.space.network(plan.architecture, **plan.macro), plan.recipe, config)
-    if not config.world.is_first:  # all start from the first one's weights, but each drops paths of its own
-        torch.manual_seed(plan.seed + 1_000_003 * config.world.rank)
+    if not config.process_group.is_first:  # all start from the first one's weights, but each drops paths of its own
+        torch.manual_seed(plan.seed + 1_000_003 * config.process_group.rank)
     return learner
 
 
@@ -229,7 +234,7 @@ def _select(
     last_test = tested(learner.evaluated)
     chosen, test = len(epochs), last_test
     if plan.selection != "last":
-        best = config.world.from_first(checkpoints.best)
+        best = config.process_group.from_first(checkpoints.best)
         assert best is not None  # there is at least one epoch
         if best.epoch != chosen:
             learner.load_state_dict(best.state["learner"])

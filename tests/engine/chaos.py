@@ -32,7 +32,7 @@ ALONE = [
     "prejudge.cli.bench_train", "prejudge.cli.bench_import", "prejudge.cli.search_command", "prejudge.cache.filler",
     "prejudge.benchmarks.training.trainer", "prejudge.search.objectives.live", "prejudge.data.loading",
     "prejudge.cli.cache_command", "prejudge.cli.search_pruning", "prejudge.search.pruning.measurement",
-    "prejudge.cli.train_command", "prejudge.train.training", "prejudge.train.evaluation.confusion",
+    "prejudge.cli.train_command", "prejudge.train.training", "prejudge.train.evaluation.evaluate",
     "prejudge.search.supernet.darts_pt.method", "prejudge.cli.run_command", "prejudge.pipeline.chain",
     "prejudge.cli.test_command", "prejudge.cli.report_command", "prejudge.report.training",
     "prejudge.search.recommendation", "prejudge.spaces.nasbench201.network", "prejudge.train.training_folder",

@@ -24,8 +24,8 @@ RESULT: dict[str, Any] = {
     "prejudge": "0.1.0",
 }  # fmt: skip
 ABOUT = {
-    "recipe": "nasbench201", "not as published": {"epochs": [200, 2]}, "macs": 1000, "notes": ["a note"],
-    "origin": {"search": "te-nas"}, "machine": {"device": "cpu"},
+    "recipe": "nasbench201", "not as published": {"epochs": [200, 2]}, "macs": 1000, "warnings": ["a note"],
+    "origin": {"search": "te-nas"}, "device": {"device": "cpu"},
 }  # fmt: skip
 BY_CLASS = {
     "split": "test", "architecture": CELL, "confusion": [[1, 1], [1, 1]],
@@ -98,7 +98,7 @@ def test_figures_that_are_none_are_said_so(tmp_path: Path, files: dict[str, Any]
         report_data([read_training(folder(tmp_path / "odd", **files))])
 
 
-@pytest.mark.parametrize("about", [{"notes": 3}, {"origin": 3, "notes": None}, {"not as published": None}])
+@pytest.mark.parametrize("about", [{"warnings": 3}, {"origin": 3, "warnings": None}, {"not as published": None}])
 def test_remarks_of_another_kind_are_left_out(tmp_path: Path, about: dict[str, Any]) -> None:
     odd = folder(tmp_path / "odd", training=about, result={**RESULT, "selection": None})
     try:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from prejudge.train.training_log import NO_TENSORBOARD, TrainingLog, line
 from prejudge.train.loop import Epoch
+from prejudge.train.training_log import NO_TENSORBOARD, TrainingLog, line
 
 
 def epoch(number: int) -> Epoch:
@@ -66,7 +66,7 @@ def test_tensorboard_shows_the_same_numbers(tmp_path: Path) -> None:
 def test_without_tensorboard_there_are_json_lines_and_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     notes: list[str] = []
-    log = TrainingLog(tmp_path, note=notes.append)
+    log = TrainingLog(tmp_path, on_warning=notes.append)
     log.begin([])
     log(0, epoch(0))
     log.close()

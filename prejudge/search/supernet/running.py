@@ -141,8 +141,8 @@ def _run(
     progress: Progress | None,
 ) -> list[Epoch]:
     from prejudge.train.checkpoint import CheckpointManager
-    from prejudge.train.training_log import TrainingLog
     from prejudge.train.loop import run_epochs
+    from prejudge.train.training_log import TrainingLog
 
     checkpoints = log = None
     if folder is not None:
@@ -162,9 +162,9 @@ def _run(
             stage.learner,
             stage.batches,
             stage.epochs,
-            machine=setup.device_config,
+            device_config=setup.device_config,
             evaluate=partial(_accuracy, stage.held_out, setup.device_config) if stage.held_out is not None else None,
-            keeper=checkpoints,
+            checkpoints=checkpoints,
             on_start=None if log is None else log.begin,
             on_epoch=on_epoch,
         )

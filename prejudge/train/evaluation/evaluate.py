@@ -129,8 +129,8 @@ def evaluate(
                 counts.index_put_((targets, column), values, accumulate=True)
             total = total + F.cross_entropy(logits, targets, reduction="sum").to(total.dtype)
     network.train(was_training)
-    table = config.world.sum_(counts.clone()).cpu().numpy()
-    loss = float(config.world.sum_(total.clone())) / len(data)
+    table = config.process_group.sum_(counts.clone()).cpu().numpy()
+    loss = float(config.process_group.sum_(total.clone())) / len(data)
     names = tuple(classes) or data.classes
     if len(names) != count:
         names = tuple(map(str, range(count)))
@@ -139,6 +139,6 @@ def evaluate(
 
 def _own_batches(data: ImageDataset, config: DeviceConfig, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Inputs ``(N, C, H, W)`` and targets ``(N,)`` of every image that this process evaluates."""
-    if config.world.rank < len(data):
-        share = data.subset(slice(config.world.rank, None, config.world.size))
+    if config.process_group.rank < len(data):
+        share = data.subset(slice(config.process_group.rank, None, config.process_group.size))
         yield from ordered_batches(share, batch_size, device=config.device)

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.spaces.base import Architecture, Space
 from prejudge.spaces.base import space as space_named
-from prejudge.train.export.stacnas_model import official_names, read_stacnas_model
 from prejudge.train.checkpoint import read_checkpoint
 from prejudge.train.export.safetensors_file import read_tensors
+from prejudge.train.export.stacnas_model import official_names, read_stacnas_model
 from prejudge.train.export.third_party import match_state_dict, read_state_dict
 from prejudge.train.export.weights import load_weights
 from prejudge.train.files import WEIGHTS

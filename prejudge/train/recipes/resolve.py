@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from prejudge.data.loading import LARGE
 from prejudge.data.dataset import ImageDataset
+from prejudge.data.loading import LARGE
 from prejudge.errors import InputError, unknown
 from prejudge.train.recipes.published import PUBLISHED, PublishedRecipe, published_recipe
 from prejudge.train.recipes.recipe import Recipe

@@ -16,7 +16,7 @@ from prejudge.spaces import published_genotype, space
 from prejudge.train.export.stored_network import ExpectedNetwork, read_network
 from prejudge.train.export.weights import export_weights
 from prejudge.train.recipes.recipe import Recipe
-from prejudge.train.training import train_network
+from prejudge.train.training import train as train_network
 from tests.train.export.test_stacnas_model import GENOTYPE, NUMBERS, stacnas_model
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
