@@ -24,7 +24,7 @@ from prejudge.data.batches import ImageBatches
 from prejudge.data.dataset import ImageDataset
 from prejudge.search.supernet.arch_parameters import SoftmaxParameters
 from prejudge.search.supernet.darts_pt.candidate_evaluation import RepeatableEvaluation
-from prejudge.search.supernet.darts_pt.projected import ProjectedParameters
+from prejudge.search.supernet.darts_pt.learner import ProjectedParameters
 from prejudge.search.supernet.darts_pt.projection import EdgeProjection, Removal
 from prejudge.spaces import space
 from prejudge.train.device import DeviceConfig

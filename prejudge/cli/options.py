@@ -60,7 +60,8 @@ class DataOptions:
     """The images.
 
     Attributes:
-        data: Images: digits, cifar10, cifar100, svhn, imagenet16-120, imagenet, npz:FILE or folder:DIR.
+        data: Images: digits, cifar10, cifar100, svhn, mnist, fashionmnist, imagenet16-120, imagenet,
+            npz:FILE or folder:DIR.
         data_dir: Folder with the files of a named data set.
         download: Fetch a named data set that is not there yet.
         normalization: Published mean and deviation to use, e.g. cifar10; the data's own, or those published for it.

@@ -21,9 +21,9 @@ from prejudge.cli.options import (
     Positive,
     TrainingOptions,
 )
+from prejudge.cli.recipe_option import Recipe
 from prejudge.cli.search_objective import A_TRAINING, LIVE, NO_TABLE, LiveOptions, TableOptions
 from prejudge.errors import InputError
-from prejudge.pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from prejudge.benchmarks import Table

@@ -21,9 +21,9 @@ from prejudge.cli.options import (
     TrainingOptions,
 )
 from prejudge.cli.progress import ProgressBar
+from prejudge.cli.recipe_option import Recipe
 from prejudge.cli.search_answers import open_table, show_answers
 from prejudge.errors import InputError
-from prejudge.pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from prejudge.train.loop import Epoch

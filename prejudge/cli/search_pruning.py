@@ -14,8 +14,8 @@ from prejudge.cli.arguments import pairs
 from prejudge.cli.node_rates import ClusterBar
 from prejudge.cli.options import MACHINE, THIS_PROCESS, DataOptions, EngineOptions, Positive
 from prejudge.cli.progress import ProgressBar
+from prejudge.cli.recipe_option import Recipe
 from prejudge.cli.search_answers import open_table, show_answers
-from prejudge.pipeline.recipe import Recipe
 
 app = App(
     name="te-nas",

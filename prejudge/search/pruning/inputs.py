@@ -1,4 +1,4 @@
-"""What a pruning search draws at random: images, crops and weights, each from the search's seed and its own number."""
+"""The random inputs of a pruning search: images, crops and weights, each from the search's seed and a number."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def image_set(data: ImageDataset | np.ndarray, num_classes: int = 10) -> ImageDa
 
 @dataclass(frozen=True, eq=False)
 class MeasurementInputs:
-    """What one repeat of a round looks at.
+    """The inputs of one repeat of a round.
 
     Attributes:
         images: Of the kernel, normalized, ``(N, C, H, W)``.
@@ -61,7 +61,7 @@ class MeasurementInputs:
 def draw_inputs(
     data: ImageDataset, protocol: PruningProtocol, batch_size: int, seed: int, stage: int, repeat: int
 ) -> MeasurementInputs:
-    """The draw of a repeat: the same on any machine, whatever was drawn before.
+    """Draw the inputs of a repeat: the same on any machine, whatever was drawn before.
 
     Args:
         data: The images.

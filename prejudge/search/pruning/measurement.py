@@ -31,7 +31,7 @@ _KERNELS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {"exact": exact_ker
 
 
 class ActivationPatterns(TorchFunctionMode):
-    """Keeps the on/off pattern of every ReLU that runs while it is active, one bit a unit."""
+    """A recorder of the on/off pattern of every ReLU that runs while it is active, one bit a unit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class NetworkMeasurer:
         kernel: All options of the supernet whose kernel is computed.
         thin: All options of the thin supernet.
         protocol: The settings.
-        draws: What each repeat looks at.
+        draws: The inputs of each repeat.
         device: Where to compute.
     """
 

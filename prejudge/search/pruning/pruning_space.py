@@ -1,4 +1,4 @@
-"""What TE-NAS prunes: the operations, the two small networks that it looks at, and how a cell is read off them."""
+"""The spaces that TE-NAS prunes: operations, the two small networks that are measured, and the final architecture."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEPT_EDGES = 2
 
 @dataclass(frozen=True)
 class PruningSpace:
-    """A space as TE-NAS sees it.
+    """A space with the numbers by which TE-NAS prunes it.
 
     Attributes:
         candidates: Names of the operations of every edge, by the kind of cell; a position counts in here.
@@ -53,7 +53,7 @@ class PruningSpace:
         return self.candidates[removal.cell][removal.edge][removal.operation]
 
     def stages(self, prune_number: int) -> list[int]:
-        """How many removals each stage will look at, the rounds first and then the groups of edges."""
+        """Number of removals that each stage will try, the rounds first and then the groups of edges."""
         left = [len(edge) for edges in self.start.values() for edge in edges]
         found = []
         while any(n > 1 for n in left):
@@ -76,7 +76,7 @@ def pruning_space(space: Space[Any]) -> PruningSpace:
 
 
 def without(active: Active, removals: Iterable[EdgeOperation]) -> Active:
-    """What is left after some removals; an edge may lose its last operation."""
+    """The operations that are left after some removals; an edge may lose its last one."""
     gone = by_edge(removals)
     return {
         cell: tuple(

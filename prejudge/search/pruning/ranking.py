@@ -33,7 +33,7 @@ class EdgeOperation(NamedTuple):
 
 @dataclass(frozen=True)
 class OperationMeasurement:
-    """What was found out about a removal; NaN where a figure could not be had.
+    """The figures of a removal; NaN where one could not be had.
 
     Attributes:
         removal: The removal.
@@ -53,7 +53,7 @@ class OperationMeasurement:
 
 @dataclass(frozen=True)
 class Rounding:
-    """How figures are rounded before they are compared.
+    """The rounding of figures before they are compared.
 
     Attributes:
         decimals: Of the relative change in each repeat; None leaves it as it is.

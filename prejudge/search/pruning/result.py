@@ -1,4 +1,4 @@
-"""What a pruning search found, and every removal that led there."""
+"""The rounds of a pruning search as plain values, and the agreement of two runs."""
 
 from __future__ import annotations
 

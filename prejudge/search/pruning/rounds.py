@@ -58,7 +58,7 @@ def prune_rounds(
 
 @dataclass(frozen=True)
 class _Question:
-    """What one step wants to know.
+    """The question of one round.
 
     Attributes:
         title: What messages call the step.
@@ -97,7 +97,7 @@ class _Question:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one step knows: the figures of every removal, their cost, and why some are missing."""
+    """The answer to it: the figures of every removal, their cost, and why some are missing."""
 
     measured: list[OperationMeasurement]
     seconds: float

@@ -1,4 +1,4 @@
-"""How architecture parameters move: on held-out images (first or second order), with the weights, or not at all."""
+"""Updates of the architecture parameters: on held-out images (first or second order), with the weights, or none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AdamConfig:
-    """The numbers of the architecture parameters' optimizer; the defaults are DARTS' and everybody's since.
+    """The settings of the architecture parameters' optimizer; the defaults are those of DARTS and most later methods.
 
     Attributes:
         learning_rate: Constant.
@@ -38,7 +38,7 @@ class AdamConfig:
 
 
 class Architect:
-    """Moves the architecture parameters of a learner; this one leaves them where they are.
+    """The update of a learner's architecture parameters; this one leaves them as they are.
 
     Attributes:
         joint: An optimizer whose step is part of the weights' own, from the gradients of the same loss; None where
@@ -54,7 +54,7 @@ class Architect:
         """Called before each step of the weights, with the batch that they are about to learn."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What later steps depend on."""
+        """The state on which later steps depend."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -62,7 +62,7 @@ class Architect:
 
 
 class JointArchitect(Architect):
-    """Architecture and weights learn from one loss on one batch (StacNAS, ISTA-NAS one-stage).
+    """One-level optimization: architecture and weights learn from one loss on one batch (StacNAS, ISTA-NAS one-stage).
 
     Args:
         parameters: The architecture parameters.
@@ -81,7 +81,7 @@ class JointArchitect(Architect):
 
 
 class FirstOrderArchitect(Architect):
-    """Before each step of the weights, a step of the architecture against the loss on held-out images.
+    """First-order bilevel optimization: before each step of the weights, one of the architecture on held-out images.
 
     Args:
         parameters: The architecture parameters.

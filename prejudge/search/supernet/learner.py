@@ -40,7 +40,7 @@ class ParametrizedSupernet(nn.Module):
 
 
 class Perturbation(Protocol):
-    """What the weights see instead of the architecture parameters' own mixture."""
+    """A mixture that the weights learn with in place of the architecture parameters' own."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of an epoch."""
@@ -50,7 +50,7 @@ class Perturbation(Protocol):
 
 
 class ArchitectureLearner(Learner):
-    """What the stages of a search run: a learner that stands for an architecture, also while it learns.
+    """The learner of a search stage; it stands for an architecture at any time.
 
     Among what :meth:`end_epoch` returns is ``"architecture"``, its text.
 
@@ -64,7 +64,7 @@ class ArchitectureLearner(Learner):
 
     @abstractmethod
     def architecture(self) -> Architecture:
-        """What the search would answer now."""
+        """The architecture that the search would recommend now."""
 
 
 class SupernetLearner(ArchitectureLearner):
@@ -76,7 +76,7 @@ class SupernetLearner(ArchitectureLearner):
         recipe: The numbers of the weights' training.
         device_config: Where to compute.
         architect: The update of the architecture parameters, made for parameters that are on the device already.
-        perturbation: What the weights see instead of the architecture parameters' own mixture (SDARTS).
+        perturbation: What the weights learn with in place of the architecture parameters' own mixture (SDARTS).
         select: The architecture that architecture parameters stand for; that of the largest weights if left out.
     """
 
@@ -110,7 +110,7 @@ class SupernetLearner(ArchitectureLearner):
         return self.network.arch_parameters
 
     def architecture(self) -> Architecture:
-        """What the search would answer now."""
+        """The architecture that the search would recommend now."""
         if self._select is not None:
             return self._select(self.arch_parameters)
         weights = self.arch_parameters.weights()

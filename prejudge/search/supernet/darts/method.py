@@ -37,7 +37,7 @@ RECIPES: Mapping[str, Recipe] = {
     "darts": _DARTS,
     "nasbench201": replace(_DARTS, epochs=100),
 }
-"""How the weights are trained: DARTS' own numbers, and DARTS-PT's on NAS-Bench-201, which only differ in epochs."""
+"""Training of the weights: the numbers of DARTS, and of DARTS-PT on NAS-Bench-201, which differ in epochs alone."""
 
 KEEP_EVERY = {"darts": 10, "nasbench201": 20}
 """Which checkpoints DARTS-PT keeps, to start from."""
@@ -79,7 +79,7 @@ def blank(setup: Setup, zero: bool = False) -> Stages:
 
 
 def candidates_of(space: Space[Any], *, zero: bool) -> dict[str, Any]:
-    """What the supernet is told of its candidates: nothing, unless ``none`` is to join those of ``darts``."""
+    """The candidates as an option of the supernet: left out, unless ``none`` is to join those of ``darts``."""
     return {"candidates": DARTS8} if zero and space.name == "darts" else {}
 
 
@@ -97,7 +97,7 @@ def bilevel(
         setup: Space, images, device and seed.
         order: The update of the architecture parameters, one of :data:`UPDATES`.
         candidates: Options of the supernet.
-        perturbation: What the weights see instead of the softmax (SDARTS).
+        perturbation: What the weights learn with in place of the softmax (SDARTS).
         name: Of the stage.
 
     Raises:

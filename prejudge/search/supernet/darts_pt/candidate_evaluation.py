@@ -1,4 +1,4 @@
-"""How good a supernet is without an operation: many passes over the held-out images that differ in little.
+"""The accuracy of a supernet without an operation: many passes over the held-out images that differ in little.
 
 The weights of a supernet suit batches that are normalized by their own statistics, and so does every pass here. Running
 statistics would not do: they belong to the mixtures of the training, and would charge a removal with having shifted
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from prejudge.engine.random_state import random_states, restore_random_states
-from prejudge.search.supernet.darts_pt.projected import without
 from prejudge.search.supernet.darts_pt.projection import HeldOutScore, Removal
 from prejudge.spaces.darts.supernet import SupernetDARTS
 from prejudge.spaces.nn.supernet import Mixture, Supernet
@@ -28,7 +27,7 @@ FAR = 500_000
 
 
 class CandidateEvaluation(Protocol):
-    """Scores a supernet without one thing after the other."""
+    """A function that scores a supernet without one operation or edge after the other."""
 
     def __call__(
         self, supernet: Supernet, mixture: Mixture, removals: Sequence[Removal], passes: int
@@ -108,6 +107,15 @@ class OriginalEvaluation:
         return scores
 
 
+def without(mixture: Mixture, removal: Removal) -> Mixture:
+    """A mixture that lacks an operation, or all of an edge; what stays keeps its weight."""
+    edges = list(mixture[removal.kind])
+    edges[removal.edge] = tuple(
+        term for term in edges[removal.edge] if removal.position is not None and term[0] != removal.position
+    )
+    return {**mixture, removal.kind: tuple(edges)}
+
+
 class _Tally:
     """Sums over batches, on the device until they are asked for."""
 
@@ -126,7 +134,7 @@ class _Tally:
         self._images += len(targets)
 
     def score(self) -> HeldOutScore:
-        # Over all processes: each has seen its share, and all must decide alike.
+        # Over all processes: each has seen its share, and all must decide the same.
         count = torch.full((1,), self._images, dtype=self._sums.dtype, device=self._sums.device)
         hits, loss, images = self._device_config.process_group.sum_(torch.cat([self._sums, count])).tolist()
         return HeldOutScore(100 * hits / images, loss / images)

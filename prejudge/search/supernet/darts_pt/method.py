@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from prejudge.errors import InputError, unknown
 from prejudge.search.supernet.darts.method import SPACES, bilevel, candidates_of, family
-from prejudge.search.supernet.earlier_run import described, take_supernet
+from prejudge.search.supernet.darts_pt.earlier_run import described, take_supernet
 from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
 from prejudge.search.supernet.sdarts.method import perturbed
 from prejudge.spaces.base import Architecture
@@ -105,8 +105,8 @@ def projecting(
         InputError: The criterion is unknown.
     """
     from prejudge.search.supernet.darts_pt.candidate_evaluation import OriginalEvaluation, RepeatableEvaluation
+    from prejudge.search.supernet.darts_pt.learner import ProjectionLearner
     from prejudge.search.supernet.darts_pt.projection import EdgeProjection, projection_epochs
-    from prejudge.search.supernet.darts_pt.projection_learner import ProjectionLearner
     from prejudge.search.supernet.sdarts.perturbation import SoftmaxPerturbation, constant
 
     learner, held_out = trained.learner, trained.held_out

@@ -1,4 +1,4 @@
-"""What DARTS-PT decides, and in which order: operations by what their removal costs, then edges likewise.
+"""The decisions of DARTS-PT in their order: operations by what their removal costs, then edges likewise.
 
 A projection draws an undecided edge of each kind of cell, and fixes on it the operation without which the supernet is
 worst. In the DARTS spaces, once all edges have one operation, a projection draws a node with more than two edges and
@@ -25,7 +25,7 @@ CUT = -2
 """An edge that has been removed."""
 
 CRITERIA = ("acc", "loss")
-"""What tells how good a supernet is: its accuracy, or its loss."""
+"""The measure of a supernet: its accuracy, or its loss."""
 
 KEPT = 2
 """Edges that a node keeps."""
@@ -34,7 +34,7 @@ Candidates = Mapping[str, Sequence[Sequence[str]]]
 
 
 class Removal(NamedTuple):
-    """What is taken out of a supernet in all cells of a kind; the weights of what stays do not change.
+    """An operation or edge that is taken out of all cells of a kind; the weights of what stays do not change.
 
     Attributes:
         kind: Of the cells.
@@ -48,7 +48,7 @@ class Removal(NamedTuple):
 
 
 class HeldOutScore(NamedTuple):
-    """How good a supernet is on held-out images.
+    """Accuracy and loss of a supernet on held-out images.
 
     Attributes:
         accuracy: Per cent.
@@ -115,7 +115,7 @@ class EdgeProjection:
 
     @property
     def rounds(self) -> int:
-        """How often each kind of cell decides, in all."""
+        """Number of decisions of each kind of cell."""
         return len(next(iter(self.choices.values()))) + len(self._nodes)
 
     @property

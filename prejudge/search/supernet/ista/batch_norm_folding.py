@@ -107,7 +107,7 @@ def _chosen(arch_parameters: CompressedParameters, kind: str) -> list[tuple[str,
 def _origin_of(
     names: Mapping[str, Tensor], supernet: SupernetDARTS, arch_parameters: CompressedParameters
 ) -> dict[str, str]:
-    """What the supernet calls each parameter and buffer of the derived network."""
+    """The supernet's name of each parameter and buffer of the derived network."""
     found = {}
     for name in names:
         parts = name.split(".")

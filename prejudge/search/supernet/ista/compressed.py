@@ -31,7 +31,7 @@ Place = tuple[int, int]
 
 @dataclass(frozen=True)
 class SparseRecovery:
-    """What a recovery changed.
+    """The changes that a recovery made.
 
     Attributes:
         distance: By node, the Euclidean distance of the new z from the one before: 0 for frozen nodes, infinite at the
@@ -146,7 +146,7 @@ class CompressedParameters(ArchParameters):
         return dict(zip(CELLS, dense.view(len(CELLS), len(EDGES), self._widest).unbind(), strict=True))
 
     def selected_weights(self) -> dict[str, Tensor]:
-        """How much the operations that run count, ``(sparseness,)`` by node, in the order of :meth:`selected`."""
+        """The weights of the operations that run, ``(sparseness,)`` by node, in the order of :meth:`selected`."""
         return dict(zip(self.nodes, self._weights().unbind(), strict=True))
 
     def mixture_of(self, weights: Mapping[str, Tensor]) -> Mixture:
@@ -185,7 +185,7 @@ class CompressedParameters(ArchParameters):
         self._stop_frozen()
 
     def genotype(self) -> Genotype:
-        """What z stands for: of each node the second largest and then the largest entry, as the original writes them.
+        """The genotype of z: of each node the second largest and then the largest entry, as the original writes them.
 
         These are the operations that run where ``sparseness`` is 2.
 

@@ -18,7 +18,7 @@ from prejudge.spaces.darts.genotype import Genotype
 from prejudge.train.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
-    from prejudge.search.supernet.ista.one_stage_learners import DerivedNetworkLearner, FreezingLearner
+    from prejudge.search.supernet.ista.learners import DerivedNetworkLearner, FreezingLearner
     from prejudge.spaces.darts.supernet import SupernetDARTS
 
 SPACES = ("darts", "darts-s1", "darts-s2")
@@ -105,7 +105,7 @@ def search_phase(
     """
     from prejudge.search.supernet.architect import AdamConfig, JointArchitect
     from prejudge.search.supernet.ista.compressed import CompressedParameters
-    from prejudge.search.supernet.ista.one_stage_learners import FreezingLearner
+    from prejudge.search.supernet.ista.learners import FreezingLearner
 
     def small_enough(genotype: Genotype) -> bool:
         return not max_params or setup.space.params(genotype, form="ista-onestage") < max_params
@@ -130,7 +130,7 @@ def final_phase(setup: Setup, recipe: Recipe, found: FreezingLearner, fold: str)
         fold: One of :data:`FOLDS`.
     """
     from prejudge.search.supernet.ista import batch_norm_folding as folding
-    from prejudge.search.supernet.ista.one_stage_learners import DerivedNetworkLearner
+    from prejudge.search.supernet.ista.learners import DerivedNetworkLearner
 
     found.sparse.freeze(found.sparse.nodes)
     derived = folding.derive(found.whole, found.sparse)

@@ -1,4 +1,4 @@
-"""Which program solves the LASSO problems of a sparse recovery, by name."""
+"""The solvers of the LASSO problems of a sparse recovery, by name."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ RECIPE = Recipe(
     augment=True,
     schedule="cosine-epochs",
 )
-"""How the weights are trained, by the command that the README gives. The script's own defaults are batches of 64 and
+"""Training of the weights, by the command that the README gives. The script's own defaults are batches of 64 and
 learning rates of 0.025 for the weights and 3e-4 for the architecture."""
 
 
@@ -44,7 +44,7 @@ def ista(setup: Setup, solver: str = "exact", arch_learning_rate: float = 6e-4) 
     """
     from prejudge.search.supernet.architect import AdamConfig, FirstOrderArchitect
     from prejudge.search.supernet.ista.compressed import CompressedParameters
-    from prejudge.search.supernet.ista.sparse_learner import SparseLearner
+    from prejudge.search.supernet.ista.learners import SparseLearner
 
     solve = solver_of(solver)
     recipe = setup.recipe(RECIPE)

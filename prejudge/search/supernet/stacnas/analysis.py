@@ -1,4 +1,4 @@
-"""What StacNAS's paper looks at beside its search: likeness of operations, and what each is worth on its own."""
+"""The analyses of StacNAS's paper beside its search: similarity of operations, and the accuracy of each alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def compared(setup: Setup, learner: SupernetLearner, images: int) -> list[dict[str, Any]]:
-    """How alike the operations of a trained supernet are on its first training images, as plain values.
+    """The similarity of a trained supernet's operations on its first training images, as plain values.
 
     Args:
         setup: The images and the device.

@@ -1,4 +1,4 @@
-"""How alike the operations of a supernet's edge are, by the features that they make of the same images.
+"""The similarity of the operations of a supernet's edge, by the features that they make of the same images.
 
 StacNAS (Li et al., 2019, arXiv:1909.11926) groups operations by the correlation of their outputs. The moments are
 summed up batch by batch, as hooks see the outputs go by: nothing is kept of them.

@@ -40,7 +40,7 @@ RECIPE = Recipe(
     max_grad_norm=3.0,
     augment=True,
 )
-"""How the weights are trained, in both stages."""
+"""Training of the weights, in both stages."""
 
 Values = Mapping[str, np.ndarray]
 
@@ -68,8 +68,8 @@ def stacnas(
             has its own, and their means decide.
         keep_zero: Whether the final network keeps ``none`` beside each operation, so that the two paths into a node
             learn how much each of them counts.
-        features: So many training images pass through the first supernet once it is trained, to say how alike its
-            operations are (10,000 in the original's script); kept with the result.
+        features: So many training images pass through the first supernet once it is trained, to measure the
+            similarity of its operations (10,000 in the original's script); kept with the result.
         single_epochs: So many epochs a network of each single operation is trained, to be compared with what the
             operation won in the first stage; kept with the result. 0 for none.
     """

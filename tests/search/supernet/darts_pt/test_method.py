@@ -20,8 +20,8 @@ from prejudge.errors import InputError, MissingDataError
 from prejudge.search.result import Trajectory
 from prejudge.search.supernet import register, search_gradient
 from prejudge.search.supernet.arch_parameters import SoftmaxParameters
-from prejudge.search.supernet.darts_pt.candidate_evaluation import OriginalEvaluation, RepeatableEvaluation
-from prejudge.search.supernet.darts_pt.projected import ProjectedParameters, without
+from prejudge.search.supernet.darts_pt.candidate_evaluation import OriginalEvaluation, RepeatableEvaluation, without
+from prejudge.search.supernet.darts_pt.learner import ProjectedParameters
 from prejudge.search.supernet.darts_pt.projection import CUT, UNDECIDED, EdgeProjection, Removal
 from prejudge.spaces import space
 from prejudge.spaces.nn.supernet import Supernet, uniform

@@ -23,8 +23,8 @@ from prejudge.search.supernet import search_gradient
 from prejudge.search.supernet.architect import JointArchitect
 from prejudge.search.supernet.ista.batch_norm_folding import FORM, derive, fold
 from prejudge.search.supernet.ista.compressed import CompressedParameters
+from prejudge.search.supernet.ista.learners import DerivedNetworkLearner, FreezingLearner
 from prejudge.search.supernet.ista.one_stage import NORMS, RECIPE, WEIGHTS, final_phase, ista_onestage, search_phase
-from prejudge.search.supernet.ista.one_stage_learners import DerivedNetworkLearner, FreezingLearner
 from prejudge.search.supernet.ista.sparse_solvers import solver
 from prejudge.search.supernet.registry import Setup
 from prejudge.spaces import space

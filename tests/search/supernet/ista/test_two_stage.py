@@ -25,7 +25,7 @@ from prejudge.search import read_result
 from prejudge.search.supernet import search_gradient
 from prejudge.search.supernet.architect import AdamConfig, FirstOrderArchitect
 from prejudge.search.supernet.ista.compressed import CompressedParameters
-from prejudge.search.supernet.ista.sparse_learner import SparseLearner
+from prejudge.search.supernet.ista.learners import SparseLearner
 from prejudge.search.supernet.ista.sparse_solvers import Solver, solver
 from prejudge.search.supernet.ista.two_stage import RECIPE, ista
 from prejudge.search.supernet.registry import Setup, register

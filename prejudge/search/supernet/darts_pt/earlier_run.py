@@ -64,7 +64,7 @@ def take_supernet(stage: Stage[Any], setup: Setup, methods: Collection[str], zer
 
 
 def described(found: Checkpoint) -> dict[str, Any]:
-    """What another run that goes on from the same folder must agree on."""
+    """The part of the plan on which a run that goes on from the same folder must agree."""
     return {"epoch": found.epoch, **{name: found.plan.get(name) for name in ("method", "options", "epochs", "recipe")}}
 
 
