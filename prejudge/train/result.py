@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.formats.atomic import write_atomically
 from prejudge.train.device import DeviceConfig
 from prejudge.train.evaluation.evaluate import Evaluation
