@@ -36,7 +36,7 @@ def show(kind: Kind, /, *, as_json: output.Json = False) -> None:
 
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:
-    """What fits on a terminal: no files, and long remarks below what they are about."""
+    """The columns that fit on a terminal: no files, and options and references below the description."""
     brief = {
         key: value
         for key, value in row.items()

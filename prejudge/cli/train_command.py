@@ -315,7 +315,7 @@ def _show(result: TrainingResult, out: Path, source: Path | None) -> None:
     facts["weights"] = out / WEIGHTS
     if source is not None:
         facts["source"] = source
-    output.print_facts(f"{result.space}, {result.data}: {result.architecture}", facts)
+    output.print_fields(f"{result.space}, {result.data}: {result.architecture}", facts)
     output.say(f"next: prejudge report --training {out} --out training.html")
 
 
