@@ -17,7 +17,7 @@ from prejudge.spaces.base import Architecture, Space
 if TYPE_CHECKING:
     import numpy as np
 
-    from prejudge.data.loading import Batch
+    from prejudge.data.probe_batch import Batch
 
 
 class ProxyObjective(Objective):
