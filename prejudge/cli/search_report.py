@@ -43,20 +43,7 @@ def report_searches(
 
 
 def _print(data: SearchReportData) -> None:
-    from prejudge.report.searches.columns import final_tables, p_text, signed
+    from prejudge.report.searches.page import difference_tables, final_tables
 
-    for table in final_tables(data):
-        headings = ["method", *table.metrics, *(c.heading.lower() for c in table.columns)]
-        rows = [[r.method, *r.accuracies, *r.others] for r in table.rows]
-        optimum = ["optimum of the table", *table.optima, *([""] * len(table.columns))]
-        title = f"found by searches of {table.searched}, {data.unit}, mean ± std"
-        output.print_table(title, headings, [*rows, optimum], numeric=headings[1:])
-    for searched, metric in data.panels:
-        tests = data.of(data.tests, searched, metric).to_dict("records")
-        if tests:
-            rows = [
-                [f"{t['first']} − {t['second']}", t["pairs"], signed(t["difference"]), p_text(t["p_holm"])]
-                for t in tests
-            ]
-            headings = ["pair", "equal seeds", "difference", "p (Holm)"]
-            output.print_table(f"{metric}, searches of {searched}", headings, rows, numeric=headings[1:])
+    for table in [*final_tables(data), *difference_tables(data)]:
+        output.print_report_table(table)
