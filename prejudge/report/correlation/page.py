@@ -44,9 +44,9 @@ _FAILURES = (
     TableColumn("examples", "For example", layout="code"),
 )
 _COSTS = (
-    TableColumn("bar", "Share of the dearest", layout="bar", printed=False),
+    TableColumn("bar", "Share", layout="bar", printed=False),
     TableColumn("seconds", "s/arch", text=numbers.significant),
-    TableColumn("thousand", "1,000 architectures", text=numbers.duration),
+    TableColumn("thousand", "per 1,000", text=numbers.duration),
 )
 
 
