@@ -59,7 +59,7 @@ class OneByOne(Dataset[tuple[Tensor, int]]):
         self.data = data
         self.transform = transforms.Compose(
             [
-                transforms.RandomCrop(32, padding=RECIPE.border),
+                transforms.RandomCrop(32, padding=RECIPE.padding),
                 transforms.RandomHorizontalFlip(),
                 transforms.ToTensor(),
                 transforms.Normalize(MEAN, STD),

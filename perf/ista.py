@@ -75,12 +75,12 @@ def two_stage(repeats: int) -> dict[str, Any]:
 
 
 def one_stage(repeats: int) -> dict[str, Any]:
-    """36 channels, 20 cells, with the auxiliary head; the final phase before its weights are absorbed, and after."""
+    """36 channels, 20 cells, with the auxiliary head; the final phase before and after its weights are folded."""
     torch.manual_seed(0)
     recipe = setup().recipe(RECIPE)
     search = search_phase(setup(), recipe, "exact", 3e-4, 0.0)
     tasks = {"search": step_of(search)}
-    tasks |= {f"final, absorbed at the {way}": step_of(final_phase(setup(), recipe, search.learner, way))
+    tasks |= {f"final, folded at the {way}": step_of(final_phase(setup(), recipe, search.learner, way))
               for way in ("start", "end")}  # fmt: skip
     return in_turns(tasks, repeats)
 

@@ -22,10 +22,10 @@ from environment import measure_parts
 
 from prejudge.data.batches import ImageBatches
 from prejudge.data.dataset import ImageDataset
-from prejudge.search.supernet.arch_parameters import Softmax
-from prejudge.search.supernet.darts_pt.candidate_evaluation import Repeatable
-from prejudge.search.supernet.darts_pt.projected import Projected
-from prejudge.search.supernet.darts_pt.projection import Projection, Removal
+from prejudge.search.supernet.arch_parameters import SoftmaxParameters
+from prejudge.search.supernet.darts_pt.candidate_evaluation import RepeatableEvaluation
+from prejudge.search.supernet.darts_pt.learner import ProjectedParameters
+from prejudge.search.supernet.darts_pt.projection import EdgeProjection, Removal
 from prejudge.spaces import space
 from prejudge.train.device import DeviceConfig
 
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    machine = DeviceConfig(options.device)
+    device_config = DeviceConfig(options.device)
     images = _images(options.batch_size * options.batches)
     batches = ImageBatches(images, options.batch_size)
 
@@ -61,7 +61,7 @@ def main() -> None:
         return {
             "device": options.device,
             "images": [options.batches, options.batch_size],
-            **_measure(*CASES[case], batches, machine, options.repeats),
+            **_measure(*CASES[case], batches, device_config, options.repeats),
         }
 
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -70,17 +70,22 @@ def main() -> None:
 
 
 def _measure(
-    name: str, kind: str, decided: int, batches: ImageBatches, machine: DeviceConfig, repeats: int
+    name: str, kind: str, decided: int, batches: ImageBatches, device_config: DeviceConfig, repeats: int
 ) -> dict[str, Any]:
     torch.manual_seed(0)
-    supernet = machine.place(space(name).supernet())
-    projection = Projection(supernet.candidates)
+    supernet = device_config.place(space(name).supernet())
+    projection = EdgeProjection(supernet.candidates)
     for choices in projection.choices.values():
         choices[-decided or len(choices) :] = [2] * decided
     with torch.no_grad():
-        mixture = Projected(Softmax(supernet.candidates).to(machine.device), projection).mixture()
+        mixture = ProjectedParameters(
+            SoftmaxParameters(supernet.candidates).to(device_config.device), projection
+        ).mixture()
     removals = [Removal(kind, EDGE, position) for position in range(len(supernet.candidates[kind][EDGE]))]
-    ways = {"one_by_one": Repeatable(batches, machine, share=False), "together": Repeatable(batches, machine)}
+    ways = {
+        "one_by_one": RepeatableEvaluation(batches, device_config, share=False),
+        "together": RepeatableEvaluation(batches, device_config),
+    }
     seconds: dict[str, list[float]] = {way: [] for way in ways}
     scores: dict[str, Sequence[Any]] = {}
     for repeat in range(repeats + 1):

@@ -40,10 +40,10 @@ from prejudge.data.dataset import ImageDataset  # noqa: E402
 from prejudge.data.loading import load  # noqa: E402
 from prejudge.engine.random_state import own_random_state  # noqa: E402
 from prejudge.search.pruning import CONVENTIONS, prune  # noqa: E402
-from prejudge.search.pruning.draws import draw, image_set  # noqa: E402
-from prejudge.search.pruning.figures import measurer  # noqa: E402
-from prejudge.search.pruning.layout import Active, Layout, layout, operations_of, without  # noqa: E402
-from prejudge.search.pruning.tasks import Task  # noqa: E402
+from prejudge.search.pruning.inputs import draw_inputs, image_set  # noqa: E402
+from prejudge.search.pruning.measurement import measurer  # noqa: E402
+from prejudge.search.pruning.pruning_space import Active, PruningSpace, operations_of, pruning_space, without  # noqa: E402
+from prejudge.search.pruning.tasks import NetworkTask  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
 from prejudge.spaces.nn.supernet import Weighted, uniform  # noqa: E402
 from tests.search.pruning import oracles  # noqa: E402
@@ -66,7 +66,7 @@ def images() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (4000, 32, 32, 3), dtype=np.uint8)
 
 
-def rounds_of(found: Layout, number: int) -> list[tuple[Active, int]]:
+def rounds_of(found: PruningSpace, number: int) -> list[tuple[Active, int]]:
     """What is left in each round with how many candidates, if the last operations of each edge always go."""
     active = found.start
     stages = []
@@ -79,13 +79,13 @@ def rounds_of(found: Layout, number: int) -> list[tuple[Active, int]]:
     return [*stages, (active, sum(groups))] if groups else stages
 
 
-def ways(name: str, found: Layout, active: Active) -> dict[str, Callable[[], Any]]:
+def ways(name: str, found: PruningSpace, active: Active) -> dict[str, Callable[[], Any]]:
     """One network measured in the plain way, and by each convention."""
     data = image_set(images())
-    task = Task(0, 0, "without one", active)
+    task = NetworkTask(0, 0, "without one", active)
     tasks: dict[str, Callable[[], Any]] = {}
     for convention, protocol in CONVENTIONS.items():
-        draws = {0: draw(data, protocol, protocol.batch_size or found.batch_size, 0, 0, 0)}
+        draws = {0: draw_inputs(data, protocol, protocol.batch_size or found.batch_size, 0, 0, 0)}
         measure = measurer(space(name), found, protocol, draws, 10, "cpu")
         tasks[convention] = lambda measure=measure: measure(task)
     with own_random_state(0):
@@ -103,7 +103,7 @@ def ways(name: str, found: Layout, active: Active) -> dict[str, Callable[[], Any
 
 def extrapolated(name: str, repeats: int) -> dict[str, Any]:
     """Processor seconds of a network in each round, and of a whole search."""
-    found = layout(space(name))
+    found = pruning_space(space(name))
     totals = dict.fromkeys(["plain", *CONVENTIONS], 0.0)
     rows = []
     for active, candidates in rounds_of(found, found.prune_number):
@@ -142,7 +142,7 @@ def signal(data: ImageDataset | None, repeats: int) -> dict[str, Any]:
     """Mean Spearman between independent measurements of one figure, and its cost, for two rounds of nasbench201."""
     if data is None or repeats < 2:
         raise SystemExit("signal needs real images (--data) and --repeats of at least 2")
-    found = layout(space("nasbench201"))
+    found = pruning_space(space("nasbench201"))
     convolutions = {"cell": tuple(tuple(op for op in edge if op in (2, 3)) for edge in found.start["cell"])}
     result: dict[str, Any] = {"repeats": repeats, "data": data.digest}
     for stage, active in (("first round", found.start), ("two convolutions an edge", convolutions)):
@@ -162,15 +162,15 @@ def signal(data: ImageDataset | None, repeats: int) -> dict[str, Any]:
 
 
 def _changes(
-    found: Layout, data: ImageDataset, active: Active, figure: str, changes: dict[str, Any], repeat: int
+    found: PruningSpace, data: ImageDataset, active: Active, figure: str, changes: dict[str, Any], repeat: int
 ) -> np.ndarray:
     """The relative change of a figure by every removal, with images and weights of the repeat's own."""
     protocol = replace(CONVENTIONS["default"], **changes)
-    draws = {repeat: draw(data, protocol, protocol.batch_size or found.batch_size, 0, 0, repeat)}
+    draws = {repeat: draw_inputs(data, protocol, protocol.batch_size or found.batch_size, 0, 0, repeat)}
     measure = measurer(space("nasbench201"), found, protocol, draws, data.num_classes, "cpu")
     networks = [active, *(without(active, [removal]) for removal in operations_of(active))]
     wanted = {"kernel": figure == "condition", "regions": figure == "regions"}
-    values = np.array([getattr(measure(Task(0, repeat, "", left, **wanted)), figure) for left in networks])
+    values = np.array([getattr(measure(NetworkTask(0, repeat, "", left, **wanted)), figure) for left in networks])
     return (values[0] - values[1:]) / values[0]
 
 

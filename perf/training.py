@@ -75,8 +75,8 @@ class PlainTraining:
                 logits = self.network(x)
                 loss = F.cross_entropy(logits, y)
             loss.backward()
-            if self.recipe.clip:
-                nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
+            if self.recipe.max_grad_norm:
+                nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.max_grad_norm)
             self.optimizer.step()
             loss_sum += loss.item() * len(y)
             hits += int((logits.argmax(1) == y).sum())

@@ -43,7 +43,7 @@ REPEATS_AT_ONCE = 16
 
 def fill(
     cache: ScoreCache,
-    space: Space,
+    space: Space[Any],
     archs: Iterable[Architecture | str],
     data: ImageDataset,
     proxies: Sequence[str | ProxyRequest],
@@ -202,7 +202,7 @@ class Scorer:
         device: Where to score.
     """
 
-    space: Space
+    space: Space[Any]
     data: ImageDataset
     protocol: Protocol
     proxies: dict[str, str | ProxyRequest]
@@ -278,7 +278,7 @@ class Scorer:
         return self._on_device[repeat]
 
 
-def _resolved_macro(space: Space, given: dict[str, Any], data: ImageDataset) -> dict[str, Any]:
+def _resolved_macro(space: Space[Any], given: dict[str, Any], data: ImageDataset) -> dict[str, Any]:
     space.macro(**given)  # an unknown number is said before those that are wrong
     fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels}
     resolved = space.default_macro | {k: v for k, v in fitting.items() if k in space.default_macro} | given

@@ -49,7 +49,7 @@ def import_pickles(
     cache: ScoreCache,
     path: str | os.PathLike[str],
     *,
-    space: Space | None = None,
+    space: Space[Any] | None = None,
     protocol: Protocol | None = None,
     repeat: int = 0,
 ) -> ImportReport:

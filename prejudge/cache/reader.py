@@ -87,7 +87,7 @@ class ScoreReader:
         repeat: int | Literal["mean", "std", "count"] = "mean",
         *,
         columns: Sequence[str] | None = None,
-        space: Space | None = None,
+        space: Space[Any] | None = None,
         expand: bool = False,
     ) -> pd.DataFrame:
         """Scores as a table: one row per architecture (its text is the index), one column per proxy.
@@ -287,7 +287,8 @@ class ScoreReader:
         if repeat == "mean":
             return column.mean(len(scores.architectures))
         if repeat == "count":
-            return (column.status == OK).sum(1).astype(float)
+            result: np.ndarray = (column.status == OK).sum(1).astype(float)
+            return result
         if repeat == "std":
             return _spread(column.value)
         if isinstance(repeat, str) or not 0 <= repeat < max(scores.repeats, 1):
@@ -305,4 +306,5 @@ def _spread(values: np.ndarray) -> np.ndarray:
     count = known.sum(1)
     mean = np.divide(np.where(known, values, 0.0).sum(1), count, out=np.zeros(len(count)), where=count > 0)
     squares = np.where(known, (values - mean[:, None]) ** 2, 0.0).sum(1)
-    return np.sqrt(np.divide(squares, count - 1, out=np.full(len(count), np.nan), where=count > 1))
+    result: np.ndarray = np.sqrt(np.divide(squares, count - 1, out=np.full(len(count), np.nan), where=count > 1))
+    return result

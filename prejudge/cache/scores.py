@@ -107,7 +107,8 @@ class Column:
         good = self.status == OK
         count = good.sum(1)
         total = np.where(good, self.value, 0.0).sum(1)
-        return np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)[:rows]
+        result: np.ndarray = np.divide(total, count, out=np.full(len(count), np.nan), where=count > 0)[:rows]
+        return result
 
 
 class ProtocolScores:
@@ -175,7 +176,7 @@ class Contents:
         known = self.protocols.values()
         rows = max((len(p.architectures) for p in known), default=0) + len(scores)
         columns = sum(len(p.columns) for p in known) + sum(record.get("kind") == "column" for record in records)
-        return rows * columns * max([*repeats, *(p.repeats for p in known), 0]) * _BYTES_PER_SCORE
+        return int(rows * columns * max([*repeats, *(p.repeats for p in known), 0]) * _BYTES_PER_SCORE)
 
     def apply(self, record: Record) -> None:
         """Make one change. Applying a record twice is the same as once.

@@ -10,7 +10,7 @@ and so in the weights that they draw, and may differ in the edges that reach not
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from prejudge.spaces.base import Space
 
 
-def representatives(space: Space, architectures: Iterable[Architecture]) -> list[Architecture]:
+def representatives(space: Space[Any], architectures: Iterable[Architecture]) -> list[Architecture]:
     """The representative of each class that occurs, once each, in the order of its first member."""
     return list(dict.fromkeys(space.representative(arch) for arch in architectures))
 
 
 def expand_frame(
-    frame: pd.DataFrame, known: Mapping[str, np.ndarray], shared: Sequence[str], space: Space
+    frame: pd.DataFrame, known: Mapping[str, np.ndarray], shared: Sequence[str], space: Space[Any]
 ) -> pd.DataFrame:
     """Give each architecture of the space its class representative's values in the shared columns.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TextIO
 
 from prejudge._version import __version__
-from prejudge.errors import PrejudgeError, one_line, quoted
+from prejudge.errors import InputError, PrejudgeError, one_line, quoted
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -36,7 +36,7 @@ def build_app() -> App:
     """The command tree; a command's module is imported when the command is used or described."""
     from cyclopts import App, Parameter
 
-    from prejudge.pipeline.recipe import fill_in
+    from prejudge.cli.recipe_option import fill_in
 
     app = App(
         name="prejudge",
@@ -67,14 +67,34 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 
+def parse(arguments: Sequence[str]) -> None:
+    """Raise :class:`InputError` where the words are not a command with its arguments."""
+    from cyclopts.exceptions import CycloptsError
+
+    try:
+        build_app().parse_args(list(arguments), print_error=False, exit_on_error=False)
+    except CycloptsError as error:
+        raise InputError(_one_line(error)) from error
+
+
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code instead of leaving the process."""
+    return _guarded(lambda: build_app()(arguments, print_error=False, exit_on_error=False))
+
+
+def check(arguments: list[str]) -> int:
+    """Parse the command line and do nothing; returns the exit code."""
+    return _guarded(lambda: parse(arguments))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    """The exit code of a command; its errors are printed in one line."""
     from cyclopts.exceptions import CycloptsError
 
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _note
-            result = build_app()(arguments, print_error=False, exit_on_error=False)
+            result = command()
         sys.stdout.flush()
     except CycloptsError as error:
         return _complain(f"{_one_line(error)}; see: {_help_command(error)}", 2)

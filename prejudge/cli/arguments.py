@@ -53,7 +53,7 @@ def _literal(text: str) -> Any:
         return text
 
 
-def architectures(space: Space, text: str, *, seed: int) -> list[Architecture]:
+def architectures(space: Space[Any], text: str, *, seed: int) -> list[Architecture]:
     """Read a selection of architectures.
 
     Args:
@@ -95,7 +95,7 @@ def architectures(space: Space, text: str, *, seed: int) -> list[Architecture]:
         ) from None
 
 
-def _random(space: Space, number: str, seed: int) -> list[Architecture]:
+def _random(space: Space[Any], number: str, seed: int) -> list[Architecture]:
     import numpy as np
 
     from prejudge.spaces import EnumerableSpace
@@ -113,7 +113,7 @@ def _random(space: Space, number: str, seed: int) -> list[Architecture]:
     return list(found.values())
 
 
-def _some(among: Sequence[Architecture] | EnumerableSpace, text: str, seed: int, why: str) -> list[Architecture]:
+def _some(among: Sequence[Architecture] | EnumerableSpace[Any], text: str, seed: int, why: str) -> list[Architecture]:
     import numpy as np
 
     number = text.partition(":")[2]
@@ -124,7 +124,7 @@ def _some(among: Sequence[Architecture] | EnumerableSpace, text: str, seed: int,
     return [among[int(i)] for i in np.random.default_rng(seed).permutation(len(among))[:count]]
 
 
-def _from_file(space: Space, path: Path) -> list[Architecture]:
+def _from_file(space: Space[Any], path: Path) -> list[Architecture]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:

@@ -21,7 +21,7 @@ from prejudge.cli.options import (
     Positive,
     TrainingOptions,
 )
-from prejudge.pipeline.recipe import Recipe
+from prejudge.cli.recipe_option import Recipe
 
 app = App(
     name="train",

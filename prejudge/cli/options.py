@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import inspect
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from cyclopts import Group, Parameter, validators
 
 from prejudge.cli.arguments import pairs
 from prejudge.errors import InputError
+from prejudge.train.recipes.recipe import GROUPS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
 MACHINE = Group("Device", sort_key=9)
 Positive = validators.Number(gte=1)
 
-_TRAINING = Group("Training", sort_key=2)
 _NETWORK = Group("Network (the published macro-architecture if left out)", sort_key=1)
 
 
@@ -41,7 +42,7 @@ class NetworkOptions:
     cells: int | None = None
     macro: list[str] | None = None
 
-    def overrides(self, space: Space) -> dict[str, Any]:
+    def overrides(self, space: Space[Any]) -> dict[str, Any]:
         """The numbers that were given; raises :class:`~prejudge.errors.InputError` for one that the space lacks."""
         given = {"form": self.form, "channels": self.channels, "cells": self.cells}
         numbers = {k: v for k, v in given.items() if v is not None} | pairs(self.macro or [])
@@ -59,7 +60,8 @@ class DataOptions:
     """The images.
 
     Attributes:
-        data: Images: digits, cifar10, cifar100, svhn, imagenet16-120, imagenet, npz:FILE or folder:DIR.
+        data: Images: digits, cifar10, cifar100, svhn, mnist, fashionmnist, imagenet16-120, imagenet,
+            npz:FILE or folder:DIR.
         data_dir: Folder with the files of a named data set.
         download: Fetch a named data set that is not there yet.
         normalization: Published mean and deviation to use, e.g. cifar10; the data's own, or those published for it.
@@ -75,68 +77,27 @@ class DataOptions:
         return {"data_dir": self.data_dir, "download": self.download, "normalization": self.normalization}
 
 
-@Parameter(name="*", group=_TRAINING)
-@dataclass(frozen=True)
+def _optional(cls: type[TrainingOptions]) -> type[TrainingOptions]:
+    """Give a class the options of :class:`Recipe`, each of them None where it is left out, with a panel per group."""
+    helps = [inspect.cleandoc(group.__doc__ or "").partition("Attributes:\n")[2] for group in GROUPS]
+    cls.__doc__ = f"{cls.__doc__}\n\nAttributes:\n" + "\n".join(helps)
+    for number, group in enumerate(GROUPS):
+        panel = Group(f"Training: {group.__name__.removesuffix('Options').lower()}", sort_key=2 + number)
+        kinds = get_type_hints(group)
+        for name in group.names():
+            cls.__annotations__[name] = Annotated[kinds[name] | None, Parameter(group=panel)]
+            setattr(cls, name, None)
+    return dataclass(frozen=True)(cls)
+
+
+@Parameter(name="*")
+@_optional
 class TrainingOptions:
-    """Numbers of a training; those that are left out are the command's own.
-
-    Attributes:
-        epochs: Passes over the training images.
-        batch_size: Images per step.
-        learning_rate: At the first step.
-        min_learning_rate: What the learning rate falls to.
-        weight_decay: Added to the gradient of every parameter.
-        label_smoothing: Of the cross-entropy.
-        augment: Crop and flip the training images at random.
-        noise: Standard deviation of noise added to the training images, in 0..1 units.
-        drop_path: Probability of dropping a path that the last epoch reaches; only for networks that can.
-        clip: Largest norm of the gradient.
-        momentum: Of the optimizer.
-        nesterov: Whether the momentum is Nesterov's.
-        schedule: How the learning rate falls: cosine, cosine-epochs, cosine-power, linear, exponential or constant.
-        warmup_epochs: Epochs at the beginning in which the learning rate rises.
-        decay: What the exponential schedule multiplies the learning rate by after every epoch.
-        power: Of the cosine-power schedule.
-        auxiliary_weight: Of the auxiliary classifier's loss; 0 for none.
-        augmentation: What --augment does: crop-flip, affine or imagenet.
-        border: Zero pixels around an image that a crop may reach into.
-        image_size: Side of the images that networks take, where images are read from folders.
-        cutout: Side of a square of zeros in each training image; 0 for none.
-        autoaugment: AutoAugment's policy: cifar10, svhn or imagenet.
-        accumulate: Parts in which the images of a step pass the network, to save memory.
-        ema: Decay of a moving average of the weights, which is what is evaluated; 0 for none.
-        optimizer: sgd or rmsprop.
-    """
-
-    epochs: int | None = None
-    batch_size: int | None = None
-    learning_rate: float | None = None
-    min_learning_rate: float | None = None
-    weight_decay: float | None = None
-    label_smoothing: float | None = None
-    augment: bool | None = None
-    noise: float | None = None
-    drop_path: float | None = None
-    clip: float | None = None
-    momentum: float | None = None
-    nesterov: bool | None = None
-    schedule: str | None = None
-    warmup_epochs: int | None = None
-    decay: float | None = None
-    power: float | None = None
-    auxiliary_weight: float | None = None
-    augmentation: str | None = None
-    border: int | None = None
-    image_size: int | None = None
-    cutout: int | None = None
-    autoaugment: str | None = None
-    accumulate: int | None = None
-    ema: float | None = None
-    optimizer: str | None = None
+    """Options of a training; those that are left out are the command's own."""
 
     def given(self) -> dict[str, Any]:
-        """The numbers that were given, by the names of :class:`~prejudge.train.recipes.recipe.Recipe`."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """The options that were given, by the names of :class:`~prejudge.train.recipes.recipe.Recipe`."""
+        return {name: value for name, value in vars(self).items() if value is not None}
 
 
 OWN_TRAINING = TrainingOptions()

@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from prejudge.cli import output
+from prejudge.cli.recipe_option import Recipe
 from prejudge.errors import InputError
-from prejudge.pipeline.recipe import Recipe
 
 app = App(
     name="report",

@@ -19,7 +19,7 @@ from prejudge.cli.options import (
     NetworkOptions,
     Positive,
 )
-from prejudge.pipeline.recipe import Recipe
+from prejudge.cli.recipe_option import Recipe
 
 app = App(
     name="score",

@@ -21,9 +21,9 @@ from prejudge.cli.options import (
     Positive,
     TrainingOptions,
 )
+from prejudge.cli.recipe_option import Recipe
 from prejudge.cli.search_objective import A_TRAINING, LIVE, NO_TABLE, LiveOptions, TableOptions
 from prejudge.errors import InputError
-from prejudge.pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from prejudge.benchmarks import Table
@@ -105,7 +105,7 @@ def search(
         raise InputError("say what to maximize: --benchmark TABLE, or --space SPACE --data IMAGES")
     table, objective = None, None
     if images is None:
-        table, objective = looked_up.open(space, training.epochs)
+        table, objective = looked_up.open(space, training.given().get("epochs"))
     elif space is None:
         raise InputError("--data needs --space, too")
     else:

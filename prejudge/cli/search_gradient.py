@@ -21,9 +21,9 @@ from prejudge.cli.options import (
     TrainingOptions,
 )
 from prejudge.cli.progress import ProgressBar
+from prejudge.cli.recipe_option import Recipe
 from prejudge.cli.search_answers import open_table, show_answers
 from prejudge.errors import InputError
-from prejudge.pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from prejudge.train.loop import Epoch
@@ -61,7 +61,7 @@ OPTIONS = {
         "arch_learning_rate=3e-4",
         "max_params=3.7e6: parameters from which a choice is refused; 0 refuses none",
         "final_epochs=None: as many as the search phase has at most; 0 leaves the final phase out",
-        "absorb=end or start: when operations become part of their batch norms",
+        "fold=end or start: when the weights of operations are folded into their batch norms",
     ],
     "stacnas": [
         "cells1=14: of the first supernet, where --cells is left out",
@@ -180,7 +180,7 @@ def _command(name: str) -> App:
                             name,
                             where,
                             data,
-                            machine=computing,
+                            device_config=computing,
                             seed=number,
                             options=options,
                             macro=chosen_macro,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from cyclopts import Group, Parameter
 
@@ -84,7 +84,7 @@ class LiveOptions:
         macro = network.overrides(where)
         data = load(images.data, **images.places())
         if self.proxy is not None:
-            batch: dict[str, Any] = {} if training.batch_size is None else {"batch_size": training.batch_size}
+            batch = {k: v for k, v in training.given().items() if k == "batch_size"}
             return ProxyObjective(where, data, self.proxy, macro=macro, device=device, **batch)
         drops = {} if "drop_path" in where.default_macro else {"drop_path": 0.0}
         numbers = replace(HNAS_TRAINING, **(drops | training.given()))

@@ -14,8 +14,8 @@ from prejudge.cli.arguments import pairs
 from prejudge.cli.node_rates import ClusterBar
 from prejudge.cli.options import MACHINE, THIS_PROCESS, DataOptions, EngineOptions, Positive
 from prejudge.cli.progress import ProgressBar
+from prejudge.cli.recipe_option import Recipe
 from prejudge.cli.search_answers import open_table, show_answers
-from prejudge.pipeline.recipe import Recipe
 
 app = App(
     name="te-nas",
@@ -66,11 +66,11 @@ def te_nas(
     from prejudge.search import write_result
     from prejudge.search.pruning import convention as settings
     from prejudge.search.pruning import prune, search_result
-    from prejudge.search.pruning.layout import layout
+    from prejudge.search.pruning.pruning_space import pruning_space
     from prejudge.spaces import space as find_space
 
     where = find_space(space)
-    layout(where)  # a space that cannot be pruned is said before anything is loaded
+    pruning_space(where)  # a space that cannot be pruned is said before anything is loaded
     protocol = settings(convention, **pairs(setting or []))
     table = open_table(benchmark, space)
     bar = ClusterBar("measuring", quiet=as_json)

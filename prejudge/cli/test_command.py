@@ -11,8 +11,8 @@ from cyclopts import App, Group, Parameter
 
 from prejudge.cli import COMMANDS, output
 from prejudge.cli.options import MACHINE, PUBLISHED, DataOptions, NetworkOptions, Positive, use_threads
+from prejudge.cli.recipe_option import Recipe
 from prejudge.errors import InputError
-from prejudge.pipeline.recipe import Recipe
 
 if TYPE_CHECKING:
     from prejudge.train.evaluation.confusion import ByClass

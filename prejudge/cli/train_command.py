@@ -134,7 +134,7 @@ def train(
         with _alone(out, world), _EpochBar(quiet=quiet) as bar:
             result = train_network(
                 found.space,
-                found.architecture,  # type: ignore[arg-type]  # an architecture is any hashable value
+                found.architecture,  # an architecture is any hashable value
                 data,
                 plan,
                 machine,

@@ -22,6 +22,8 @@ KINDS = {
     "cifar10": "50,000 + 10,000 color images 32x32, 10 classes (torchvision's files); train, test",
     "cifar100": "50,000 + 10,000 color images 32x32, 100 classes (torchvision's files); train, test",
     "svhn": "73,257 + 26,032 color images 32x32 of house numbers (torchvision's files); train, test",
+    "mnist": "60,000 + 10,000 grey images 28x28 of digits (torchvision's files); train, test",
+    "fashionmnist": "60,000 + 10,000 grey images 28x28 of clothes (torchvision's files); train, test",
     "imagenet16-120": "151,700 + 6,000 color images 16x16, the first 120 classes of ImageNet16; train, test",
     "imagenet": "ImageNet-1k from folders train/ and val/, scaled to 224x224 (imagenet@SIZE: else); train, test",
     "npz:FILE": "NumPy file: uint8 images (N, H, W, C) and labels, named x, y or x_train, y_train … or images, labels",
@@ -50,7 +52,7 @@ def load(
     """Read one split of a dataset.
 
     >>> load("digits")
-    <digits: 1000 images 8x8x1, 10 classes, d3bfd3af5e5a17e0>
+    <digits: 1000 images 8x8x1, 10 classes, cc11f60a74c2d1a1>
 
     Args:
         kind: One of :data:`KINDS`; ``folder:DIR@SIZE`` and ``imagenet@SIZE`` scale the images to SIZE x SIZE.

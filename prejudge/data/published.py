@@ -1,4 +1,4 @@
-"""The published datasets: CIFAR, SVHN, ImageNet16-120 and ImageNet, read from the files of their authors."""
+"""The published datasets: CIFAR, SVHN, MNIST, ImageNet16-120 and ImageNet, read from the files of their authors."""
 
 from __future__ import annotations
 
@@ -25,43 +25,45 @@ class _Archive:
 
     Attributes:
         dataset: Name of torchvision's class.
-        splits: Our split to the arguments of that class.
-        files: Name below the data folder that must be there, by our split.
+        files: Name below the data folder that must be there, by split.
         source: Where to get it.
         num_classes: Number of classes.
     """
 
     dataset: str
-    splits: dict[str, dict[str, Any]]
     files: dict[str, str]
     source: str
-    num_classes: int
+    num_classes: int = 10
+
+    def open(self, folder: Path, split: str, *, download: bool) -> Any:
+        """The object of torchvision's class."""
+        from torchvision import datasets
+
+        which = {"split": split} if self.dataset == "SVHN" else {"train": split == "train"}
+        return getattr(datasets, self.dataset)(str(folder), download=download, **which)
 
 
-_TRAIN_TEST = {"train": {"train": True}, "test": {"train": False}}
+def _cifar(classes: int) -> _Archive:
+    folder = "cifar-10-batches-py" if classes == 10 else "cifar-100-python"
+    address = f"https://www.cs.toronto.edu/~kriz/cifar-{classes}-python.tar.gz"
+    return _Archive(f"CIFAR{classes}", {"train": folder, "test": folder}, f"unpack {address} there", classes)
+
+
+def _mnist(name: str) -> _Archive:
+    files = {"train": f"{name}/raw/train-images-idx3-ubyte", "test": f"{name}/raw/t10k-images-idx3-ubyte"}
+    return _Archive(name, files, f"unpack its four files into {name}/raw there")
+
 
 _ARCHIVES = {
-    "cifar10": _Archive(
-        "CIFAR10",
-        _TRAIN_TEST,
-        dict.fromkeys(_TRAIN_TEST, "cifar-10-batches-py"),
-        "unpack https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz there",
-        10,
-    ),
-    "cifar100": _Archive(
-        "CIFAR100",
-        _TRAIN_TEST,
-        dict.fromkeys(_TRAIN_TEST, "cifar-100-python"),
-        "unpack https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz there",
-        100,
-    ),
+    "cifar10": _cifar(10),
+    "cifar100": _cifar(100),
     "svhn": _Archive(
         "SVHN",
-        {"train": {"split": "train"}, "test": {"split": "test"}},
         {"train": "train_32x32.mat", "test": "test_32x32.mat"},
         "get it from http://ufldl.stanford.edu/housenumbers/",
-        10,
     ),
+    "mnist": _mnist("MNIST"),
+    "fashionmnist": _mnist("FashionMNIST"),
 }
 
 _IMAGENET16_FILES = {"train": tuple(f"train_data_batch_{i}" for i in range(1, 11)), "test": ("val_data",)}
@@ -88,7 +90,8 @@ def read(
     """Read a published dataset.
 
     Args:
-        name: ``"cifar10"``, ``"cifar100"``, ``"svhn"``, ``"imagenet16-120"`` or ``"imagenet"``.
+        name: ``"cifar10"``, ``"cifar100"``, ``"svhn"``, ``"mnist"``, ``"fashionmnist"``, ``"imagenet16-120"`` or
+            ``"imagenet"``.
         split: ``"train"`` or ``"test"``.
         data_dir: Folder with its files; :func:`default_folder` where left out.
         download: Fetch what is missing, where the set can be fetched.
@@ -128,15 +131,13 @@ _HOW_TO_GET = {
 
 
 def _read_archive(name: str, archive: _Archive, split: str, folder: Path, download: bool) -> ImageDataset:
-    from torchvision import datasets
-
     where = folder / archive.files[split]
     if not download and not where.exists():
         raise MissingDataError(
             f"{name}: no {where}; {archive.source}, give its folder with --data-dir, or repeat with --download"
         )
     try:
-        found = getattr(datasets, archive.dataset)(str(folder), download=download, **archive.splits[split])
+        found = archive.open(folder, split, download=download)
     except (OSError, RuntimeError) as error:
         first = str(error).splitlines()[0]
         if download and not where.exists():
@@ -145,10 +146,14 @@ def _read_archive(name: str, archive: _Archive, split: str, folder: Path, downlo
             f"{name}: {where} is incomplete or damaged ({first}); delete it and get it again"
         ) from error
     images = np.asarray(found.data)
+    if images.ndim == 3:  # MNIST comes as (N, H, W)
+        images = images[..., None]
     if images.shape[1] == 3:  # SVHN comes as (N, C, H, W)
         images = images.transpose(0, 2, 3, 1)
     labels = np.asarray(getattr(found, "targets", None) if hasattr(found, "targets") else found.labels, dtype=np.int64)
-    return ImageDataset(name, np.ascontiguousarray(images), labels, archive.num_classes, *NORMALIZATIONS[name])
+    mean, std = NORMALIZATIONS[name]
+    classes = tuple(getattr(found, "classes", ()))
+    return ImageDataset(name, np.ascontiguousarray(images), labels, archive.num_classes, mean, std, classes)
 
 
 def _read_imagenet16(split: str, folder: Path) -> ImageDataset:

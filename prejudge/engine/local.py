@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from typing import Any, Generic
+from typing import Any, Generic, cast
 
 from prejudge.engine.base import Engine, Job, Result
 from prejudge.errors import InputError, PrejudgeError
@@ -161,7 +161,7 @@ class _Worker(Generic[Job, Result]):
         if error is not None:
             raise error
         self.done += 1
-        return result
+        return cast(Result, result)
 
     def _obituary(self) -> str:
         code = self.process.exitcode

@@ -16,7 +16,7 @@ def channels_last(network: N) -> N:
     On a CPU, torch's backward pass of a batch norm in this layout takes five to eight times as long where the gradient
     has another one, as the parts of a concatenation's have: there it is brought into the layout first.
     """
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network.to(memory_format=torch.channels_last)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d) and _watch not in module._forward_hooks.values():
             module.register_forward_hook(_watch)

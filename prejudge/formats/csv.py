@@ -60,7 +60,7 @@ class CsvFile:
         """Digest of the file as it is."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
-    def rows(self, space: Space) -> Iterator[tuple[int, Architecture, list[str]]]:
+    def rows(self, space: Space[Any]) -> Iterator[tuple[int, Architecture, list[str]]]:
         """Yield ``(line, architecture, fields)``; raises :class:`InputError` for a malformed row, or if none."""
         empty = True
         for fields in self._lines():

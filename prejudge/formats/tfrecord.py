@@ -171,7 +171,8 @@ def _at(data: bytes, starts: np.ndarray, width: int) -> np.ndarray:
     """``width`` bytes from each start, shape ``(starts, width)``."""
     if not starts.size:
         return np.zeros((0, width), dtype=np.uint8)
-    return np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, dtype=np.uint8), width)[starts]
+    result: np.ndarray = np.lib.stride_tricks.sliding_window_view(np.frombuffer(data, dtype=np.uint8), width)[starts]
+    return result
 
 
 def _checksums(pieces: list[bytes]) -> np.ndarray:

@@ -46,7 +46,7 @@ class _Loader(yaml.SafeLoader):
 def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
     if len(str(node.value)) > _MOST_DIGITS:
         raise ValueError(f"{str(node.value)[:20]}… is too large a number")
-    return int(yaml.SafeLoader.construct_yaml_int(loader, node))  # type: ignore[no-untyped-call]
+    return int(yaml.SafeLoader.construct_yaml_int(loader, node))
 
 
 _Loader.yaml_constructors = {
@@ -67,19 +67,19 @@ def load_yaml(text: str) -> Any:
     loader = None
     try:
         loader = _Loader(text)
-        node = loader.get_single_node()  # type: ignore[no-untyped-call]
+        node = loader.get_single_node()
         if node is None:
             return None
         if _values(node, {}) > _MOST_VALUES:
             raise ValueError(f"it has more than {_MOST_VALUES:,} values, those of aliases counted each time")
-        return loader.construct_document(node)  # type: ignore[no-untyped-call]
+        return loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     except (TypeError, OverflowError, AttributeError, IndexError, KeyError, RecursionError) as error:
         raise ValueError(f"a value of it cannot be read ({' '.join(str(error).split())})") from None
     finally:
         if loader is not None:
-            loader.dispose()  # type: ignore[no-untyped-call]
+            loader.dispose()
 
 
 def _values(node: yaml.Node, known: dict[int, int]) -> int:

@@ -10,23 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import re
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from prejudge._version import __version__
-from prejudge.errors import FileFormatError, InputError, quoted, unknown
-from prejudge.formats.text import parse_json
+from prejudge.errors import InputError, quoted, unknown
 
-MANIFEST = "run.json"
-REPLACED = "replaced"
-"""Where results go whose step has other arguments now."""
-
-_FORMAT, _VERSION = "prejudge run", 1
 _SECTION = re.compile(r"(?P<words>[a-z0-9][a-z0-9 -]*?)(?: \((?P<label>[^()]+)\))?")
 _PLACE = re.compile(r"\{([A-Za-z0-9][^{}\"':=,]*)\}")
 _RESULTS = {
@@ -38,7 +29,10 @@ _RESULTS = {
     "report": "report.html",
     "draw": "cells.svg",
 }
-"""What a step's result is called by default, by the beginning of its command; empty: the step's folder itself."""
+"""Default name of a step's result, by the beginning of its command; empty: the step's folder itself."""
+
+COMMANDS = frozenset({*(start.split()[0] for start in _RESULTS), "cache", "demo", "list", "run"})
+"""Sections that begin with one of these are commands; others are for the reader."""
 
 _LONGEST_NAME = 100
 _ELSEWHERE = frozenset(
@@ -66,7 +60,7 @@ class Step:
     """A command with its arguments.
 
     Attributes:
-        name: What other steps and messages call it.
+        name: Its name in messages and in the arguments of later steps.
         command: Its words, such as ``("search", "darts")``.
         arguments: By the names that its ``--help`` shows.
         result: Name of its result within its folder; empty: that folder.
@@ -92,9 +86,9 @@ class Chain:
     """The steps of a recipe, in order.
 
     Attributes:
-        title: What the recipe says that it is.
+        title: Title of the recipe.
         steps: The steps.
-        expected: What is said to come out: ``what``, ``value``, ``spread``, ``source`` and ``step``, as far as known.
+        expected: The figure to expect: ``what``, ``value``, ``spread``, ``source`` and ``step``, as far as known.
     """
 
     title: str
@@ -107,7 +101,7 @@ class Chain:
         return [*step.command, *_words(step, places), "--out", str(step.place(out))]
 
     def key(self, step: Step) -> str:
-        """What a step's result depends on, as a digest: its arguments, and the keys of the steps that it builds on."""
+        """A digest of everything that a step's result depends on: its arguments, and the keys of earlier steps."""
         keys = {name: self.key(other) for name, other in self._known(step).items()}
         chosen = {k: v for k, v in step.arguments.items() if k not in _ELSEWHERE}
         words = _words(Step(step.name, step.command, chosen, step.result), keys)
@@ -127,22 +121,21 @@ class Chain:
         return known
 
 
-def read_chain(content: Mapping[str, Any], commands: Sequence[str], changed: Mapping[str, Mapping[str, Any]]) -> Chain:
+def read_chain(content: Mapping[str, Any], changed: Mapping[str, Mapping[str, Any]] | None = None) -> Chain:
     """The chain of a recipe.
 
     Args:
         content: Of the recipe.
-        commands: Names of all commands; sections that do not begin with one are for the reader.
         changed: Arguments that go before the recipe's, by step.
 
     Raises:
         InputError: There is no step, a section cannot be one, or ``changed`` names a step that there is not.
     """
     steps = []
-    left = dict(changed)
+    left = dict(changed or {})
     for section, arguments in content.items():
         found = _SECTION.fullmatch(str(section))
-        if found is None or found["words"].split()[0] not in commands or not isinstance(arguments, Mapping):
+        if found is None or found["words"].split()[0] not in COMMANDS or not isinstance(arguments, Mapping):
             continue
         words, name = tuple(found["words"].split()), str(section)
         given = {str(k).replace("_", "-"): v for k, v in arguments.items()}
@@ -156,78 +149,6 @@ def read_chain(content: Mapping[str, Any], commands: Sequence[str], changed: Map
         raise InputError("two steps have names that differ in punctuation alone; give one of them another label")
     expected = content.get("expected")
     return Chain(str(content.get("title", "")), tuple(steps), expected if isinstance(expected, Mapping) else {})
-
-
-class Manifest:
-    """What has been done in the folder of a chain: ``run.json``, written after every step.
-
-    Args:
-        out: The folder.
-        chain: What is to be done there.
-
-    Raises:
-        FileFormatError: The manifest is damaged, or of a later version.
-        InputError: The folder holds something else.
-    """
-
-    def __init__(self, out: Path, chain: Chain) -> None:
-        self.out, self.chain = out, chain
-        self._path = out / MANIFEST
-        self._steps: dict[str, dict[str, Any]] = {}
-        if self._path.is_file():
-            self._steps = _read(self._path)
-        elif out.is_dir() and any(not path.name.startswith(MANIFEST) for path in out.iterdir()):  # its lock
-            raise InputError(f"{out} is not empty and not the folder of a run; choose another --out")
-
-    def is_done(self, step: Step) -> bool:
-        """Whether the result of a step is there, made with the arguments that it has now."""
-        noted = self._steps.get(step.name, {})
-        made = noted.get("done") and noted.get("key") == self.chain.key(step)
-        return bool(made) and step.place(self.out).exists()
-
-    def seconds(self, step: Step) -> float | None:
-        """Time that a step took, in all calls together; None where it is not known."""
-        found = self._steps.get(step.name, {}).get("seconds")
-        return float(found) if isinstance(found, int | float) and 0 <= found < math.inf else None
-
-    def begin(self, step: Step) -> Path | None:
-        """Note that a step is begun, and make room for it.
-
-        Returns:
-            Where what was there of it with other arguments has gone; None where there was nothing.
-        """
-        key, noted = self.chain.key(step), self._steps.get(step.name, {})
-        moved = None
-        folder = self.out / step.folder
-        if noted.get("key") != key and folder.exists():
-            moved = _free(self.out / REPLACED / step.folder)
-            moved.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(moved)
-        folder.mkdir(parents=True, exist_ok=True)
-        before = self.seconds(step) if noted.get("key") == key else None
-        self._note(step, key, done=False, seconds=before or 0.0)
-        return moved
-
-    def end(self, step: Step, seconds: float, *, done: bool) -> None:
-        """Note that a step has ended, or was interrupted, after so many seconds of this call."""
-        self._note(step, self.chain.key(step), done=done, seconds=(self.seconds(step) or 0.0) + seconds)
-
-    def _note(self, step: Step, key: str, *, done: bool, seconds: float) -> None:
-        from prejudge.formats.atomic import write_atomically
-
-        self._steps[step.name] = {
-            "key": key,
-            "command": " ".join(["prejudge", *self.chain.words(step, self.out)]),
-            "result": str(step.place(self.out).relative_to(self.out)),
-            "done": done,
-            "seconds": round(seconds, 2),
-            "at": time.strftime("%Y-%m-%d %H:%M:%S"),
-        }
-        kept = {s.name: self._steps[s.name] for s in self.chain.steps if s.name in self._steps}
-        content = {
-            "format": _FORMAT, "version": _VERSION, "title": self.chain.title, "prejudge": __version__, "steps": kept
-        }  # fmt: skip
-        write_atomically(self._path, json.dumps(content, indent=1, ensure_ascii=False).encode())
 
 
 def placeholders(value: Any) -> Iterator[str]:
@@ -277,25 +198,3 @@ def _result(command: tuple[str, ...], arguments: Mapping[str, Any]) -> str:
     if name in ("", "..") or not name.isprintable() or len(name) > _LONGEST_NAME:
         raise InputError(f"the out of `prejudge {words}` must be the name of a file, not {quoted(given)}")
     return name
-
-
-def _free(path: Path) -> Path:
-    number = 1
-    while (found := path.with_name(f"{path.name}-{number}")).exists():
-        number += 1
-    return found
-
-
-def _read(path: Path) -> dict[str, dict[str, Any]]:
-    try:
-        content = parse_json(path.read_text(encoding="utf-8"))
-        if content["format"] != _FORMAT or not all(isinstance(s, dict) for s in content["steps"].values()):
-            raise KeyError("format")
-        version = int(content["version"])
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise FileFormatError(
-            f"{path} is no record of a run, or it is damaged; remove it to do all steps again"
-        ) from error
-    if version > _VERSION:
-        raise FileFormatError(f"{path} was written by a newer prejudge; upgrade prejudge")
-    return dict(content["steps"])

@@ -71,7 +71,7 @@ def write_html(report: Report, path: str | os.PathLike[str]) -> Path:
         InputError: The folder does not exist, or ``path`` is a folder.
         PrejudgeError: The file cannot be written.
     """
-    return _replace(Path(path), to_html(report))
+    return write_report(report, path, "html")
 
 
 def write_report(report: Report, path: str | os.PathLike[str], format: str | None = None) -> Path:
@@ -99,13 +99,5 @@ def write_report(report: Report, path: str | os.PathLike[str], format: str | Non
         )
     if chosen not in FORMATS:
         raise unknown("report format", chosen, FORMATS)
-    return _replace(path, FORMATS[chosen](report))
-
-
-def _replace(path: Path, text: str) -> Path:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a file for the report")
-    if not path.parent.is_dir():
-        raise InputError(f"no folder {path.parent} to write the report into; create it first")
-    write_atomically(path, text.encode())
+    write_atomically(path, FORMATS[chosen](report).encode())
     return path

@@ -40,7 +40,7 @@ class ChosenArchitecture:
         weights: A file with weights that the search has left behind; None where there is none.
     """
 
-    space: Space
+    space: Space[Any]
     architecture: Architecture
     form: str | None = None
     method: str = ""

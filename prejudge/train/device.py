@@ -115,7 +115,8 @@ class DeviceConfig:
 
     def _out_of_memory(self) -> OutOfMemory:
         return OutOfMemory(
-            f"{self.device} has no memory left: lower batch_size, or raise accumulate, which divides a batch into parts"
+            f"{self.device} has no memory left: lower batch_size, or raise accumulation_steps, which divides a batch "
+            "into parts"
         )
 
 

@@ -38,9 +38,9 @@ class SupervisedLearner(Learner):
         self.recipe = recipe
         self._machine = machine
         self.average: AveragedModel | None = None
-        if recipe.ema:
+        if recipe.ema_decay:
             self.average = AveragedModel(
-                self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True
+                self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True
             ).requires_grad_(False)  # fmt: skip
         machine.compiled(self.network)
         self._step = WeightStep((p for p in network.parameters() if p.requires_grad), recipe, machine)

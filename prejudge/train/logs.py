@@ -81,7 +81,7 @@ class RunLog:
             if self._note is not None:
                 self._note(NO_TENSORBOARD)
             return None
-        return SummaryWriter(str(self.folder / FOLDER), purge_step=done + 1)  # type: ignore[no-untyped-call]
+        return SummaryWriter(str(self.folder / FOLDER), purge_step=done + 1)
 
 
 def scalars(epoch: Epoch) -> Iterator[tuple[str, float]]:

@@ -140,7 +140,7 @@ def _protocol(one: Records) -> dict[str, str]:
         "Images": f"{result.get('data', '')}: {images}",
         "Network": ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in macro.items()),
         "Length": f"{recipe.epochs} epochs, batches of {recipe.batch_size}"
-        + (f" in {recipe.accumulate} parts" if recipe.accumulate > 1 else ""),
+        + (f" in {recipe.accumulation_steps} parts" if recipe.accumulation_steps > 1 else ""),
         "Optimizer": _optimizer(recipe),
         "Learning rate": _learning_rate(recipe),
         "Augmentation": _augmentation(recipe),
@@ -162,7 +162,7 @@ def _recipe_text(about: Mapping[str, Any]) -> str:
 
 def _optimizer(recipe: Recipe) -> str:
     nesterov = " (Nesterov)" if recipe.nesterov else ""
-    clip = f", gradients clipped to {recipe.clip:g}" if recipe.clip else ""
+    clip = f", gradients clipped to {recipe.max_grad_norm:g}" if recipe.max_grad_norm else ""
     return f"{recipe.optimizer}, momentum {recipe.momentum:g}{nesterov}, weight decay {recipe.weight_decay:g}{clip}"
 
 
@@ -175,11 +175,11 @@ def _learning_rate(recipe: Recipe) -> str:
 def _augmentation(recipe: Recipe) -> str:
     parts = []
     if recipe.augment:
-        border = f" (border {recipe.border})" if recipe.augmentation == "crop-flip" else ""
-        parts.append(f"{recipe.augmentation}{border}")
+        padding = f" (padding {recipe.padding})" if recipe.augmentation == "crop-flip" else ""
+        parts.append(f"{recipe.augmentation}{padding}")
     parts += [f"AutoAugment {recipe.autoaugment}"] if recipe.autoaugment else []
     parts += [f"cutout {recipe.cutout}"] if recipe.cutout else []
-    parts += [f"noise {recipe.noise:g}"] if recipe.noise else []
+    parts += [f"noise {recipe.noise_std:g}"] if recipe.noise_std else []
     return ", ".join(parts) or "none"
 
 
@@ -188,7 +188,7 @@ def _regularization(recipe: Recipe) -> str:
         "drop-path": recipe.drop_path,
         "auxiliary classifier": recipe.auxiliary_weight,
         "label smoothing": recipe.label_smoothing,
-        "moving average": recipe.ema,
+        "moving average": recipe.ema_decay,
     }
     return ", ".join(f"{name} {value:g}" for name, value in numbers.items() if value) or "none"
 

@@ -113,7 +113,7 @@ class TrainingResult:
 
 
 def train_network(
-    space: Space | str,
+    space: Space[Any] | str,
     arch: Architecture | str,
     data: Splits | ImageDataset,
     recipe: RetrainRecipe | Recipe,
@@ -266,7 +266,7 @@ def _parts(
 
 
 def _macro(
-    space: Space, published: Mapping[str, Any], chosen: Mapping[str, Any], recipe: Recipe, data: ImageDataset
+    space: Space[Any], published: Mapping[str, Any], chosen: Mapping[str, Any], recipe: Recipe, data: ImageDataset
 ) -> dict[str, Any]:
     """Every macro number of the network; what is not said follows the space, and classes and channels the images."""
     known = space.default_macro
@@ -303,7 +303,7 @@ def _accuracy(
 
 
 def _write(
-    folder: Path, result: TrainingResult, network: nn.Module, space: Space, arch: Architecture, parts: Splits
+    folder: Path, result: TrainingResult, network: nn.Module, space: Space[Any], arch: Architecture, parts: Splits
 ) -> None:
     train = parts.train
     numbers = {**result.macro, **({"auxiliary": False} if "auxiliary" in result.macro else {})}

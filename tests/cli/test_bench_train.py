@@ -70,7 +70,7 @@ def test_a_csv_file_becomes_a_table_by_name(
 
 def test_the_recipe_of_the_shipped_table_is_the_one_it_was_made_by() -> None:
     options = recipe.read("nb201-digits-table")["bench train"]
-    training = {k: options[k.replace("_", "-")] for k in ("epochs", "batch_size", "learning_rate", "noise")}
+    training = {k: options[k.replace("_", "-")] for k in ("epochs", "batch_size", "learning_rate", "noise_std")}
     made = TableRecipe.from_dict(
         {
             "training": training,

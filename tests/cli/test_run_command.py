@@ -14,10 +14,13 @@ from typing import Any
 import pytest
 import torch
 
+import prejudge
 from prejudge import cli
+from prejudge.engine.journal import Journal, read_journal
 from prejudge.errors import FileFormatError, InputError
 from prejudge.pipeline import recipe as recipes
-from prejudge.pipeline.chain import Manifest, read_chain
+from prejudge.pipeline.chain import COMMANDS, Chain, read_chain
+from prejudge.pipeline.run_folder import RunFolder
 from prejudge.train.export.weights import load_weights
 
 CHAIN = """
@@ -61,7 +64,9 @@ def recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def manifest(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "run.json").read_text(encoding="utf-8"))["steps"]
+    found = read_journal(folder / "run.journal")
+    assert found is not None
+    return {record["step"]: record for record in found.records}
 
 
 def test_a_chain_from_search_to_report(recipe: Path, capsys: Printed) -> None:
@@ -95,9 +100,9 @@ def test_a_chain_from_search_to_report(recipe: Path, capsys: Printed) -> None:
 
 def test_where_a_step_computes_does_not_make_it_another(recipe: Path) -> None:
     content = recipes.read(str(recipe))
-    chains = [read_chain(content, list(cli.COMMANDS), changed) for changed in ({}, {"train": {"device": "cuda"}})]
+    chains = [read_chain(content, changed) for changed in ({}, {"train": {"device": "cuda"}})]
     assert chains[0].key(chains[0].steps[1]) == chains[1].key(chains[1].steps[1])
-    other = read_chain(content, list(cli.COMMANDS), {"search": {"queries": 4}})
+    other = read_chain(content, {"search": {"queries": 4}})
     assert [a == b for a, b in zip(map(chains[0].key, chains[0].steps), map(other.key, other.steps), strict=True)] == [
         False
     ] * 4
@@ -121,7 +126,7 @@ def test_a_step_that_fails_ends_the_run(recipe: Path, capsys: Printed) -> None:
     assert cli.run(["run", str(recipe)]) == 2
     error = capsys.readouterr().err
     assert "no file gone.pt" in error
-    assert "step 'test' has not ended well" in error
+    assert "step 'test' has failed" in error
     steps = manifest(Path("small"))
     assert (steps["train"]["done"], steps["test"]["done"]) == (True, False)
 
@@ -152,9 +157,9 @@ def test_folders_of_others_are_left_alone(recipe: Path, capsys: Printed) -> None
     assert cli.run(["run", str(recipe), "--out", "other"]) == 2
     assert "other is not empty and not the folder of a run" in capsys.readouterr().err
     Path("small").mkdir()
-    Path("small/run.json").write_text("{")
+    Path("small/run.journal").write_text("damaged\n")
     assert cli.run(["run", str(recipe)]) == 1
-    assert "no record of a run" in capsys.readouterr().err
+    assert "small/run.journal does not begin as a journal; remove it to do all steps again" in capsys.readouterr().err
     assert cli.run(["run", str(recipe), "--set", "epochs=1"]) == 2
     assert cli.run(["run", str(recipe), "--set", "trian.epochs=1"]) == 2
 
@@ -167,11 +172,11 @@ def test_a_command_may_come_twice_under_labels() -> None:
         "report": {"training": ["{train (a)}", "{train (b)}"], "out": "both.html"},
         "published": {"score": 1},
     }
-    chain = read_chain(content, list(cli.COMMANDS), {})
+    chain = read_chain(content, {})
     words = chain.words(chain.steps[3], Path("o"))
     assert words == ["report", "--training", "o/train-a", "--training", "o/train-b", "--out", "o/report/both.html"]
     with pytest.raises(InputError, match="unknown earlier step"):
-        broken = read_chain({**content, "report": {"training": "{train}"}}, list(cli.COMMANDS), {})
+        broken = read_chain({**content, "report": {"training": "{train}"}}, {})
         broken.words(broken.steps[3], Path("o"))
 
 
@@ -212,28 +217,56 @@ def test_a_killed_run_ends_as_one_that_was_not(recipe: Path) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "[" * 100_000,
-        json.dumps({"format": "prejudge run", "version": 1, "steps": {"a": 3}}),
-        '{"format": "prejudge run", "version": 1e999, "steps": {}}',
-    ],
-)
-def test_a_manifest_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
-    (tmp_path / "run.json").write_text(content)
-    with pytest.raises(FileFormatError, match="no record of a run"):
-        Manifest(tmp_path, read_chain({"search": {}}, ["search"], {}))
+def one_step() -> Chain:
+    return read_chain({"search": {}})
 
 
-@pytest.mark.parametrize("seconds", ["x", None, [], -1, 1e999, "9" * 5000])
-def test_a_manifest_with_odd_seconds_goes_on(tmp_path: Path, seconds: Any) -> None:
-    chain = read_chain({"search": {}}, ["search"], {})
+@pytest.mark.parametrize("content", [b"[" * 100_000, b"\x00\xff", b"{}\n{}\n"])
+def test_a_journal_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.journal").write_bytes(content)
+    with pytest.raises(FileFormatError, match="does not begin as a journal"), RunFolder(tmp_path, one_step()):
+        pass
+
+
+@pytest.mark.parametrize("seconds", ["x", None, [], -1, 10**400, "9" * 5000])
+def test_a_journal_with_odd_seconds_goes_on(tmp_path: Path, seconds: Any) -> None:
+    chain = one_step()
     (step,) = chain.steps
-    noted = {"key": chain.key(step), "seconds": seconds}
-    (tmp_path / "run.json").write_text(json.dumps({"format": "prejudge run", "version": 1, "steps": {"search": noted}}))
-    found = Manifest(tmp_path, chain)
-    assert found.seconds(step) is None
-    found.begin(step)
-    found.end(step, 2.0, done=True)
-    assert found.seconds(step) == 2.0
+    with Journal(tmp_path / "run.journal", {}, "run") as journal:
+        journal.append({"step": "search", "key": chain.key(step), "seconds": seconds})
+    with RunFolder(tmp_path, chain) as found:
+        assert found.seconds(step) is None
+        found.begin(step)
+        found.end(step, 2.0, done=True)
+        assert found.seconds(step) == 2.0
+
+
+def test_a_run_that_was_killed_at_its_start_goes_on(recipe: Path, capsys: Printed) -> None:
+    for name in ("run.journal", "run.journal.lock", "run.json.part", "run.json.lock"):
+        Path("o/search").mkdir(parents=True, exist_ok=True)
+        Path("o", name).touch()
+    recipe.write_text("title: t\nsearch: {method: random, benchmark: digits, queries: 3}\n")
+    assert cli.run(["run", str(recipe), "--out", "o"]) == 0
+    assert Path("o/search/search.h5").is_file()
+    assert not Path("o/replaced").exists()
+    capsys.readouterr()
+
+
+def test_python_runs_what_the_command_runs(recipe: Path, capfd: Printed) -> None:
+    recipe.write_text("title: t\nsearch: {method: random, benchmark: digits, queries: 3}\n")
+    said: list[str] = []
+    done = prejudge.pipeline.run(recipe, "o", changes=["search.seeds=2"], say=said.append)
+    assert done.results == {"search": Path("o/search/search.h5")}
+    assert len(done.outputs["search"]["runs"]) == 2
+    assert said == ["1/1 search"]
+    assert cli.run(["run", str(recipe), "--out", "o", "--set", "search.seeds=2"]) == 0
+    assert "already there" in capfd.readouterr().err
+    with pytest.raises(InputError, match=r"step 'search'.*--sedes"):
+        prejudge.pipeline.run(recipe, "o", changes=["search.sedes=2"])
+    with pytest.raises(prejudge.pipeline.StepError, match="step 'search' has failed") as error:
+        prejudge.pipeline.run(recipe, "p", changes=["search.method=unknown"])
+    assert error.value.exit_code == 2
+
+
+def test_the_names_of_commands_are_those_of_the_command_line() -> None:
+    assert set(cli.COMMANDS) == COMMANDS

@@ -36,7 +36,7 @@ def pictures(n: int = 6, size: int = 32, channels: int = 3) -> Tensor:
     ("recipe", "kinds", "length"),
     [
         (Recipe(), [], 0),
-        (Recipe(augment=True, border=2), [CropAndFlip], 0),
+        (Recipe(augment=True, padding=2), [CropAndFlip], 0),
         (Recipe(cutout=8), [], 8),
         (Recipe(augment=True, augmentation="affine"), [Affine], 0),
         (Recipe(augment=True, autoaugment="svhn", cutout=16), [CropAndFlip, EachImage], 16),

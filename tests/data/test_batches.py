@@ -98,7 +98,7 @@ def test_true_is_crop_and_flip() -> None:
 
 
 def test_a_recipe_makes_its_batches() -> None:
-    recipe = Recipe(batch_size=8, augment=True, border=2, cutout=4, noise=0.1)
+    recipe = Recipe(batch_size=8, augment=True, padding=2, cutout=4, noise_std=0.1)
     found = list(recipe_batches(numbered(20), recipe, seed=5).epoch(3))
     expected = ImageBatches(numbered(20), 8, seed=5, augment=Augmentation((CropAndFlip(2),), 4), noise=0.1).epoch(3)
     for (x, y), (x2, y2) in zip(found, expected, strict=True):

@@ -103,7 +103,7 @@ def test_training_sees_every_image_once_an_epoch_in_another_order(folder: Path) 
 
 
 def test_workers_change_nothing(folder: Path) -> None:
-    recipe = Recipe(batch_size=4, augment=True, augmentation="imagenet", image_size=12, cutout=4, noise=0.1)
+    recipe = Recipe(batch_size=4, augment=True, augmentation="imagenet", image_size=12, cutout=4, noise_std=0.1)
     files = listed(folder)
     alone = recipe_batches(files, recipe, seed=3, workers=0)
     before = torch.get_rng_state()

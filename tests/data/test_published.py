@@ -14,7 +14,7 @@ from prejudge.errors import FileFormatError, InputError, MissingDataError
 RNG = np.random.default_rng(2)
 
 
-@pytest.mark.parametrize("kind", ["cifar10", "cifar100", "svhn", "imagenet16-120", "imagenet"])
+@pytest.mark.parametrize("kind", ["cifar10", "cifar100", "svhn", "mnist", "fashionmnist", "imagenet16-120", "imagenet"])
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_a_missing_file_says_where_it_goes_and_nothing_is_fetched(
     kind: str, split: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -69,6 +69,22 @@ def test_svhn_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torchvision.datasets.SVHN, "_check_integrity", lambda _: True)
     data = load("svhn", split="test", data_dir=tmp_path)
     assert np.array_equal(data.images, images) and data.labels.tolist() == [1, 0, 9, 2]  # 10 stands for the digit 0
+
+
+@pytest.mark.parametrize("name", ["MNIST", "FashionMNIST"])
+def test_mnist_files(name: str, tmp_path: Path) -> None:
+    where = tmp_path / name / "raw"
+    where.mkdir(parents=True)
+    images, labels = RNG.integers(0, 256, (6, 28, 28), dtype=np.uint8), np.array([3, 1, 4, 1, 5, 9], np.uint8)
+    for part, chosen in (("train", slice(4)), ("t10k", slice(4, 6))):
+        for kind, array in (("images-idx3", images[chosen]), ("labels-idx1", labels[chosen])):
+            head = b"\0\0\x08" + bytes([array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+            (where / f"{part}-{kind}-ubyte").write_bytes(head + array.tobytes())
+    train = load(name.lower(), data_dir=tmp_path)
+    test = load(name.lower(), split="test", data_dir=tmp_path)
+    assert np.array_equal(train.images, images[:4, ..., None]) and train.labels.tolist() == [3, 1, 4, 1]
+    assert (len(test), test.in_channels, test.image_size, len(test.classes)) == (2, 1, 28, 10)
+    assert (test.mean, test.std) == NORMALIZATIONS[name.lower()]
 
 
 def imagenet16_batch(labels: list[int]) -> dict[str, object]:

@@ -31,15 +31,15 @@ ALONE = [
     "rich.progress", "yaml", "jinja2", "matplotlib.figure", "prejudge.cli.score_command",
     "prejudge.cli.bench_train", "prejudge.cli.bench_import", "prejudge.cli.search_command", "prejudge.cache.filler",
     "prejudge.benchmarks.training.trainer", "prejudge.search.objectives.live", "prejudge.data.loading",
-    "prejudge.cli.cache_command", "prejudge.cli.search_pruning", "prejudge.search.pruning.figures",
+    "prejudge.cli.cache_command", "prejudge.cli.search_pruning", "prejudge.search.pruning.measurement",
     "prejudge.cli.train_command", "prejudge.train.training", "prejudge.train.evaluation.confusion",
-    "prejudge.search.supernet.darts_pt.method", "prejudge.cli.run_command", "prejudge.pipeline.chain",
+    "prejudge.search.supernet.darts_pt.method", "prejudge.cli.run_command", "prejudge.pipeline.running",
     "prejudge.cli.test_command", "prejudge.cli.report_command", "prejudge.report.training",
     "prejudge.search.recommendation", "prejudge.spaces.nasbench201.network", "prejudge.train.records",
     "prejudge.train.recipes.resolve",
     "prejudge.train.images", "prejudge.cli.training_report", "prejudge.search.objectives.table",
     "prejudge.search.result_table", "prejudge.spaces.nasbench201.supernet",
-    "prejudge.search.supernet.darts_pt.projection_learner",
+    "prejudge.search.supernet.darts_pt.learner",
 ]  # fmt: skip
 ROUNDS = int(os.environ.get("PREJUDGE_CHAOS_ROUNDS", "20"))
 """Of each of the slow tests."""

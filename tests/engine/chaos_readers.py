@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from prejudge.engine.journal import read_journal
 from prejudge.formats.atomic import beside
 from prejudge.search import read_result
 from prejudge.train.checkpoint import read_checkpoint
@@ -69,10 +70,10 @@ def searched(out: Path) -> Rows:
 
 def chain_steps(out: Path) -> Rows:
     """The steps of a chain that are done, and the epochs of its training."""
-    manifest = out / "run.json"
-    if not manifest.exists():
+    journal = read_journal(out / "run.journal")
+    if journal is None:
         return {}
-    steps = json.loads(manifest.read_text())["steps"]
+    steps = {record["step"]: record for record in journal.records}
     return learned(out) | {("step", name): step["key"] for name, step in steps.items() if step["done"]}
 
 

@@ -29,7 +29,7 @@ PRUNING = {"repeats": 1, "batch_size": 4, "crops": 20, "crop_batches": 1, "prune
 COMMANDS = {
     "train": [
         "train", CELL, "--space", "nasbench201", "--recipe", "nasbench201", "--epochs", "6", "--select", "valid",
-        "--keep-every", "2", "--ema", "0.9", *TINY,
+        "--keep-every", "2", "--ema-decay", "0.9", *TINY,
     ],
     "darts": ["search", "darts", "--space", "nasbench201", "--epochs", "3", "--seeds", "2", *TINY],
     "darts-pt": [

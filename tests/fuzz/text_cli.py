@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shlex
 import warnings
@@ -13,14 +12,17 @@ from typing import Any
 
 from cyclopts.exceptions import CycloptsError
 
-from prejudge.cli import _one_line, build_app, run_command
+from prejudge.cli import _one_line, build_app, recipe_option
 from prejudge.cli.arguments import architectures, pairs, split_list
+from prejudge.cli.run_command import _ThisProcess
 from prejudge.cli.search_objective import TableOptions
 from prejudge.data.loading import _parse as parse_data_kind
+from prejudge.engine.journal import _encode
 from prejudge.engine.ray.connection import _host_and_port
 from prejudge.errors import InputError
 from prejudge.pipeline import recipe as recipes
-from prejudge.pipeline.chain import Manifest
+from prejudge.pipeline import running
+from prejudge.pipeline.run_folder import RunFolder
 from prejudge.proxies import resolve
 from prejudge.search.recommendation import choose_architecture
 from prejudge.search.registry import register as searches
@@ -228,14 +230,13 @@ def _as_error(error: CycloptsError) -> InputError:
 def _chain(path: Path) -> None:
     for name, section in recipes.read(str(path)).items():
         with suppress(InputError):  # what another step must give
-            recipes._check_given(str(name), section, ())  # type: ignore[arg-type]
-    chain = run_command._chain(str(path), [], "cpu")
+            recipe_option._check_given(str(name), section, ())  # type: ignore[arg-type]
+    chain = running.plan(str(path), [], "cpu")
     for step in chain.steps:
         chain.words(step, Path("out"))
         chain.key(step)
         place = step.place(Path("out"))
         assert place.resolve().is_relative_to(Path("out").resolve()) and place.resolve() != Path("out").resolve(), place
-    run_command._show_plan(chain, Path("out"), as_json=True)
 
 
 file_target(
@@ -249,7 +250,7 @@ file_target(
 
 
 def _checked(path: Path) -> None:
-    run_command._check(run_command._chain(str(path), [], None), Path("out"))
+    running.check(running.plan(str(path)), Path("out"), _ThisProcess(as_json=False))
 
 
 file_target(
@@ -321,9 +322,9 @@ text_target(
 
 
 def _set(text: str) -> None:
-    chain = run_command._chain("digits-darts", text.split(";"), None)
-    run_command._show_plan(chain, Path("out"), as_json=False)
+    chain = running.plan("digits-darts", text.split(";"))
     for step in chain.steps:
+        chain.words(step, Path("out"))
         assert step.place(Path("out")).resolve().is_relative_to(Path("out").resolve())
 
 
@@ -335,26 +336,40 @@ text_target(
 )
 
 
-def _manifest(path: Path) -> None:
-    manifest = Manifest(path.parent, _CHAIN)
-    for step in _CHAIN.steps:
-        manifest.is_done(step)
-        assert manifest.seconds(step) is None or isinstance(manifest.seconds(step), float)
-    manifest.begin(_CHAIN.steps[0])
-    manifest.end(_CHAIN.steps[0], 1.0, done=True)
-    assert manifest.is_done(_CHAIN.steps[0]) in (True, False)
+def _journal(path: Path) -> None:
+    first = _CHAIN.steps[0]
+    with RunFolder(path.parent, _CHAIN) as folder:
+        for step in _CHAIN.steps:
+            folder.is_done(step)
+            assert folder.seconds(step) is None or isinstance(folder.seconds(step), float)
+        folder.begin(first)
+        folder.end(first, 1.0, done=True)
+        assert folder.is_done(first) in (True, False)
 
 
-_CHAIN = run_command._chain("digits-darts", [], None)
-_DONE = {
-    "format": "prejudge run", "version": 1, "title": "x", "prejudge": "1",
-    "steps": {s.name: {"key": _CHAIN.key(s), "done": True, "seconds": 1.5, "result": "x"} for s in _CHAIN.steps},
-}  # fmt: skip
+_CHAIN = running.plan("digits-darts")
+_DONE = [
+    {"journal": "run", "version": 1, "plan": {}},
+    *({"step": s.name, "key": _CHAIN.key(s), "done": True, "seconds": 1.5, "result": "x"} for s in _CHAIN.steps),
+]  # fmt: skip
+
+
+def _lines(records: list[dict[str, Any]]) -> bytes:
+    return b"".join(map(_encode, records))
+
+
+def _odd_journal(rng: random.Random) -> bytes:
+    """A journal whose checksums are right and whose records are not."""
+    with suppress(ValueError):  # what JSON cannot say
+        return _lines([_DONE[0], *(with_other_values(one, rng) for one in _DONE[1:])])
+    return _lines(_DONE)
+
+
 file_target(
-    "run-manifest",
-    "run.json",
-    _manifest,
-    lambda: [json.dumps(_DONE).encode(), b'{"format": "prejudge run", "version": 1e999, "steps": {}}'],
+    "run-journal",
+    "run.journal",
+    _journal,
+    lambda: [_lines(_DONE), _lines(_DONE[:1]), b""],
     [b'"seconds": ', b'"done": ', b'"version": ', b'"key": ', b"null", b"[]", b"{}", b'"x"', b"1e999", b"[" * 3000],
-    generate=lambda rng: json.dumps(with_other_values(_DONE, rng)).encode(),
+    generate=_odd_journal,
 )

@@ -197,7 +197,7 @@ def _training(text: str) -> None:
 
 _VALUES = [
     "null", "true", "-1", "0", "1e999", "NaN", "[]", "[[]]", "{}", '""', '"cosine"', "1.5", "9" * 400,
-    '"training": ', '"macro": ', '"epochs": ', '"channels": ', '"noise": ', '"valid_copies": ', '"noise_seed": ',
+    '"training": ', '"macro": ', '"epochs": ', '"channels": ', '"noise_std": ', '"valid_copies": ', '"noise_seed": ',
 ]  # fmt: skip
 text_target(
     "table-recipe",
@@ -209,7 +209,7 @@ text_target(
 text_target(
     "training-recipe",
     _training,
-    [json.dumps(Recipe().as_dict()), '{"schedule": "cosine", "ema": 0.5}'],
+    [json.dumps(Recipe().as_dict()), '{"schedule": "cosine", "ema_decay": 0.5}'],
     _VALUES,
     generate=_with_others(asdict(Recipe())),
 )

@@ -94,7 +94,7 @@ def test_every_shipped_recipe_can_be_parsed(name: str) -> None:
             out = ["--out", "here"] if section == "train" and "out" not in arguments else []
             parse([*section.split(), "--recipe", name, *out])
     if all(value.get("out") or "bench" not in key for key, value in sections.items()):
-        chain = read_chain(content, list(cli.COMMANDS), {})
+        chain = read_chain(content)
         for step in chain.steps:
             parse(chain.words(step, Path("out")))
 
@@ -171,4 +171,4 @@ def test_plain_values_and_their_aliases_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("out", ["..", "a/..", "", "/", "a\0b", "x" * 5000, "."])
 def test_a_result_lies_in_the_folder_of_its_step(out: str) -> None:
     with pytest.raises(InputError, match="must be the name of a file"):
-        read_chain({"search": {"out": out}}, ["search"], {})
+        read_chain({"search": {"out": out}})

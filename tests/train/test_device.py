@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 import prejudge
 from prejudge.errors import InputError, PrejudgeError
-from prejudge.search.supernet.arch_parameters import Softmax
-from prejudge.search.supernet.architect import FirstOrder
-from prejudge.search.supernet.learner import SearchLearner
+from prejudge.search.supernet.arch_parameters import SoftmaxParameters
+from prejudge.search.supernet.architect import FirstOrderArchitect
+from prejudge.search.supernet.learner import SupernetLearner
 from prejudge.spaces.darts.genotype import Genotype
 from prejudge.spaces.darts.macro import MacroConfigDARTS
 from prejudge.spaces.darts.network import NetworkDARTS
@@ -24,7 +24,7 @@ from prejudge.train.loop import TrainState, run_epochs
 from prejudge.train.recipes.recipe import Recipe
 from tests.fills import Given, images
 
-RECIPE = Recipe(epochs=1, batch_size=4, learning_rate=0.02, nesterov=False, clip=5.0)
+RECIPE = Recipe(epochs=1, batch_size=4, learning_rate=0.02, nesterov=False, max_grad_norm=5.0)
 AT = TrainState(0, 1, 0, 1)
 
 
@@ -33,11 +33,13 @@ def network() -> nn.Module:
     return prejudge.space("darts").network("DARTS_V2", channels=4, cells=3)
 
 
-def search(machine: DeviceConfig) -> SearchLearner:
+def search(machine: DeviceConfig) -> SupernetLearner:
     torch.manual_seed(0)
     supernet = machine.place(prejudge.space("nasbench201").supernet(channels=4, cells=1))
-    weighting = Softmax(supernet.candidates).to(machine.device)
-    return SearchLearner(supernet, weighting, RECIPE, machine, FirstOrder(weighting.parameters(), Given([5, 6])))  # type: ignore[arg-type]
+    arch_parameters = SoftmaxParameters(supernet.candidates).to(machine.device)
+    return SupernetLearner(
+        supernet, arch_parameters, RECIPE, machine, FirstOrderArchitect(arch_parameters.parameters(), Given([5, 6]))
+    )  # type: ignore[arg-type]
 
 
 def losses(machine: DeviceConfig) -> list[float]:
@@ -67,9 +69,9 @@ def test_channels_last_changes_the_layout_alone() -> None:
 
 def test_a_supernet_searches_in_bf16() -> None:
     learner = search(DeviceConfig(precision="bf16"))
-    before = learner.weighting.weights()["cell"].clone()
+    before = learner.arch_parameters.weights()["cell"].clone()
     (epoch,) = run_epochs(learner, Given([1, 2]), 1, machine=learner.machine)
-    assert epoch.train_loss < 5 and not torch.equal(learner.weighting.weights()["cell"], before)
+    assert epoch.train_loss < 5 and not torch.equal(learner.arch_parameters.weights()["cell"], before)
 
 
 @pytest.mark.gpu
@@ -79,7 +81,7 @@ def test_half_precision_trains_and_searches_on_cuda(precision: str) -> None:
     assert losses(machine) == pytest.approx(losses(DeviceConfig()), rel=0.05)
     learner, plain = search(machine), search(DeviceConfig("cuda"))
     found, expected = (
-        s.updater.gradients(s, s.machine.take(*images(1)), s.machine.take(*images(2)), AT)[0]  # type: ignore[attr-defined]
+        s.architect.gradients(s, s.device_config.take(*images(1)), s.device_config.take(*images(2)), AT)[0]  # type: ignore[attr-defined]
         for s in (learner, plain)
     )
     scale = float(expected.abs().max())
@@ -91,15 +93,15 @@ def test_an_architecture_step_that_overflows_is_left_out_on_cuda() -> None:
     learner = search(DeviceConfig("cuda", "fp16"))
     learner.begin_epoch(0)
     learner.weight_step(*learner.machine.take(*images(1)), AT, lambda x, y: (learner.loss(x, y), torch.zeros(4, 10)))
-    updater = learner.updater
-    assert isinstance(updater, FirstOrder)
-    before = [p.detach().clone() for p in updater.parameters]
+    architect = learner.architect
+    assert isinstance(architect, FirstOrderArchitect)
+    before = [p.detach().clone() for p in architect.parameters]
     scale = learner.weight_step.state_dict()["scaler"]["scale"]
-    for parameter in updater.parameters:
+    for parameter in architect.parameters:
         parameter.grad = torch.full_like(parameter, torch.inf)
-    learner.weight_step.move(updater.optimizer)
+    learner.weight_step.move(architect.optimizer)
     learner.weight_step(*learner.machine.take(*images(1)), AT, lambda x, y: (learner.loss(x, y), torch.zeros(4, 10)))
-    assert all(torch.equal(p, q) for p, q in zip(updater.parameters, before, strict=True))
+    assert all(torch.equal(p, q) for p, q in zip(architect.parameters, before, strict=True))
     assert learner.weight_step.state_dict()["scaler"]["scale"] < scale
 
 

@@ -29,7 +29,7 @@ def train(seed: int = 0, **numbers: object) -> list[Epoch]:
     recipe = Recipe(**{"epochs": 3, "batch_size": 50, "learning_rate": 0.2} | numbers)  # type: ignore[arg-type]
     data, valid = load("digits"), load("digits", split="valid")
     held = batch(valid, len(valid))
-    batches = ImageBatches(data, recipe.batch_size, seed=seed, noise=recipe.noise, augment=recipe.augment)
+    batches = ImageBatches(data, recipe.batch_size, seed=seed, noise=recipe.noise_std, augment=recipe.augment)
     return fit(
         tiny_network(seed),
         batches,
@@ -48,7 +48,7 @@ def test_it_learns_digits() -> None:
 
 def test_the_same_seed_gives_the_same_curve() -> None:
     def curve(seed: int) -> list[tuple[float, float, float]]:
-        epochs = train(seed, epochs=2, noise=0.1, augment=True, label_smoothing=0.1)
+        epochs = train(seed, epochs=2, noise_std=0.1, augment=True, label_smoothing=0.1)
         return [(e.train_loss, e.train_accuracy, e.accuracies["valid"]) for e in epochs]
 
     assert curve(1) == curve(1)
@@ -101,7 +101,7 @@ def test_a_long_gradient_is_scaled_down() -> None:
     network = nn.Linear(5, 3).double()
     weight, bias = network.weight.detach().clone(), network.bias.detach().clone()
     recipe = Recipe(
-        epochs=1, batch_size=6, learning_rate=0.3, momentum=0, nesterov=False, weight_decay=0, clip=0.1
+        epochs=1, batch_size=6, learning_rate=0.3, momentum=0, nesterov=False, weight_decay=0, max_grad_norm=0.1
     )  # fmt: skip
     fit(network, TwoBatches(), recipe)
     for step, (x, y) in enumerate(TwoBatches().batches):

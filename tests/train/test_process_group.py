@@ -36,8 +36,8 @@ def colors(count: int = 40, seed: int = 0) -> ImageDataset:
 
 
 RECIPE = Recipe(
-    epochs=2, batch_size=8, learning_rate=0.02, nesterov=False, weight_decay=3e-4, clip=5.0, label_smoothing=0.1,
-    auxiliary_weight=0.4, ema=0.9,
+    epochs=2, batch_size=8, learning_rate=0.02, nesterov=False, weight_decay=3e-4, max_grad_norm=5.0,
+    label_smoothing=0.1, auxiliary_weight=0.4, ema_decay=0.9,
 )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def learn(
 
 
 def as_parts(recipe: Recipe) -> Recipe:
-    return Recipe(**(recipe.as_dict() | {"accumulate": 2}))
+    return Recipe(**(recipe.as_dict() | {"accumulation_steps": 2}))
 
 
 def same_weights(found: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -93,10 +93,10 @@ def search_steps(world: ProcessGroup, order: str, accumulate: int) -> tuple[dict
         DeviceConfig(world=world),
         0,
         macro={"channels": 2, "cells": 2},
-        training={"epochs": 1, "batch_size": 10, "augment": False, "accumulate": accumulate},
+        training={"epochs": 1, "batch_size": 10, "augment": False, "accumulation_steps": accumulate},
     )
     stage = bilevel(setup, order, candidates={})
-    run_epochs(stage.learner, stage.batches, 1, machine=setup.machine)
+    run_epochs(stage.learner, stage.batches, 1, machine=setup.device_config)
     network = stage.learner.network
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}, str(stage.learner.architecture())
 
@@ -211,7 +211,7 @@ def whole_search(world: ProcessGroup, method: str, folder: Path) -> tuple[str, l
         method,
         prejudge.space("nasbench201"),
         colors(),
-        machine=DeviceConfig(world=world),
+        device_config=DeviceConfig(world=world),
         macro={"channels": 2, "cells": 1},
         training={"epochs": 1, "batch_size": 10},
         folder=folder,

@@ -133,7 +133,7 @@ def test_every_space_trains() -> None:
 
 HARD = Recipe(
     epochs=3, batch_size=12, learning_rate=0.05, nesterov=False, augment=True, cutout=4, drop_path=0.3,
-    auxiliary_weight=0.4, ema=0.9, accumulate=2, noise=0.05,
+    auxiliary_weight=0.4, ema_decay=0.9, accumulation_steps=2, noise_std=0.05,
 )  # fmt: skip
 
 RUN = """

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,7 +103,7 @@ def is_metric(column: str) -> bool:
         return False
 
 
-def _values(file: CsvFile, space: Space) -> tuple[dict[str, np.ndarray], RowNumbers, int]:
+def _values(file: CsvFile, space: Space[Any]) -> tuple[dict[str, np.ndarray], RowNumbers, int]:
     """The columns that are taken, in the order of the rows of the table, and how many rows the file has."""
     numbers = RowNumbers(space)
     taken = [(i, c) for i, c in enumerate(file.header) if is_metric(c) or any(p.match(c) for p in EXTRAS)]

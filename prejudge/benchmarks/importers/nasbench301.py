@@ -228,7 +228,7 @@ def _read(path: Path, protocol: Mapping[str, float], curves: bool, progress: Pro
                 progress(done, len(names), time.perf_counter() - start)
 
 
-def _result(space: Space, content: Any, curves: bool) -> _Result:
+def _result(space: Space[Any], content: Any, curves: bool) -> _Result:
     """One file's training; raises :class:`ValueError`."""
     if not isinstance(content, dict) or not isinstance(content.get(_CONFIG), dict):
         raise ValueError(f"it has no {_CONFIG!r}")
@@ -329,7 +329,8 @@ def _rank(metric: Metric) -> tuple[Any, ...]:
 
 
 def _mean(total: np.ndarray, number: np.ndarray) -> np.ndarray:
-    return np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+    result: np.ndarray = np.divide(total, number, out=np.full(total.shape, np.nan), where=number > 0)
+    return result
 
 
 def _curves(results: list[_Result], rows: np.ndarray, size: int) -> dict[Metric, np.ndarray]:

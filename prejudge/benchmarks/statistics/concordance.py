@@ -111,4 +111,5 @@ def _less_before(numbers: np.ndarray) -> np.ndarray:
         moved = np.empty((2, n), dtype=np.int32)
         moved[0, to], moved[1, to] = value, count
         value, count = moved
-    return count[numbers].astype(np.int64)
+    result: np.ndarray = count[numbers].astype(np.int64)
+    return result

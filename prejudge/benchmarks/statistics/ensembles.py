@@ -142,7 +142,8 @@ def _majority(ballots: list[_Ballot], rows: slice) -> tuple[np.ndarray, np.ndarr
 
 def _size(sets: np.ndarray) -> np.ndarray:
     """How many opponents each set has, int64 ``(rows,)``."""
-    return _ones(sets).sum(axis=1, dtype=np.int64)
+    result: np.ndarray = _ones(sets).sum(axis=1, dtype=np.int64)
+    return result
 
 
 def _ones_by_table(words: np.ndarray) -> np.ndarray:

@@ -95,7 +95,7 @@ def match(
         InputError: Unknown metric or protocol, malformed architectures, or fewer than three architectures in both.
     """
     single = isinstance(metrics, Metric | str)
-    asked = default_metrics(table) if metrics is None else [metrics] if single else list(metrics)  # type: ignore[arg-type,list-item]
+    asked = default_metrics(table) if metrics is None else [metrics] if single else list(metrics)  # type: ignore[arg-type]
     wanted = tuple(dict.fromkeys(table.metric(m) for m in asked))  # type: ignore[arg-type]
     if not wanted:
         raise InputError(f"no metric asked for (table {table.name} has {brief(table.metrics())})")
@@ -230,7 +230,7 @@ def _indices(scores: pd.DataFrame, table: Table) -> np.ndarray:
     return index
 
 
-def _keys(archs: list[Any], where: Space, rows: Rows) -> Sequence[Any]:
+def _keys(archs: list[Any], where: Space[Any], rows: Rows) -> Sequence[Any]:
     """What the rows find these architectures by fastest."""
     if not isinstance(rows, ListedRows):
         return archs
@@ -300,7 +300,8 @@ def _baseline(
     specific = f"{name}_{metric.dataset}"
     stated = protocol is not None and protocol.image_size > 0  # imported scores do not say what was scored
     if not stated and (specific in table.extras or name in table.extras):
-        return table.extra(name, dataset=metric.dataset)[index]
+        result: np.ndarray = table.extra(name, dataset=metric.dataset)[index]
+        return result
     formula = getattr(find_space(table.space), name)
     numbers = dict(protocol.macro) if protocol is not None else {}
     if protocol is not None and stated and name == "flops":

@@ -118,7 +118,8 @@ def spearman_influence(x: TiedRanking, y: TiedRanking) -> tuple[float, np.ndarra
 def _sum_above(order: TiedRanking, values: np.ndarray) -> np.ndarray:
     """For each entry the sum of the values of all entries that rank above it, its equals counting half."""
     sums = np.bincount(order.codes, weights=values, minlength=order.groups)
-    return (sums.sum() - np.cumsum(sums) + sums / 2)[order.codes]
+    result: np.ndarray = (sums.sum() - np.cumsum(sums) + sums / 2)[order.codes]
+    return result
 
 
 def _normal_limit(x: TiedRanking, y: TiedRanking, level: float, ends: np.ndarray) -> bool:
@@ -186,4 +187,5 @@ def _membership(values: np.ndarray, k: int) -> np.ndarray:
     """Probability of being among the k largest when ties are broken at random."""
     cut = np.partition(values, len(values) - k)[len(values) - k]
     above, at = values > cut, values == cut
-    return above + at * ((k - above.sum()) / at.sum())
+    result: np.ndarray = above + at * ((k - above.sum()) / at.sum())
+    return result

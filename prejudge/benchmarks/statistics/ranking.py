@@ -45,12 +45,14 @@ class TiedRanking:
     @cached_property
     def below(self) -> np.ndarray:
         """How many values are less than those of each position, shape ``(groups,)``."""
-        return np.cumsum(self.counts) - self.counts
+        result: np.ndarray = np.cumsum(self.counts) - self.counts
+        return result
 
     @property
     def ranks(self) -> np.ndarray:
         """Ranks from 1 to n, tied values sharing their mean rank, float64 ``(n,)``."""
-        return (self.below + (self.counts + 1) / 2)[self.codes]
+        result: np.ndarray = (self.below + (self.counts + 1) / 2)[self.codes]
+        return result
 
     @property
     def tied(self) -> int:

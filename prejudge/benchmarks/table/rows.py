@@ -33,7 +33,7 @@ class Rows(Protocol):
         """Row of ``arch``; raises :class:`NotListed` where it has none."""
 
 
-def has_own_order(space: Space) -> bool:
+def has_own_order(space: Space[Any]) -> bool:
     """Whether tables of this space have a row for each of its architectures, in the space's order, and list none."""
     return isinstance(space, EnumerableSpace) and not space.slow_index
 
@@ -52,7 +52,7 @@ class RowNumbers:
         space: Their search space.
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space[Any]) -> None:
         self._own = require_enumerable(space) if has_own_order(space) else None
         self._space = space
         self._rows: dict[str, int] = {}
@@ -91,7 +91,7 @@ class ListedRows:
         texts: Gives their texts; called when the first one is asked for.
     """
 
-    def __init__(self, space: Space, keys: np.ndarray, texts: Callable[[], list[str]]) -> None:
+    def __init__(self, space: Space[Any], keys: np.ndarray, texts: Callable[[], list[str]]) -> None:
         self.space = space
         self._keys = keys
         self._read = texts
@@ -110,7 +110,8 @@ class ListedRows:
     def __getitem__(self, index: int) -> Architecture:
         if not 0 <= index < len(self):
             raise InputError(f"row {quoted(index)} is outside 0..{len(self) - 1}")
-        return self.space.parse(self.texts[index])
+        result: Architecture = self.space.parse(self.texts[index])
+        return result
 
     def index(self, arch: Any) -> int:
         """Row of an architecture, of an equal one, or of its canonical key; raises :class:`NotListed` if it has none.

@@ -203,7 +203,8 @@ class Table:
             InputError: The table has no learning curve of this metric; the message names those that it has.
         """
         wanted = self.metric(metric if metric is not None else tuple(which.items()), self.index.curves)
-        return self._array(f"curves/{self.index.curves.index(wanted)}")[self._row(arch)].copy()
+        result: np.ndarray = self._array(f"curves/{self.index.curves.index(wanted)}")[self._row(arch)].copy()
+        return result
 
     def extra(self, name: str, *, dataset: str | None = None) -> np.ndarray:
         """Another number of every architecture.

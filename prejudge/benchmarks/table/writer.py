@@ -22,6 +22,7 @@ from prejudge.benchmarks.table.index import FORMAT, KEYS, TEXTS, VERSION, TableI
 from prejudge.benchmarks.table.metric import Metric
 from prejudge.benchmarks.table.rows import has_own_order, row_key
 from prejudge.errors import InputError
+from prejudge.formats import hdf5
 from prejudge.spaces import space as find_space
 from prejudge.spaces.base import Architecture, EnumerableSpace, Space
 
@@ -70,10 +71,6 @@ def write_table(
             architecture.
         PrejudgeError: The file cannot be written (no space left, read-only folder).
     """
-    import h5py
-
-    from prejudge.formats.atomic import replacing
-
     path = Path(path)
     where = find_space(space)
     if not columns:
@@ -106,7 +103,7 @@ def write_table(
     low, high = math.inf, -math.inf
     stored: dict[int, str] = {}
     # One array after the other: columns may be made when they are asked for, and all at once may not fit into memory.
-    with replacing(path) as part, h5py.File(part, "w") as file:
+    with hdf5.writing(path) as file:
         for key, (values, what, shape) in given.items():
             array = _checked(values, what, shape)
             if key in accuracies and np.isfinite(array).any():
@@ -188,7 +185,7 @@ class _Listing:
 
 
 def _rows(
-    where: Space, architectures: Sequence[Architecture | str] | None, keys: Sequence[str] | None
+    where: Space[Any], architectures: Sequence[Architecture | str] | None, keys: Sequence[str] | None
 ) -> _Listing | None:
     if has_own_order(where):
         if architectures is not None:
@@ -210,7 +207,7 @@ def _rows(
     return _Listing(order, numbers, [str(architectures[int(i)]) for i in order])
 
 
-def _answers(where: Space) -> np.ndarray:
+def _answers(where: Space[Any]) -> np.ndarray:
     if not (isinstance(where, EnumerableSpace) and has_own_order(where)):
         raise InputError(f"{where.name} has no classes to train one architecture of; leave per_class out")
     return np.array([where.index(where.representative(a)) for a in where], dtype=np.int64)

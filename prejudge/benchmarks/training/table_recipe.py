@@ -42,7 +42,7 @@ class TableRecipe:
                 )
         if self.train_images is not None and (type(self.train_images) is not int or self.train_images < 1):
             raise InputError(f"recipe: train_images must be a positive integer, not {quoted(self.train_images)}")
-        if self.training.noise == 0 and (self.valid_copies > 1 or self.test_copies > 1):
+        if self.training.noise_std == 0 and (self.valid_copies > 1 or self.test_copies > 1):
             raise InputError("recipe: copies of the images are all the same without noise")
 
     def as_dict(self) -> dict[str, Any]:
@@ -55,15 +55,17 @@ class TableRecipe:
         for name in ("training", "macro"):
             if not isinstance(plain.get(name, {}), Mapping):
                 raise InputError(f"recipe: {name} must be a mapping of numbers, not {quoted(plain[name])}")
-        training = dict(plain.get("training", {}))
-        for given, known in ((plain, cls.__dataclass_fields__), (training, Recipe.__dataclass_fields__)):
-            for name in given:
-                if name not in known:
-                    raise unknown("number of a recipe", name, known)
+        for name in plain:
+            if name not in cls.__dataclass_fields__:
+                raise unknown("option of a recipe", name, cls.__dataclass_fields__)
         rest = {k: v for k, v in plain.items() if k not in ("training", "macro")}
-        return cls(training=Recipe(**training), macro=tuple(dict(plain.get("macro", {})).items()), **rest)
+        return cls(
+            training=Recipe().with_options(plain.get("training", {})),
+            macro=tuple(dict(plain.get("macro", {})).items()),
+            **rest,
+        )
 
-    def completed(self, space: Space, data: ImageDataset) -> TableRecipe:
+    def completed(self, space: Space[Any], data: ImageDataset) -> TableRecipe:
         """The recipe with every macro number of the space said; ``num_classes`` and ``in_channels`` are the images'.
 
         Raises:
@@ -81,7 +83,7 @@ class TableRecipe:
 
 
 DIGITS_RECIPE = TableRecipe(
-    training=Recipe(epochs=7, batch_size=50, learning_rate=0.15, noise=0.25),
+    training=Recipe(epochs=7, batch_size=50, learning_rate=0.15, noise_std=0.25),
     macro=(("channels", 16), ("cells", 1), ("stages", 1)),
     train_images=400,
     test_copies=3,

@@ -55,7 +55,7 @@ class Trainer:
         device: Where to train.
     """
 
-    space: Space
+    space: Space[Any]
     data: Splits
     recipe: TableRecipe
     device: str = "cpu"
@@ -108,12 +108,12 @@ class Trainer:
         images = torch.from_numpy(data.images).permute(0, 3, 1, 2).contiguous().repeat(copies, 1, 1, 1)
         generator = torch.Generator().manual_seed(seed)
         train = self.data.train
-        inputs = normalize(images, train.mean, train.std, noise=self.recipe.training.noise, generator=generator)
+        inputs = normalize(images, train.mean, train.std, noise=self.recipe.training.noise_std, generator=generator)
         return inputs, torch.from_numpy(data.labels).repeat(copies)
 
 
 def train_table(
-    space: Space,
+    space: Space[Any],
     archs: Iterable[Architecture],
     data: Splits,
     *,
@@ -209,7 +209,7 @@ def _train(
 
 def _write(
     out: Path,
-    space: Space,
+    space: Space[Any],
     log: RunLog,
     seeds: Sequence[int],
     recipe: TableRecipe,

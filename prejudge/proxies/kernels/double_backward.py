@@ -24,16 +24,16 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from prejudge.proxies.passes.layers import (
+from prejudge.proxies.network.layers import (
     BatchNorm,
     batch_norms,
-    counted_layers,
     fold,
+    prunable_layers,
     repeats_of,
     replaced_forward,
     unfold,
 )
-from prejudge.proxies.passes.stacking import StackedBatchNorm2d, StackedConv2d
+from prejudge.proxies.network.stacking import StackedBatchNorm2d, StackedConv2d
 
 _aten = torch.ops.aten
 
@@ -53,12 +53,16 @@ class _Window:
     project: bool = False
 
     def convolve(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
-        return _aten.convolution(x, w, bias, self.stride, self.padding, self.dilation, False, [0, 0], self.groups)
+        result: Tensor = _aten.convolution(
+            x, w, bias, self.stride, self.padding, self.dilation, False, [0, 0], self.groups
+        )
+        return result
 
     def backward(self, grad: Tensor, x: Tensor, w: Tensor, mask: list[bool]) -> tuple[Any, Any, Any]:
-        return _aten.convolution_backward(
+        result: tuple[Any, Any, Any] = _aten.convolution_backward(
             grad, x, w, None, self.stride, self.padding, self.dilation, False, [0, 0], self.groups, mask
         )
+        return result
 
 
 def _projection(w: Tensor, along: Tensor) -> Tensor:
@@ -69,7 +73,8 @@ def _projection(w: Tensor, along: Tensor) -> Tensor:
     parts = w.unflatten(0, (len(along), -1))
     square = parts.square().sum((1, 2, 3, 4))
     multiple = torch.where(square > 0, along / square, torch.zeros_like(square))
-    return (parts * multiple[:, None, None, None, None]).flatten(0, 1)
+    result: Tensor = (parts * multiple[:, None, None, None, None]).flatten(0, 1)
+    return result
 
 
 class _Convolution(Function):
@@ -128,7 +133,8 @@ class _Norm(Function):
         y, mean, rstd = _aten.native_batch_norm(x, gamma, beta, None, None, True, 0.0, eps)
         ctx.save_for_backward(x, gamma, mean, rstd)
         ctx.eps = eps
-        return y
+        result: Tensor = y
+        return result
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
@@ -185,7 +191,8 @@ def _inner(x: Tensor, y: Tensor, repeats: int) -> Tensor:
     """Inner product, without an intermediate tensor where both share a memory format; ``(R,)`` of several repeats."""
     if repeats > 1:
         precise = torch.promote_types(x.dtype, torch.float32)
-        return (x * y).unflatten(1, (repeats, -1)).sum((0, 2, 3, 4), dtype=precise)
+        result: Tensor = (x * y).unflatten(1, (repeats, -1)).sum((0, 2, 3, 4), dtype=precise)
+        return result
     if x.dtype not in (torch.float32, torch.float64):  # dot is not vectorized for these, and would lose digits
         return (x * y).sum(dtype=torch.float32)
     return torch.dot(x.permute(0, 2, 3, 1).reshape(-1), y.permute(0, 2, 3, 1).reshape(-1))
@@ -197,7 +204,10 @@ def _norm_backward(
     # The kernel is many times slower when the two do not share one memory format.
     if x.is_contiguous(memory_format=torch.channels_last):
         dy = dy.contiguous(memory_format=torch.channels_last)
-    return _aten.native_batch_norm_backward(dy, x, gamma, None, None, mean, rstd, True, eps, [True, True, True])
+    result: tuple[Any, ...] = _aten.native_batch_norm_backward(
+        dy, x, gamma, None, None, mean, rstd, True, eps, [True, True, True]
+    )
+    return result
 
 
 class Projection:
@@ -224,7 +234,7 @@ def cheap_double_backward(network: nn.Module) -> Iterator[Projection]:
     projection = Projection()
     convolutions = {
         name: layer
-        for name, layer in counted_layers(network).items()
+        for name, layer in prunable_layers(network).items()
         if type(layer) in (nn.Conv2d, StackedConv2d)
         and layer.padding_mode == "zeros"
         and not isinstance(layer.padding, str)

@@ -58,5 +58,5 @@ class Clock:
     def _between(self, start: Any, end: Any) -> float:
         if self._device.type == "cuda":
             end.synchronize()
-            return start.elapsed_time(end) / 1000
-        return end - start
+            return float(start.elapsed_time(end) / 1000)
+        return float(end - start)

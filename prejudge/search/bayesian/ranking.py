@@ -43,7 +43,8 @@ class Candidates:
     @property
     def valid(self) -> np.ndarray:
         """Where neither score failed, shape ``(n,)``."""
-        return np.isfinite(self.metric) & np.isfinite(self.condition)
+        result: np.ndarray = np.isfinite(self.metric) & np.isfinite(self.condition)
+        return result
 
     def scale(self, quantile: float) -> float:
         """This quantile of the metric's size over the candidates whose scores did not fail: what a target of 1 means.

@@ -32,7 +32,7 @@ SAMPLINGS = ("uniform", "hnas")
 
 def read_candidates(
     path: str | Path,
-    space: Space,
+    space: Space[Any],
     metric: str,
     condition: str = CONDITION,
     *,
@@ -79,7 +79,9 @@ def read_candidates(
     return Candidates(kept, found[0], found[-1], lacking)
 
 
-def _known(cache: ScoreCache, protocol: Protocol, space: Space, column: str, wanted: list[str]) -> dict[str, float]:
+def _known(
+    cache: ScoreCache, protocol: Protocol, space: Space[Any], column: str, wanted: list[str]
+) -> dict[str, float]:
     """Scores of those that have one, NaN where it failed; where a proxy allows it, that of the class's representative.
 
     A score that was never computed has no entry.
@@ -104,7 +106,7 @@ def _lacking(cache: ScoreCache, protocol: Protocol, column: str, texts: Iterable
     return {text for text, _, _ in cache.missing(protocol, texts, [column])}
 
 
-def fill_command(path: str | Path, protocol: Protocol, space: Space, columns: Sequence[str], archs: str) -> str:
+def fill_command(path: str | Path, protocol: Protocol, space: Space[Any], columns: Sequence[str], archs: str) -> str:
     """The command that adds scores to a cache under one of its protocols.
 
     Where the protocol's images came from a file, its name is all that is known of it: ``--data`` then says so.
@@ -128,7 +130,7 @@ def fill_command(path: str | Path, protocol: Protocol, space: Space, columns: Se
     return shlex.join(map(str, [*words, "--out", path]))
 
 
-def draw_pool(space: Space, size: int, *, seed: int = 0, sampling: str = "uniform") -> list[Architecture]:
+def draw_pool(space: Space[Any], size: int, *, seed: int = 0, sampling: str = "uniform") -> list[Architecture]:
     """Distinct random architectures; a larger pool of the same seed begins with a smaller one.
 
     Args:
@@ -160,7 +162,7 @@ def draw_pool(space: Space, size: int, *, seed: int = 0, sampling: str = "unifor
 
 def score_pool(
     cache: ScoreCache,
-    space: Space,
+    space: Space[Any],
     data: ImageDataset,
     size: int,
     metric: str = METRICS[0],
@@ -211,7 +213,7 @@ def score_pool(
     )
 
 
-def _wanted(space: Space, architectures: str) -> list[str]:
+def _wanted(space: Space[Any], architectures: str) -> list[str]:
     if architectures == "all":
         return [str(arch) for arch in require_enumerable(space)]
     path = Path(architectures)

@@ -34,7 +34,7 @@ class Objective(ABC):
         device: Where networks are computed; None where there are none. It need only be where a search runs.
     """
 
-    space: Space
+    space: Space[Any]
     schedules: tuple[int, ...] = ()
     device: str | None = None
 
@@ -84,7 +84,7 @@ class MappingObjective(Objective):
 
     def __init__(
         self,
-        space: Space,
+        space: Space[Any],
         values: Mapping[str, float],
         *,
         seconds: float = 0.0,

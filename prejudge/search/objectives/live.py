@@ -29,7 +29,7 @@ HNAS_TRAINING = Recipe(
     min_learning_rate=5e-3,
     nesterov=False,
     weight_decay=3e-4,
-    clip=5.0,
+    max_grad_norm=5.0,
     drop_path=0.2,
 )
 """How HNAS trains on CIFAR what it has selected (shuyao95/HNAS 970789c): in the small networks that it scores, without
@@ -56,7 +56,7 @@ class ProxyObjective(Objective):
 
     def __init__(
         self,
-        space: Space,
+        space: Space[Any],
         data: ImageDataset,
         proxy: str,
         *,
@@ -139,7 +139,7 @@ class TrainingObjective(Objective):
 
     def __init__(
         self,
-        space: Space,
+        space: Space[Any],
         train: ImageDataset,
         valid: ImageDataset,
         recipe: Recipe = HNAS_TRAINING,
@@ -208,7 +208,7 @@ class TrainingObjective(Objective):
         return inputs, torch.from_numpy(self._valid_images.labels)
 
 
-def _completed(space: Space, data: ImageDataset, macro: Mapping[str, Any] | None) -> dict[str, Any]:
+def _completed(space: Space[Any], data: ImageDataset, macro: Mapping[str, Any] | None) -> dict[str, Any]:
     """Every macro number of the networks; raises :class:`InputError` for one that is unknown or does not fit."""
     return dict(TableRecipe(macro=tuple((macro or {}).items())).completed(space, data).macro)
 

@@ -5,14 +5,14 @@ are looked at, ``figures`` what is measured; ``protocol`` holds the settings of 
 """
 
 from prejudge.search.pruning.protocol import CONVENTIONS, PruningProtocol, convention
-from prejudge.search.pruning.result import PruningResult, Step, agreement, search_result
+from prejudge.search.pruning.result import PruningResult, PruningRound, agreement, search_result
 from prejudge.search.pruning.search import prune
 
 __all__ = [
     "CONVENTIONS",
     "PruningProtocol",
     "PruningResult",
-    "Step",
+    "PruningRound",
     "agreement",
     "convention",
     "prune",

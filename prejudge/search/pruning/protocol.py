@@ -1,4 +1,4 @@
-"""How a pruning search looks at its supernet: everything that its removals depend on besides space, data and seed."""
+"""The settings of a pruning search: everything that its removals depend on besides space, data and seed."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 
-class Removal(NamedTuple):
+class EdgeOperation(NamedTuple):
     """One operation that may be removed, or has been.
 
     Attributes:
@@ -32,8 +32,8 @@ class Removal(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What was found out about a removal; NaN where a figure could not be had.
+class OperationMeasurement:
+    """The figures of a removal; NaN where one could not be had.
 
     Attributes:
         removal: The removal.
@@ -41,7 +41,7 @@ class Measured:
         regions: The same of the number of linear regions.
     """
 
-    removal: Removal
+    removal: EdgeOperation
     conditions: tuple[tuple[float, float], ...]
     regions: tuple[tuple[float, float], ...]
 
@@ -53,7 +53,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Rounding:
-    """How figures are rounded before they are compared.
+    """The rounding of figures before they are compared.
 
     Attributes:
         decimals: Of the relative change in each repeat; None leaves it as it is.
@@ -123,7 +123,7 @@ def ranks(values: Sequence[float], rounding: Rounding, *, descending: bool) -> t
     return [*known[:middle], *missing, *known[middle:]], found
 
 
-def order(measured: Sequence[Measured], rounding: Rounding) -> list[int]:
+def order(measured: Sequence[OperationMeasurement], rounding: Rounding) -> list[int]:
     """Indices of the removals, the first to be made in front: by ascending sum of ranks, ties in the kernel's order."""
     kernel = [mean_change(m.conditions, rounding.decimals) for m in measured]
     regions = [mean_change(m.regions, rounding.decimals) for m in measured]
@@ -132,7 +132,7 @@ def order(measured: Sequence[Measured], rounding: Rounding) -> list[int]:
     return sorted(by_kernel, key=lambda i: kernel_rank[i] + region_rank[i])
 
 
-def choose_operations(measured: Sequence[Measured], number: int, rounding: Rounding) -> list[Removal]:
+def choose_operations(measured: Sequence[OperationMeasurement], number: int, rounding: Rounding) -> list[EdgeOperation]:
     """The removals of a round: of each edge the first ``number``, but never its last operation.
 
     Args:
@@ -156,13 +156,13 @@ def choose_operations(measured: Sequence[Measured], number: int, rounding: Round
     return chosen
 
 
-def choose_edges(measured: Sequence[Measured], keep: int, rounding: Rounding) -> list[Removal]:
+def choose_edges(measured: Sequence[OperationMeasurement], keep: int, rounding: Rounding) -> list[EdgeOperation]:
     """The edges into one node that go: all but the last ``keep`` in the order of importance."""
     found = order(measured, rounding)
     return [measured[index].removal for index in found[: max(0, len(found) - keep)]]
 
 
-def by_edge(removals: Iterable[Removal]) -> dict[tuple[str, int], list[int]]:
+def by_edge(removals: Iterable[EdgeOperation]) -> dict[tuple[str, int], list[int]]:
     """The operations of some removals, by cell and edge, in the order given."""
     found: dict[tuple[str, int], list[int]] = {}
     for removal in removals:

@@ -1,4 +1,4 @@
-"""What a pruning search found, and every removal that led there."""
+"""The rounds of a pruning search as plain values, and the agreement of two runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from prejudge.search.pruning.protocol import PruningProtocol
-from prejudge.search.pruning.ranking import Measured, Removal, mean_change
+from prejudge.search.pruning.ranking import EdgeOperation, OperationMeasurement, mean_change
 from prejudge.search.result import SearchResult, Trajectory
 from prejudge.spaces.base import Architecture
 
 
 @dataclass(frozen=True)
-class Step:
+class PruningRound:
     """One round: what was measured, and what was removed.
 
     Attributes:
@@ -30,9 +30,9 @@ class Step:
     """
 
     title: str
-    measured: tuple[Measured, ...]
-    removed: tuple[Removal, ...]
-    names: dict[Removal, str]
+    measured: tuple[OperationMeasurement, ...]
+    removed: tuple[EdgeOperation, ...]
+    names: dict[EdgeOperation, str]
     seconds: float
     failures: tuple[str, ...] = ()
 
@@ -74,7 +74,7 @@ class PruningResult:
     convention: str
     protocol: PruningProtocol
     data: dict[str, Any]
-    steps: tuple[Step, ...]
+    steps: tuple[PruningRound, ...]
     seconds: float
     facts: dict[str, Any] = field(default_factory=dict)
 
@@ -88,7 +88,7 @@ class PruningResult:
         """Figures that could not be had; none of them made a removal more or less likely."""
         return sum(m.failed for step in self.steps for m in step.measured)
 
-    def removed_in(self) -> dict[Removal, int]:
+    def removed_in(self) -> dict[EdgeOperation, int]:
         """For each operation that was removed, the number of the step, from 0."""
         return {removal: number for number, step in enumerate(self.steps) for removal in step.removed}
 

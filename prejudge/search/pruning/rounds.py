@@ -10,40 +10,42 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from prejudge.errors import PrejudgeError
-from prejudge.search.pruning.layout import KEPT_EDGES, Active, Layout, edges_of, operations_of, without
 from prejudge.search.pruning.protocol import PruningProtocol
-from prejudge.search.pruning.ranking import Measured, Removal, choose_edges, choose_operations
-from prejudge.search.pruning.result import Step
-from prejudge.search.pruning.tasks import Found, Task
+from prejudge.search.pruning.pruning_space import KEPT_EDGES, Active, PruningSpace, edges_of, operations_of, without
+from prejudge.search.pruning.ranking import EdgeOperation, OperationMeasurement, choose_edges, choose_operations
+from prejudge.search.pruning.result import PruningRound
+from prejudge.search.pruning.tasks import NetworkMeasurement, NetworkTask
 
-Measure = Callable[[Sequence[Task]], Sequence[Found]]
+Measure = Callable[[Sequence[NetworkTask]], Sequence[NetworkMeasurement]]
 """Measures some tasks of one stage; the answers are in their order."""
 
 
-def prune_rounds(layout: Layout, protocol: PruningProtocol, measure: Measure) -> Iterator[tuple[Step, Active]]:
+def prune_rounds(
+    pruning_space: PruningSpace, protocol: PruningProtocol, measure: Measure
+) -> Iterator[tuple[PruningRound, Active]]:
     """Run the search; every step comes with what it leaves of the supernet.
 
     Args:
-        layout: What is pruned.
+        pruning_space: What is pruned.
         protocol: The settings.
         measure: Finds the figures.
 
     Raises:
         PrejudgeError: The whole supernet has no figure, so that nothing can be compared.
     """
-    number = protocol.prune_number or layout.prune_number
-    active = dict(layout.start)
+    number = protocol.prune_number or pruning_space.prune_number
+    active = dict(pruning_space.start)
     stage = 0
     while candidates := operations_of(active):
         question = _Question(f"round {stage + 1}", stage, active, active, candidates)
         answer = _ask(question, protocol.repeats, measure)
         removed = choose_operations(answer.measured, number, protocol.rounding)
         active = without(active, removed)
-        yield _step(layout, question, answer, removed), active
+        yield _step(pruning_space, question, answer, removed), active
         stage += 1
     before = active
     for cell in before:
-        for node, group in enumerate(layout.groups):
+        for node, group in enumerate(pruning_space.groups):
             candidates = edges_of(active, cell, group)
             if len(candidates) > KEPT_EDGES:
                 origin = before if protocol.start_kernel else active
@@ -51,12 +53,12 @@ def prune_rounds(layout: Layout, protocol: PruningProtocol, measure: Measure) ->
                 answer = _ask(question, protocol.repeats, measure)
                 removed = choose_edges(answer.measured, KEPT_EDGES, protocol.rounding)
                 active = without(active, removed)
-                yield _step(layout, question, answer, removed), active
+                yield _step(pruning_space, question, answer, removed), active
 
 
 @dataclass(frozen=True)
 class _Question:
-    """What one step wants to know.
+    """The question of one round.
 
     Attributes:
         title: What messages call the step.
@@ -70,20 +72,20 @@ class _Question:
     stage: int
     kernel_origin: Active
     active: Active
-    candidates: Sequence[Removal]
+    candidates: Sequence[EdgeOperation]
 
-    def tasks(self, repeat: int) -> list[Task]:
+    def tasks(self, repeat: int) -> list[NetworkTask]:
         """The unpruned network (or the two of them) first, then what each removal leaves."""
         unpruned = f"unpruned, {self.title}"
         if self.kernel_origin == self.active:
-            origins = [Task(self.stage, repeat, unpruned, self.active)]
+            origins = [NetworkTask(self.stage, repeat, unpruned, self.active)]
         else:
             origins = [
-                Task(self.stage, repeat, "unpruned, before edges", self.kernel_origin, regions=False),
-                Task(self.stage, repeat, unpruned, self.active, kernel=False),
+                NetworkTask(self.stage, repeat, "unpruned, before edges", self.kernel_origin, regions=False),
+                NetworkTask(self.stage, repeat, unpruned, self.active, kernel=False),
             ]
         return origins + [
-            Task(
+            NetworkTask(
                 self.stage,
                 repeat,
                 f"{self.title} without {removal.cell} {removal.edge} {removal.operation}",
@@ -95,9 +97,9 @@ class _Question:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one step knows: the figures of every removal, their cost, and why some are missing."""
+    """The answer to it: the figures of every removal, their cost, and why some are missing."""
 
-    measured: list[Measured]
+    measured: list[OperationMeasurement]
     seconds: float
     failures: tuple[str, ...]
 
@@ -111,7 +113,7 @@ def _ask(question: _Question, repeats: int, measure: Measure) -> _Answer:
     unpruned = len(tasks[0]) - len(question.candidates)  # one network for both figures, or one for each
     for place, removal in enumerate(question.candidates, start=unpruned):
         measured.append(
-            Measured(
+            OperationMeasurement(
                 removal,
                 conditions=tuple((row[0].condition, row[place].condition) for row in rows),
                 regions=tuple((row[unpruned - 1].regions, row[place].regions) for row in rows),
@@ -129,6 +131,8 @@ def _ask(question: _Question, repeats: int, measure: Measure) -> _Answer:
     return answer
 
 
-def _step(layout: Layout, question: _Question, answer: _Answer, removed: Sequence[Removal]) -> Step:
-    names = {removal: layout.operation(removal) for removal in question.candidates}
-    return Step(question.title, tuple(answer.measured), tuple(removed), names, answer.seconds, answer.failures)
+def _step(
+    pruning_space: PruningSpace, question: _Question, answer: _Answer, removed: Sequence[EdgeOperation]
+) -> PruningRound:
+    names = {removal: pruning_space.operation(removal) for removal in question.candidates}
+    return PruningRound(question.title, tuple(answer.measured), tuple(removed), names, answer.seconds, answer.failures)

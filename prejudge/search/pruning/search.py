@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from prejudge.engine import Engine, local_unless
 from prejudge.engine.worker import prepare
 from prejudge.errors import InputError
-from prejudge.search.pruning.layout import Layout, layout
 from prejudge.search.pruning.protocol import CONVENTIONS, PruningProtocol, convention
-from prejudge.search.pruning.result import PruningResult, Step
+from prejudge.search.pruning.pruning_space import PruningSpace, pruning_space
+from prejudge.search.pruning.result import PruningResult, PruningRound
 from prejudge.search.pruning.rounds import prune_rounds
 from prejudge.search.pruning.state import State
-from prejudge.search.pruning.tasks import Found, Task
+from prejudge.search.pruning.tasks import NetworkMeasurement, NetworkTask
 from prejudge.spaces.base import Space
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Progress = Callable[[int, int, float], None]
 
 
 def prune(
-    space: Space,
+    space: Space[Any],
     data: ImageDataset | np.ndarray,
     *,
     protocol: PruningProtocol | str = "default",
@@ -40,7 +40,7 @@ def prune(
     state: Path | None = None,
     engine: Engine | None = None,
     progress: Progress | None = None,
-    on_step: Callable[[Step], None] | None = None,
+    on_step: Callable[[PruningRound], None] | None = None,
 ) -> PruningResult:
     """Prune a space's supernet to one architecture without training (TE-NAS, Chen et al., ICLR 2021).
 
@@ -70,14 +70,14 @@ def prune(
         PrejudgeError: The whole supernet has no figure, a worker died, the engine cannot be had, or the state cannot be
             written.
     """
-    found = layout(space)
+    found = pruning_space(space)
     if isinstance(protocol, str):
         protocol = convention(protocol)
     for name, value, least in (("seed", seed, 0), ("workers", workers, 1)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise InputError(f"pruning: {name} must be an integer of at least {least}, not {value!r}")
     engine = local_unless(engine, workers)
-    from prejudge.search.pruning.draws import image_set
+    from prejudge.search.pruning.inputs import image_set
 
     images = image_set(data, num_classes or 10)
     classes = images.num_classes if num_classes is None else num_classes
@@ -93,7 +93,7 @@ def prune(
         "num_classes": classes,
         "data": described,
     }
-    steps: list[Step] = []
+    steps: list[PruningRound] = []
     left = found.start
     kept = State(state, plan)
     with engine:
@@ -121,8 +121,8 @@ class _Measuring:
 
     def __init__(
         self,
-        space: Space,
-        layout: Layout,
+        space: Space[Any],
+        pruning_space: PruningSpace,
         protocol: PruningProtocol,
         data: ImageDataset,
         seed: int,
@@ -132,16 +132,16 @@ class _Measuring:
         state: State,
         progress: Progress | None,
     ) -> None:
-        self._setting = (space, layout, protocol)
+        self._setting = (space, pruning_space, protocol)
         self._data, self._seed, self._classes, self._device = data, seed, classes, device
         self._engine = engine
         self._state = state
         self._progress = progress
-        self._total = _tasks_of(layout, protocol)
+        self._total = _tasks_of(pruning_space, protocol)
         self._done: set[str] = set()
         self._start = time.perf_counter()
 
-    def __call__(self, tasks: Sequence[Task]) -> list[Found]:
+    def __call__(self, tasks: Sequence[NetworkTask]) -> list[NetworkMeasurement]:
         missing = [task for task in tasks if self._state.get(str(task)) is None]
         for task in tasks:
             if self._state.get(str(task)) is not None:
@@ -153,17 +153,17 @@ class _Measuring:
                 self._state.save()
         return [found for task in tasks if (found := self._state.get(str(task))) is not None]
 
-    def _measure(self, tasks: Sequence[Task]) -> None:
+    def _measure(self, tasks: Sequence[NetworkTask]) -> None:
         import torch
 
-        from prejudge.search.pruning.draws import draw
-        from prejudge.search.pruning.figures import measurer
+        from prejudge.search.pruning.inputs import draw_inputs
+        from prejudge.search.pruning.measurement import measurer
 
-        space, layout, protocol = self._setting
-        size = protocol.batch_size or layout.batch_size
+        space, pruning_space, protocol = self._setting
+        size = protocol.batch_size or pruning_space.batch_size
         repeats = sorted({task.repeat for task in tasks})
-        draws = {r: draw(self._data, protocol, size, self._seed, tasks[0].stage, r) for r in repeats}
-        job = measurer(space, layout, protocol, draws, self._classes, self._device)
+        draws = {r: draw_inputs(self._data, protocol, size, self._seed, tasks[0].stage, r) for r in repeats}
+        job = measurer(space, pruning_space, protocol, draws, self._classes, self._device)
         engine = self._engine
         measured = engine.run(
             job,
@@ -176,20 +176,20 @@ class _Measuring:
                 self._state.put(str(task), found)
                 self._tell(task)
 
-    def _tell(self, task: Task) -> None:
+    def _tell(self, task: NetworkTask) -> None:
         self._done.add(str(task))
         if self._progress is not None:
             self._progress(len(self._done), self._total, time.perf_counter() - self._start)
 
 
-def _tasks_of(layout: Layout, protocol: PruningProtocol) -> int:
+def _tasks_of(pruning_space: PruningSpace, protocol: PruningProtocol) -> int:
     """Networks that a whole search measures."""
-    stages = layout.stages(protocol.prune_number or layout.prune_number)
-    before_edges = protocol.start_kernel and bool(layout.groups)
+    stages = pruning_space.stages(protocol.prune_number or pruning_space.prune_number)
+    before_edges = protocol.start_kernel and bool(pruning_space.groups)
     return protocol.repeats * (sum(candidates + 1 for candidates in stages) + before_edges)
 
 
-def _described(data: ImageDataset, protocol: PruningProtocol, layout: Layout) -> dict[str, Any]:
+def _described(data: ImageDataset, protocol: PruningProtocol, pruning_space: PruningSpace) -> dict[str, Any]:
     return {
         "name": data.name,
         "digest": data.digest,
@@ -197,5 +197,5 @@ def _described(data: ImageDataset, protocol: PruningProtocol, layout: Layout) ->
         "shape": list(data.images.shape[1:]),
         "mean": list(data.mean),
         "std": list(data.std),
-        "batch_size": min(protocol.batch_size or layout.batch_size, len(data)),
+        "batch_size": min(protocol.batch_size or pruning_space.batch_size, len(data)),
     }

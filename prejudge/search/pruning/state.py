@@ -11,7 +11,7 @@ from typing import Any
 from prejudge.errors import FileFormatError, InputError
 from prejudge.formats.atomic import write_atomically
 from prejudge.formats.text import parse_json
-from prejudge.search.pruning.tasks import Found
+from prejudge.search.pruning.tasks import NetworkMeasurement
 
 FORMAT = "prejudge-pruning"
 SAVE_EVERY = 20.0
@@ -47,15 +47,15 @@ class State:
         """Wall-clock time so far, with that of earlier calls as far as it was saved."""
         return self._earlier + time.monotonic() - self._begun
 
-    def get(self, task: str) -> Found | None:
+    def get(self, task: str) -> NetworkMeasurement | None:
         """What is on file about a task."""
         values = self._figures.get(task)
         if values is None:
             return None
         condition, regions, seconds, reason = values
-        return Found(_number(condition), _number(regions), seconds, reason)
+        return NetworkMeasurement(_number(condition), _number(regions), seconds, reason)
 
-    def put(self, task: str, found: Found) -> None:
+    def put(self, task: str, found: NetworkMeasurement) -> None:
         """Keep what was measured; it is saved now and then."""
         self._figures[task] = [_plain(found.condition), _plain(found.regions), round(found.seconds, 4), found.reason]
         if time.monotonic() - self._saved > SAVE_EVERY:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from prejudge.search.pruning.layout import Active
+from prejudge.search.pruning.pruning_space import Active
 
 
-class Task(NamedTuple):
+class NetworkTask(NamedTuple):
     """A network to measure.
 
     Attributes:
@@ -31,7 +31,7 @@ class Task(NamedTuple):
         return f"stage {self.stage}, repeat {self.repeat}: {self.name}: {wanted.strip()}"
 
 
-class Found(NamedTuple):
+class NetworkMeasurement(NamedTuple):
     """The figures of a network; NaN where one was not wanted or could not be had.
 
     Attributes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -77,8 +78,8 @@ def bohb(
             for decisions in model.candidates(num_samples, rng):
                 arch = space.decode(decisions.tolist())
                 if arch is not None:
-                    return arch
-        return space.sample(rng)
+                    return cast(Architecture, arch)
+        return cast(Architecture, space.sample(rng))
 
     def tell(rung: int, arch: Architecture, value: float) -> None:
         seen[rung].add(space.encode(arch), value)
@@ -165,7 +166,8 @@ class Density:
         with np.errstate(divide="ignore", invalid="ignore"):
             other = self.bandwidth / (self.levels - 1)
         same = decisions[:, None, :] == self.data[None, :, :]
-        return np.where(same, 1 - self.bandwidth, other).prod(axis=2).mean(axis=1)
+        result: np.ndarray = np.where(same, 1 - self.bandwidth, other).prod(axis=2).mean(axis=1)
+        return result
 
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Members of the data, shape ``(count, decisions)``, each decision drawn anew with this probability."""

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from prejudge.errors import InputError, MissingDataError
 from prejudge.spaces.base import Architecture, Space
@@ -50,7 +51,7 @@ class ProxyScores:
         return [listed[i] for i in sorted(range(len(listed)), key=scores.__getitem__, reverse=True)]
 
 
-def proxy_scores(space: Space, text: str) -> ProxyScores:
+def proxy_scores(space: Space[Any], text: str) -> ProxyScores:
     """The scores that a text names.
 
     Args:

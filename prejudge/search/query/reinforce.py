@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def reinforce(run: Run, learning_rate: float = 0.01, momentum: float = 0.9, answ
             run.answer = run.space.decode(policy.most_likely())
 
 
-def _valid_draw(space: Space, policy: Policy, rng: np.random.Generator) -> tuple[np.ndarray, Architecture]:
+def _valid_draw(space: Space[Any], policy: Policy, rng: np.random.Generator) -> tuple[np.ndarray, Architecture]:
     for _ in range(_TRIES):
         decisions = policy.draw(rng)
         arch = space.decode(decisions.tolist())
@@ -96,12 +97,16 @@ class Policy:
     def probabilities(self) -> np.ndarray:
         """Of each option, in the shape of :attr:`logits`."""
         likelihood = np.exp(self.logits - self.logits.max(axis=1, keepdims=True))
-        return likelihood / likelihood.sum(axis=1, keepdims=True)
+        result: np.ndarray = likelihood / likelihood.sum(axis=1, keepdims=True)
+        return result
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         """One option of each decision, shape ``(decisions,)``."""
         below = self.probabilities().cumsum(axis=1) < rng.random((len(self._rows), 1))
-        return np.minimum(below.sum(axis=1), self._last)  # the sum of all probabilities may round to less than 1
+        result: np.ndarray = np.minimum(
+            below.sum(axis=1), self._last
+        )  # the sum of all probabilities may round to less than 1
+        return result
 
     def most_likely(self) -> list[int]:
         """The likeliest option of each decision."""

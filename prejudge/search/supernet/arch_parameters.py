@@ -1,4 +1,4 @@
-"""Architecture parameters, and how much each candidate operation of a supernet counts because of them."""
+"""Architecture parameters, and the weights of a supernet's candidate operations that follow from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPREAD = 1e-3
 
 
 class ArchParameters(nn.Module):
-    """Owns the architecture parameters, which are its ``parameters()``, and turns them into a supernet's mixture.
+    """The architecture parameters of a supernet, which are its ``parameters()``, and the mixture that they make.
 
     Attributes:
         candidates: Names of the operations of every edge, by the kind of cell.
@@ -31,14 +31,14 @@ class ArchParameters(nn.Module):
 
     @abstractmethod
     def weights(self) -> dict[str, Tensor]:
-        """How much every candidate counts, ``(edges, widest)`` by the kind of cell; 0 beyond an edge's candidates."""
+        """The weight of every candidate, ``(edges, widest)`` by the kind of cell; 0 beyond an edge's candidates."""
 
     def mixture(self) -> Mixture:
-        """What runs on every edge; differentiable in the parameters."""
+        """The mixture of the current parameters, in which it is differentiable."""
         return self.mixture_of(self.weights())
 
     def record(self) -> dict[str, list[list[float]]]:
-        """What is kept of every epoch, ``edges`` lists of ``widest`` numbers by the kind of cell: the weights."""
+        """The weights as plain values, for the records: ``edges`` lists of ``widest`` numbers by the kind of cell."""
         return {kind: matrix.tolist() for kind, matrix in self.weights().items()}
 
     def mixture_of(self, weights: Mapping[str, Tensor]) -> Mixture:
@@ -47,7 +47,7 @@ class ArchParameters(nn.Module):
         return weighted({kind: list(matrix.unbind()) for kind, matrix in weights.items()}, everything)
 
 
-class Softmax(ArchParameters):
+class SoftmaxParameters(ArchParameters):
     """One parameter α for each candidate; an edge's weights are their softmax (Liu et al., ICLR 2019).
 
     Args:

@@ -1,4 +1,4 @@
-"""How architecture parameters move: on held-out images (first or second order), with the weights, or not at all."""
+"""Updates of the architecture parameters: on held-out images (first or second order), with the weights, or none."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from torch import Tensor, nn
 from prejudge.train.loop import Batches, TrainState
 
 if TYPE_CHECKING:
-    from prejudge.search.supernet.learner import SearchLearner
+    from prejudge.search.supernet.learner import SupernetLearner
 
 
 @dataclass(frozen=True)
-class Adam:
-    """The numbers of the architecture parameters' optimizer; the defaults are DARTS' and everybody's since.
+class AdamConfig:
+    """The settings of the architecture parameters' optimizer; the defaults are those of DARTS and most later methods.
 
     Attributes:
         learning_rate: Constant.
@@ -38,7 +38,7 @@ class Adam:
 
 
 class Architect:
-    """Moves the architecture parameters of a learner; this one leaves them where they are.
+    """The update of a learner's architecture parameters; this one leaves them as they are.
 
     Attributes:
         joint: An optimizer whose step is part of the weights' own, from the gradients of the same loss; None where
@@ -50,26 +50,26 @@ class Architect:
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of an epoch."""
 
-    def before(self, learner: SearchLearner, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
+    def before(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
         """Called before each step of the weights, with the batch that they are about to learn."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What later steps depend on."""
+        """The state on which later steps depend."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go back to what :meth:`state_dict` gave."""
 
 
-class OneLevel(Architect):
-    """Architecture and weights learn from one loss on one batch (StacNAS, ISTA-NAS one-stage).
+class JointArchitect(Architect):
+    """One-level optimization: architecture and weights learn from one loss on one batch (StacNAS, ISTA-NAS one-stage).
 
     Args:
         parameters: The architecture parameters.
         adam: Their optimizer.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], adam: Adam = Adam()) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], adam: AdamConfig = AdamConfig()) -> None:
         self.optimizer = adam.optimizer(parameters)
         self.joint = self.optimizer
 
@@ -80,8 +80,8 @@ class OneLevel(Architect):
         self.optimizer.load_state_dict(state["optimizer"])
 
 
-class FirstOrder(Architect):
-    """Before each step of the weights, a step of the architecture against the loss on held-out images.
+class FirstOrderArchitect(Architect):
+    """First-order bilevel optimization: before each step of the weights, one of the architecture on held-out images.
 
     Args:
         parameters: The architecture parameters.
@@ -93,7 +93,7 @@ class FirstOrder(Architect):
         self,
         parameters: Iterable[nn.Parameter],
         held_out: Batches,
-        adam: Adam = Adam(),
+        adam: AdamConfig = AdamConfig(),
     ) -> None:
         self.parameters = list(parameters)
         self.optimizer = adam.optimizer(self.parameters)
@@ -103,8 +103,8 @@ class FirstOrder(Architect):
     def begin_epoch(self, epoch: int) -> None:
         self._next = _endless(self._held_out, epoch)
 
-    def before(self, learner: SearchLearner, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
-        held_out = learner.machine.take(*next(self._next))
+    def before(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
+        held_out = learner.device_config.take(*next(self._next))
         gradients = self.gradients(learner, (inputs, targets), held_out, at)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
@@ -112,12 +112,12 @@ class FirstOrder(Architect):
         self.optimizer.zero_grad(set_to_none=True)
 
     def gradients(
-        self, learner: SearchLearner, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], at: TrainState
+        self, learner: SupernetLearner, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], at: TrainState
     ) -> list[Tensor]:
         """Gradients of the architecture parameters: of the held-out loss, as if the weights did not depend on them.
 
         Args:
-            learner: The supernet and its weighting.
+            learner: The supernet and its architecture parameters.
             train: The batch that the weights are about to learn.
             held_out: The batch that the architecture learns.
             at: Where in the training this is.

@@ -1,4 +1,4 @@
-"""What one step of a supernet search does: the architecture moves, then the weights learn."""
+"""The learner of a supernet search: in every step the architecture parameters are updated, then the weights learn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from prejudge.errors import InputError
 from prejudge.search.supernet.arch_parameters import ArchParameters, entropy, share_of
 from prejudge.search.supernet.architect import Architect
-from prejudge.search.supernet.selection import largest_weights
 from prejudge.spaces.base import Architecture
 from prejudge.spaces.nn.supernet import Mixture, Supernet
 from prejudge.train.checkpoint import CheckpointManager
@@ -22,35 +21,36 @@ from prejudge.train.optimization.weight_step import WeightStep, loss_and_logits
 from prejudge.train.recipes.recipe import Recipe
 
 
-class Weighed(nn.Module):
-    """A supernet together with the weighting that says what runs on its edges: from images to logits.
+class ParametrizedSupernet(nn.Module):
+    """A supernet with the architecture parameters that weigh its operations: a module from images to logits.
 
     Args:
         supernet: The network.
-        weighting: The architecture parameters.
+        arch_parameters: The architecture parameters.
     """
 
-    def __init__(self, supernet: Supernet, weighting: ArchParameters) -> None:
+    def __init__(self, supernet: Supernet, arch_parameters: ArchParameters) -> None:
         super().__init__()
         self.supernet = supernet
-        self.weighting = weighting
+        self.arch_parameters = arch_parameters
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.supernet(x, self.weighting.mixture())
+        result: Tensor = self.supernet(x, self.arch_parameters.mixture())
+        return result
 
 
-class Disturbance(Protocol):
-    """What the weights see instead of the weighting's own mixture."""
+class Perturbation(Protocol):
+    """A mixture that the weights learn with in place of the architecture parameters' own."""
 
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of an epoch."""
 
-    def __call__(self, learner: SearchLearner, inputs: Tensor, targets: Tensor) -> Mixture:
+    def __call__(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor) -> Mixture:
         """The mixture that the weights are about to learn this batch with; it requires no gradient."""
 
 
 class ArchitectureLearner(Learner):
-    """What the stages of a search run: a learner that stands for an architecture, also while it learns.
+    """The learner of a search stage; it stands for an architecture at any time.
 
     Among what :meth:`end_epoch` returns is ``"architecture"``, its text.
 
@@ -64,40 +64,40 @@ class ArchitectureLearner(Learner):
 
     @abstractmethod
     def architecture(self) -> Architecture:
-        """What the search would answer now."""
+        """The architecture that the search would recommend now."""
 
 
-class SearchLearner(ArchitectureLearner):
+class SupernetLearner(ArchitectureLearner):
     """Learns a supernet's weights and its architecture parameters.
 
     Args:
-        supernet: The network; it is moved to the machine.
-        weighting: The architecture parameters, likewise.
+        supernet: The network; it is moved to the device.
+        arch_parameters: The architecture parameters, likewise.
         recipe: The numbers of the weights' training.
-        machine: Where to compute.
-        updater: How the architecture moves, made for parameters that are on the machine already.
-        disturbance: What the weights see instead of the weighting's own mixture (SDARTS).
-        select: The architecture that a weighting stands for; that of its largest weights if left out.
+        device_config: Where to compute.
+        architect: The update of the architecture parameters, made for parameters that are on the device already.
+        perturbation: What the weights learn with in place of the architecture parameters' own mixture (SDARTS).
+        select: The architecture that architecture parameters stand for; that of the largest weights if left out.
     """
 
     def __init__(
         self,
         supernet: Supernet,
-        weighting: ArchParameters,
+        arch_parameters: ArchParameters,
         recipe: Recipe,
-        machine: DeviceConfig,
-        updater: Architect,
-        disturbance: Disturbance | None = None,
+        device_config: DeviceConfig,
+        architect: Architect,
+        perturbation: Perturbation | None = None,
         select: Callable[[Any], Architecture] | None = None,
     ) -> None:
-        self.network: Weighed = Weighed(supernet, weighting)
+        self.network: ParametrizedSupernet = ParametrizedSupernet(supernet, arch_parameters)
         self.recipe = recipe
-        self.machine = machine
-        self.updater = updater
-        self.disturbance = disturbance
-        self._select = select or largest_weights
-        _check(supernet, recipe, machine)
-        self.weight_step = WeightStep(machine.place(supernet).parameters(), recipe, machine)
+        self.device_config = device_config
+        self.architect = architect
+        self.perturbation = perturbation
+        self._select = select
+        _check(supernet, recipe, device_config)
+        self.weight_step = WeightStep(device_config.place(supernet).parameters(), recipe, device_config)
 
     @property
     def supernet(self) -> Supernet:
@@ -105,40 +105,43 @@ class SearchLearner(ArchitectureLearner):
         return self.network.supernet
 
     @property
-    def weighting(self) -> ArchParameters:
+    def arch_parameters(self) -> ArchParameters:
         """The architecture parameters."""
-        return self.network.weighting
+        return self.network.arch_parameters
 
     def architecture(self) -> Architecture:
-        """What the search would answer now."""
-        return self._select(self.weighting)
+        """The architecture that the search would recommend now."""
+        if self._select is not None:
+            return self._select(self.arch_parameters)
+        weights = self.arch_parameters.weights()
+        return self.supernet.discretize({kind: w.detach().double().cpu().numpy() for kind, w in weights.items()})
 
     def begin_epoch(self, epoch: int) -> None:
         super().begin_epoch(epoch)
-        self.updater.begin_epoch(epoch)
-        if self.disturbance is not None:
-            self.disturbance.begin_epoch(epoch)
+        self.architect.begin_epoch(epoch)
+        if self.perturbation is not None:
+            self.perturbation.begin_epoch(epoch)
 
     def step(self, inputs: Tensor, targets: Tensor, at: TrainState) -> StepOutput:
         self.move_architecture(inputs, targets, at)
-        mixture = None if self.updater.joint is not None else self._for_weights(inputs, targets)
+        mixture = None if self.architect.joint is not None else self._for_weights(inputs, targets)
         return self.weight_step(
-            inputs, targets, at, lambda x, y: self._loss_and_logits(x, y, mixture), also=self.updater.joint
+            inputs, targets, at, lambda x, y: self._loss_and_logits(x, y, mixture), also=self.architect.joint
         )
 
     def move_architecture(self, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
         """Called before each step of the weights, with the batch that they are about to learn."""
-        self.updater.before(self, inputs, targets, at)
+        self.architect.before(self, inputs, targets, at)
 
     def loss(self, inputs: Tensor, targets: Tensor, mixture: Mixture | None = None) -> Tensor:
-        """Mean cross-entropy of a batch in the machine's precision, ``()``.
+        """Mean cross-entropy of a batch in the device's precision, ``()``.
 
         Args:
             inputs: ``(N, C, H, W)``.
             targets: ``(N,)``.
-            mixture: What runs on the edges; the weighting's own, differentiable one if left out.
+            mixture: What runs on the edges; the architecture parameters' own, differentiable one if left out.
         """
-        with self.machine.autocast():
+        with self.device_config.autocast():
             return self._loss_and_logits(inputs, targets, mixture)[0]
 
     def learning_rate(self, at: TrainState) -> float:
@@ -146,42 +149,42 @@ class SearchLearner(ArchitectureLearner):
 
     def end_epoch(self, epoch: int) -> dict[str, Any]:
         with torch.no_grad():
-            weights = self.weighting.weights()
-            skips = share_of("skip_connect", weights, self.weighting.candidates)
+            weights = self.arch_parameters.weights()
+            skips = share_of("skip_connect", weights, self.arch_parameters.candidates)
             return {
                 "architecture": str(self.architecture()),
                 "entropy": entropy(weights),
                 "skip_share": skips,
-                "parameters": self.weighting.record(),
+                "parameters": self.arch_parameters.record(),
             }
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "network": self.network.state_dict(),
             "weight_step": self.weight_step.state_dict(),
-            "updater": self.updater.state_dict(),
+            "architect": self.architect.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.network.load_state_dict(state["network"])
         self.weight_step.load_state_dict(state["weight_step"])
-        self.updater.load_state_dict(state["updater"])
+        self.architect.load_state_dict(state["architect"])
 
     def _for_weights(self, inputs: Tensor, targets: Tensor) -> Mixture:
-        if self.disturbance is not None:
-            return self.disturbance(self, inputs, targets)
+        if self.perturbation is not None:
+            return self.perturbation(self, inputs, targets)
         with torch.no_grad():
-            return self.weighting.mixture()
+            return self.arch_parameters.mixture()
 
     def _loss_and_logits(self, inputs: Tensor, targets: Tensor, mixture: Mixture | None) -> tuple[Tensor, Tensor]:
-        mixture = self.weighting.mixture() if mixture is None else mixture
+        mixture = self.arch_parameters.mixture() if mixture is None else mixture
         auxiliary = {"auxiliary": True} if self.recipe.auxiliary_weight else {}
         return loss_and_logits(self.supernet(inputs, mixture, **auxiliary), targets, self.recipe)
 
 
-def _check(supernet: Supernet, recipe: Recipe, machine: DeviceConfig) -> None:
+def _check(supernet: Supernet, recipe: Recipe, device_config: DeviceConfig) -> None:
     """Raise :class:`InputError` for what a supernet cannot be trained with."""
-    for name in ("drop_path", "ema"):
+    for name in ("drop_path", "ema_decay"):
         if getattr(recipe, name):
             raise InputError(
                 f"recipe: {name} is {getattr(recipe, name)}, but supernets are trained without; leave it out"
@@ -190,5 +193,5 @@ def _check(supernet: Supernet, recipe: Recipe, machine: DeviceConfig) -> None:
         raise InputError(
             f"recipe: auxiliary_weight is {recipe.auxiliary_weight}, but this supernet has no auxiliary classifier"
         )
-    if machine.compile:
+    if device_config.compile:
         raise InputError("supernets run other operations from step to step; train them without compile")

@@ -56,7 +56,7 @@ class Setup:
     Attributes:
         space: The search space.
         data: Training images; no method sees any others.
-        machine: Where to compute.
+        device_config: Where to compute.
         seed: Of everything random.
         macro: Macro numbers of the supernet that the user has chosen, besides classes and image channels.
         training: Numbers of the weights' training that the user has chosen, by the names of :class:`Recipe`.
@@ -67,9 +67,9 @@ class Setup:
             network that the answer is meant for, where it is not the standard one.
     """
 
-    space: Space
+    space: Space[Any]
     data: ImageDataset
-    machine: DeviceConfig
+    device_config: DeviceConfig
     seed: int
     macro: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -83,15 +83,15 @@ class Setup:
         return replace(published, **self.training)
 
     def supernet(self, **published: Any) -> Supernet:
-        """The supernet of the space on the machine, for the data's classes and channels.
+        """The supernet of the space on the device, for the data's classes and channels.
 
         Args:
             published: The method's own macro numbers; the user's go before them.
         """
         numbers = {"num_classes": self.data.num_classes, "in_channels": self.data.in_channels}
-        return self.machine.place(self.space.supernet(**{**numbers, **published, **self.macro}))
+        return self.device_config.place(self.space.supernet(**{**numbers, **published, **self.macro}))
 
-    def halves(self, share: float = 0.5) -> tuple[ImageDataset, ImageDataset]:
+    def train_valid_split(self, share: float = 0.5) -> tuple[ImageDataset, ImageDataset]:
         """Images for the weights, and images for the architecture, parted at random from the seed."""
         return random_split(self.data, share, seed=self.seed)
 
@@ -99,18 +99,18 @@ class Setup:
         """Batches of some images; another stream has another order and other crops."""
         from prejudge.train.recipes.batches import recipe_batches
 
-        size, world = min(recipe.batch_size, len(images)), self.machine.world
+        size, world = min(recipe.batch_size, len(images)), self.device_config.world
         return recipe_batches(
             images,
-            replace(recipe, batch_size=size, accumulate=min(recipe.accumulate, size)),
+            replace(recipe, batch_size=size, accumulation_steps=min(recipe.accumulation_steps, size)),
             seed=2 * self.seed + stream,
-            device=self.machine.device,
+            device=self.device_config.device,
             rank=world.rank,
             world=world.size,
         )
 
 
-Stages = Generator[Stage, "list[Epoch]", Architecture]
+Stages = Generator[Stage[Any], "list[Epoch]", Architecture]
 """What a method's function returns: it is resumed, with all its epochs, when the stage that it yielded has been run."""
 
 
@@ -139,7 +139,7 @@ class GradientMethod:
         """First line of the function's docstring."""
         return summary_of(self.function)
 
-    def check_space(self, space: Space) -> None:
+    def check_space(self, space: Space[Any]) -> None:
         """Raise :class:`InputError` unless the method searches this space."""
         if not any(fnmatch(space.name, pattern) for pattern in self.spaces):
             known = ", ".join(self.spaces)

@@ -37,10 +37,10 @@ class _Record:
 
 def search_gradient(
     method: str,
-    space: Space,
+    space: Space[Any],
     data: ImageDataset,
     *,
-    machine: DeviceConfig | None = None,
+    device_config: DeviceConfig | None = None,
     seed: int = 0,
     options: Mapping[str, Any] | None = None,
     macro: Mapping[str, Any] | None = None,
@@ -56,7 +56,7 @@ def search_gradient(
         method: ``NAME``, ``NAME(option=value, …)`` or ``FILE.py:NAME``.
         space: The search space.
         data: Training images.
-        machine: Where to compute; the CPU if left out.
+        device_config: Where to compute; the CPU if left out.
         seed: Of weights, architecture parameters, splits, order and augmentation.
         options: Further options of the method.
         macro: Macro numbers of the supernet; classes and channels follow the data.
@@ -93,7 +93,7 @@ def search_gradient(
     setup = Setup(
         space=space,
         data=data,
-        machine=machine or DeviceConfig(),
+        device_config=device_config or DeviceConfig(),
         seed=seed,
         macro=dict(macro or {}),
         training=dict(training or {}),
@@ -133,7 +133,7 @@ def _curve(epoch: Epoch) -> dict[str, Any]:
 
 
 def _run(
-    stage: Stage,
+    stage: Stage[Any],
     setup: Setup,
     method: GradientMethod,
     options: Mapping[str, Any],
@@ -144,10 +144,10 @@ def _run(
     from prejudge.train.logs import RunLog
     from prejudge.train.loop import run_epochs
 
-    keeper = log = None
+    checkpoints = log = None
     if folder is not None:
         plan = plan_of(stage, setup, method, options)
-        keeper = CheckpointManager(folder / stage.name, plan, keep_every=stage.keep_every)
+        checkpoints = CheckpointManager(folder / stage.name, plan, keep_every=stage.keep_every)
         stage.learner.within_epoch = CheckpointManager(folder / stage.name / "within-epoch", plan)
         log = RunLog(folder / stage.name)
 
@@ -162,9 +162,9 @@ def _run(
             stage.learner,
             stage.batches,
             stage.epochs,
-            machine=setup.machine,
-            evaluate=partial(_accuracy, stage.held_out, setup.machine) if stage.held_out is not None else None,
-            keeper=keeper,
+            machine=setup.device_config,
+            evaluate=partial(_accuracy, stage.held_out, setup.device_config) if stage.held_out is not None else None,
+            keeper=checkpoints,
             on_start=None if log is None else log.begin,
             on_epoch=on_epoch,
         )
@@ -173,13 +173,13 @@ def _run(
             log.close()
 
 
-def _accuracy(data: ImageDataset, machine: DeviceConfig, network: nn.Module) -> dict[str, float]:
+def _accuracy(data: ImageDataset, device_config: DeviceConfig, network: nn.Module) -> dict[str, float]:
     from prejudge.train.evaluation.accuracy import test
 
-    return {"valid": test(network, data, machine).top1}
+    return {"valid": test(network, data, device_config).top1}
 
 
-def plan_of(stage: Stage, setup: Setup, method: GradientMethod, options: Mapping[str, Any]) -> dict[str, Any]:
+def plan_of(stage: Stage[Any], setup: Setup, method: GradientMethod, options: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint must agree on with a run that goes on from it."""
     return {
         "method": method.name,
@@ -191,13 +191,13 @@ def plan_of(stage: Stage, setup: Setup, method: GradientMethod, options: Mapping
         "data": setup.data.digest,
         "macro": dict(setup.macro),
         "recipe": stage.learner.recipe.as_dict(),
-        "precision": setup.machine.precision,
+        "precision": setup.device_config.precision,
         **stage.origin,
     }
 
 
 def search_result(
-    method: str, options: Mapping[str, Any], space: Space, data: ImageDataset, runs: list[Trajectory]
+    method: str, options: Mapping[str, Any], space: Space[Any], data: ImageDataset, runs: list[Trajectory]
 ) -> SearchResult:
     """Runs of one method as one result, to be written with :func:`~prejudge.search.result.write_result`."""
     from prejudge._version import __version__

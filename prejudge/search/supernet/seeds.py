@@ -27,7 +27,7 @@ class SeedRun:
         method: As for :func:`~prejudge.search.supernet.search_gradient`, as are the others.
         space: The search space.
         data: Training images.
-        machine: Makes the machine, where the run takes place.
+        device_config: Makes the machine, where the run takes place.
         options: Further options of the method.
         macro: Macro numbers of the supernet.
         training: Numbers of the weights' training.
@@ -35,9 +35,9 @@ class SeedRun:
     """
 
     method: str
-    space: Space
+    space: Space[Any]
     data: ImageDataset
-    machine: Callable[[], DeviceConfig]
+    device_config: Callable[[], DeviceConfig]
     options: Mapping[str, Any] = field(default_factory=dict)
     macro: Mapping[str, Any] = field(default_factory=dict)
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class SeedRun:
                 self.method,
                 self.space,
                 self.data,
-                machine=self.machine(),
+                device_config=self.device_config(),
                 seed=seed,
                 options=self.options,
                 macro=self.macro,

@@ -108,7 +108,8 @@ class AuxiliaryHead(nn.Module):
         self.classifier = nn.Linear(wide, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.features(x).flatten(1))
+        result: Tensor = self.classifier(self.features(x).flatten(1))
+        return result
 
 
 def _conv_bn(c_in: int, c_out: int, stride: int) -> list[nn.Module]:

@@ -1,8 +1,7 @@
 """The weight-sharing network of the DARTS spaces: cells of four nodes and 14 mixed edges.
 
 One network serves the published searches; :class:`SupernetMacroConfigDARTS` holds what differs between them. Modules
-are
-registered in the order of the original codes.
+are registered in the order of the original codes.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -17,7 +17,8 @@ from prejudge.errors import InputError
 from prejudge.spaces.base import require_positive
 from prejudge.spaces.darts.candidates import EDGES
 from prejudge.spaces.darts.counts import CellPlace
-from prejudge.spaces.darts.genotype import CELLS
+from prejudge.spaces.darts.discretization import strongest_edges
+from prejudge.spaces.darts.genotype import CELLS, Genotype
 from prejudge.spaces.darts.network import AuxiliaryHead
 from prejudge.spaces.darts.operations import operation, preprocess
 from prejudge.spaces.nn.batch_norm import exact_batch_norms
@@ -162,6 +163,10 @@ class SupernetDARTS(Supernet):
         self.global_pooling = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Linear(width, macro.num_classes)
         exact_batch_norms(self)
+
+    def discretize(self, values: Mapping[str, np.ndarray]) -> Genotype:
+        """The genotype of the strongest edges, see :func:`~prejudge.spaces.darts.discretization.strongest_edges`."""
+        return strongest_edges(values, self.candidates)
 
     def operation_at(self, cell: int, edge: int, position: int) -> nn.Module:
         """One candidate of an edge of a cell."""

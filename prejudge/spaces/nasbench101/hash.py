@@ -134,7 +134,8 @@ def _by_degree(
 def _hexadecimal(digests: np.ndarray) -> np.ndarray:
     """Digests ``(n, 16)`` as hexadecimal text ``(n, 32)``, both uint8."""
     pairs = np.frombuffer(bytes(range(256)).hex().encode(), np.uint16)
-    return pairs[digests].view(np.uint8)
+    result: np.ndarray = pairs[digests].view(np.uint8)
+    return result
 
 
 def _sort_keys(digests: np.ndarray) -> np.ndarray:
@@ -147,7 +148,8 @@ def _sorted_texts(texts: np.ndarray, keys: np.ndarray, positions: np.ndarray) ->
     n, k = positions.shape
     if k > 1:
         positions = np.take_along_axis(positions, np.argsort(keys[positions], axis=1), axis=1)
-    return texts.view(np.uint64)[positions.ravel()].view(np.uint8).reshape(n, 32 * k)
+    result: np.ndarray = texts.view(np.uint64)[positions.ravel()].view(np.uint8).reshape(n, 32 * k)
+    return result
 
 
 def _repeated(text: bytes, n: int) -> np.ndarray:

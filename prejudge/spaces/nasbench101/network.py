@@ -96,7 +96,8 @@ class Network101(nn.Module):
         x = self.stem(x)
         for block in self.cells:
             x = block(x)
-        return self.classifier(self.pool(x).flatten(1))
+        result: Tensor = self.classifier(self.pool(x).flatten(1))
+        return result
 
     @torch.no_grad()
     def _draw_weights(self, form: str) -> None:

@@ -22,7 +22,8 @@ class ReLUConvBN(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.op(x)
+        result: Tensor = self.op(x)
+        return result
 
 
 class Cell(nn.Module):
@@ -71,7 +72,8 @@ class Reduction(nn.Module):
             self.downsample = shortcut
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.conv_b(self.conv_a(x)) + self.downsample(x)
+        result: Tensor = self.conv_b(self.conv_a(x)) + self.downsample(x)
+        return result
 
 
 class Network201(nn.Module):
@@ -101,4 +103,5 @@ class Network201(nn.Module):
         x = self.stem(x)
         for cell in self.cells:
             x = cell(x)
-        return self.classifier(self.pool(self.lastact(x)).flatten(1))
+        result: Tensor = self.classifier(self.pool(self.lastact(x)).flatten(1))
+        return result

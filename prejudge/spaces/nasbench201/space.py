@@ -207,7 +207,7 @@ class NASBench201(EnumerableSpace[Cell201]):
                 c *= 2
             kernels = [_KERNEL[e] for e in arch.edges if e in _KERNEL]
             total += s.cells * sum(k * k * c * c + per_channel * c for k in kernels)
-        return total + 2 * c + (c + 1) * s.num_classes
+        return int(total + 2 * c + (c + 1) * s.num_classes)
 
     def flops(self, arch: Cell201, image_size: int = 32, **macro: Any) -> int:
         """Multiply-adds of one square image: convolutions, and the classifier with its bias."""
@@ -220,7 +220,7 @@ class NASBench201(EnumerableSpace[Cell201]):
                 total += (9 * c * c // 2 + 9 * c * c + c * c // 2) * side * side
             kernels = [_KERNEL[e] for e in arch.edges if e in _KERNEL]
             total += s.cells * sum(k * k * c * c for k in kernels) * side * side
-        return total + (c + 1) * s.num_classes
+        return int(total + (c + 1) * s.num_classes)
 
     @property
     def choices(self) -> tuple[int, ...]:
@@ -236,7 +236,7 @@ class NASBench201(EnumerableSpace[Cell201]):
         return Cell201(tuple(decisions))
 
     def __len__(self) -> int:
-        return len(OPERATIONS) ** len(EDGES)
+        return int(len(OPERATIONS) ** len(EDGES))
 
     def __iter__(self) -> Iterator[Cell201]:
         return iter(self._cells)

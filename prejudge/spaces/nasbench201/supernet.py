@@ -8,15 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from prejudge.errors import InputError
-from prejudge.spaces.darts.operations import Zero
-from prejudge.spaces.nasbench201.cell import CELL, CONV1, CONV3, EDGES, OPERATIONS, POOL, SKIP, MacroConfig201
+from prejudge.spaces.nasbench201.cell import CELL, CONV1, CONV3, EDGES, OPERATIONS, POOL, SKIP, Cell201, MacroConfig201
 from prejudge.spaces.nasbench201.network import Reduction, ReLUConvBN
 from prejudge.spaces.nn.batch_norm import exact_batch_norms
 from prejudge.spaces.nn.mixed_operations import State, WeightedSum
+from prejudge.spaces.nn.operations import Zero
 from prejudge.spaces.nn.supernet import MixedEdge, Mixture, Supernet, Terms
 
 
@@ -37,6 +38,20 @@ def operation(name: str, channels: int, *, affine: bool) -> nn.Module:
     if index == POOL:
         return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
     return nn.Identity() if index == SKIP else Zero(stride=1)
+
+
+def strongest_operations(values: np.ndarray, candidates: Sequence[Sequence[str]]) -> Cell201:
+    """The cell with the strongest operation on every edge; of equals the first.
+
+    Args:
+        values: ``(6, widest)``.
+        candidates: Operations of every edge.
+    """
+    chosen = (
+        OPERATIONS.index(names[int(np.argmax(row[: len(names)]))])
+        for row, names in zip(values, candidates, strict=True)
+    )
+    return Cell201(tuple(chosen))
 
 
 class MixedCell(nn.Module):
@@ -101,8 +116,13 @@ class Supernet201(Supernet):
         self.classifier = nn.Linear(widths[-1], macro.num_classes)
         exact_batch_norms(self)
 
+    def discretize(self, values: Mapping[str, np.ndarray]) -> Cell201:
+        """The cell with the strongest operation on every edge, ``none`` included."""
+        return strongest_operations(values[CELL], self.candidates[CELL])
+
     def forward(self, x: Tensor, mixture: Mixture) -> Tensor:
         x = self.stem(self.arranged(x))
         for block in self.cells:
             x = block(x, mixture[CELL]) if isinstance(block, MixedCell) else block(x)
-        return self.classifier(self.pool(self.lastact(x)).flatten(1))
+        result: Tensor = self.classifier(self.pool(self.lastact(x)).flatten(1))
+        return result

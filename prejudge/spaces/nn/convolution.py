@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,7 @@ def convolution(x: Tensor, conv: nn.Conv2d, *, dense: bool = False) -> Tensor:
         if conv.kernel_size == (1, 1) and conv.groups == 1:  # with the channels last, one matrix product without copies
             return F.linear(x.permute(0, 2, 3, 1), conv.weight.flatten(1)).permute(0, 3, 1, 2)
         if conv.weight.shape[1:] == (1, 5, 5) and not torch.is_autocast_enabled("cpu"):
-            return _FiveWide.apply(x, conv.weight)
+            return cast(Tensor, _FiveWide.apply(x, conv.weight))
     return F.conv2d(x, conv.weight, None, stride, padding, dilation, conv.groups)
 
 
@@ -80,4 +80,7 @@ class _FiveWide(torch.autograd.Function):
 def _depthwise_backward(
     gradient: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int], wanted: list[bool]
 ) -> tuple[Tensor, ...]:
-    return _native_backward(gradient, x, weight, None, (1, 1), padding, (1, 1), False, (0, 0), len(weight), wanted)
+    result: tuple[Tensor, ...] = _native_backward(
+        gradient, x, weight, None, (1, 1), padding, (1, 1), False, (0, 0), len(weight), wanted
+    )
+    return result

@@ -2,7 +2,7 @@
 
 The results are those of the operations run one at a time, each output weighed and added, up to rounding:
 
-* A state is rectified once, and pooled and normalized once by each kind of pooling, for all edges that leave it.
+* A state passes its ReLU once, and pooled and normalized once by each kind of pooling, for all edges that leave it.
 * Where an operation ends in a batch norm, its weight joins the norm's scale and costs no pass of its own.
 * On a CPU a dilated convolution runs as a dense one on the state's four lattices of every other pixel, since the
   kernels of dilated depth-wise convolutions are slow there. What follows, up to the sum, does not mind the layout.
@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prejudge.spaces.darts.operations import FactorizedReduce, Zero
 from prejudge.spaces.nn.batch_norm import batch_norm, normalized
 from prejudge.spaces.nn.convolution import convolution
+from prejudge.spaces.nn.operations import FactorizedReduce, Zero
 
 Weight = float | Tensor
 Layer = Callable[[Tensor], Tensor]
@@ -72,28 +72,33 @@ class State:
         self.tensor = tensor
         self._made: dict[Any, Any] = {}
 
-    def rectified(self) -> Tensor:
+    def relu(self) -> Tensor:
         """ReLU of the state."""
-        return self._once("relu", lambda: F.relu(self.tensor))
+        result: Tensor = self._once("relu", lambda: F.relu(self.tensor))
+        return result
 
     def lattices(self) -> Tensor:
-        """The rectified state taken apart, ``(4 N, C, H / 2, W / 2)``: pixels of even and of odd rows and columns."""
-        return self._once("lattices", lambda: take_apart(self.rectified()))
+        """The state after ReLU taken apart, ``(4 N, C, H / 2, W / 2)``: pixels of even and of odd rows and columns."""
+        result: Tensor = self._once("lattices", lambda: take_apart(self.relu()))
+        return result
 
     def every_other(self) -> Tensor:
-        """Every other row and column of the rectified state."""
-        return self._once(
-            "every other", lambda: self.rectified()[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+        """Every other row and column of the state after ReLU."""
+        result: Tensor = self._once(
+            "every other", lambda: self.relu()[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
         )
+        return result
 
     def pooled(self, pool: Pool) -> Tensor:
         """The state after one of the two poolings 3x3."""
-        return self._once((type(pool), pool.stride), lambda: pool(self.tensor))
+        result: Tensor = self._once((type(pool), pool.stride), lambda: pool(self.tensor))
+        return result
 
     def normalized(self, pool: Pool, norm: nn.BatchNorm2d) -> Tensor:
         """The same after a batch norm without parameters, in training mode, which keeps its own running statistics."""
         key = type(pool), pool.stride, norm.eps
-        return self._once(key, lambda: normalized(self.pooled(pool), None, None, norm.eps)).counted_by(norm)
+        result: Tensor = self._once(key, lambda: normalized(self.pooled(pool), None, None, norm.eps)).counted_by(norm)
+        return result
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
         if key not in self._made:
@@ -160,7 +165,7 @@ def run(operation: nn.Module, state: State, weight: Weight, node: WeightedSum) -
             return
         x = state.pooled(first)
     elif isinstance(first, nn.ReLU):
-        x = state.rectified()
+        x = state.relu()
         if isinstance(middle[0], nn.Conv2d) and (dense := _for_dilated(middle[0], state)) is not None:
             x = convolution(dense, middle[0], dense=True)
             apart = middle[0].stride == (1, 1)
@@ -184,7 +189,7 @@ def applied(operation: nn.Module, x: Tensor) -> Tensor:
 
 
 def _for_dilated(conv: nn.Conv2d, state: State) -> Tensor | None:
-    """Pixels of the rectified state on which a convolution of dilation 2 is dense; None where it stays dilated."""
+    """Pixels of the state after ReLU on which a convolution of dilation 2 is dense; None where it stays dilated."""
     if conv.dilation != (2, 2) or state.tensor.device.type != "cpu":
         return None
     if conv.stride == (2, 2):

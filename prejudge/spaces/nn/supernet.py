@@ -7,12 +7,15 @@ network. A forward hook on an operation sees that operation's own output.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from prejudge.errors import InputError
+from prejudge.spaces.base import Architecture
 from prejudge.spaces.nn.mixed_operations import State, WeightedSum, is_zero, run
 
 Terms = Sequence[tuple[int, float | Tensor]]
@@ -47,8 +50,8 @@ class MixedEdge(nn.Module):
 class Supernet(nn.Module):
     """Base of the weight-sharing networks: images ``(N, C, H, W)`` and a :data:`Mixture` to logits.
 
-    A subclass builds its modules and defines ``forward(x, mixture)``. Its cells look up their edges' terms by kind: all
-    cells of one kind share them.
+    A subclass builds its modules and defines ``forward(x, mixture)`` and :meth:`discretize`. Its cells look up their
+    edges' terms by kind: all cells of one kind share them.
 
     Attributes:
         candidates: Names of the operations that every edge holds, by the kind of cell, in the order of the positions
@@ -63,6 +66,15 @@ class Supernet(nn.Module):
     def arranged(x: Tensor) -> Tensor:
         """Images in the memory format that suits small convolutions best, which all that follows takes over."""
         return x.contiguous(memory_format=torch.channels_last) if x.device.type == "cpu" else x
+
+    @abstractmethod
+    def discretize(self, values: Mapping[str, np.ndarray]) -> Architecture:
+        """The architecture of the strongest operations.
+
+        Args:
+            values: By the kind of cell a value of every candidate of every edge, ``(edges, widest)``; the larger wins,
+                and of equals the one that comes first.
+        """
 
     def check(self, mixture: Mixture) -> None:
         """Raise :class:`InputError` unless a mixture has terms for exactly this supernet's edges and candidates.
@@ -97,7 +109,8 @@ class Weighted(nn.Module):
         self.mixture = mixture
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.supernet(x, self.mixture)
+        result: Tensor = self.supernet(x, self.mixture)
+        return result
 
 
 def uniform(active: Active) -> Mixture:

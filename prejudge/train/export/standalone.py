@@ -49,7 +49,7 @@ _NASBENCH101 = {
 
 
 def standalone_source(
-    space: Space | str,
+    space: Space[Any] | str,
     architecture: Any,
     macro: Any = None,
     *,
@@ -101,7 +101,7 @@ def standalone_source(
     return environment.get_template(f"{template}.py.jinja").render(frame | content)
 
 
-def _content(space: Space, arch: Any, macro: Any) -> tuple[str, dict[str, Any]]:
+def _content(space: Space[Any], arch: Any, macro: Any) -> tuple[str, dict[str, Any]]:
     """The name of the template and what it shows."""
     match arch, macro:
         case Genotype(), MacroConfigDARTS():

@@ -61,7 +61,7 @@ class Expected:
         fitting: Macro numbers that follow from the images, such as the number of classes, for files that say none.
     """
 
-    space: Space
+    space: Space[Any]
     architecture: Architecture
     macro: Mapping[str, Any]
     fitting: Mapping[str, Any] = field(default_factory=dict)

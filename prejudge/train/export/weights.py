@@ -60,7 +60,7 @@ def export_weights(
     network: nn.Module,
     path: Path | str,
     *,
-    space: Space | str,
+    space: Space[Any] | str,
     architecture: Any,
     macro: Any,
     classes: Sequence[str] = (),
@@ -167,7 +167,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise FileFormatError(f"{path} is no safetensors file, or it is truncated or damaged ({what})") from error
 
 
-def _space(given: Space | str) -> Space:
+def _space(given: Space[Any] | str) -> Space[Any]:
     return space(given) if isinstance(given, str) else given
 
 

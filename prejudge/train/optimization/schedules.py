@@ -33,7 +33,7 @@ def cosine_power(at: int, of: int, highest: float, least: float, power: float) -
     With x = (1 + cos(pi at / of)) / 2 it is least + (highest - least) (power^(x + 1) - power) / (power^2 - power).
     """
     x = 0.5 * (1 + math.cos(math.pi * at / of))
-    return least + (highest - least) * (power ** (x + 1) - power) / (power**2 - power)
+    return float(least + (highest - least) * (power ** (x + 1) - power) / (power**2 - power))
 
 
 def linear(epoch: int, epochs: int, highest: float) -> float:

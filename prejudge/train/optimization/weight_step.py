@@ -36,8 +36,8 @@ def loss_and_logits(output: Tensor | tuple[Tensor, Tensor], targets: Tensor, rec
 class WeightStep:
     """A step with the optimizer, the schedule, the clipping and the precision that a recipe and a machine say.
 
-    The images of a step may pass in several parts (``recipe.accumulate``) and in several processes (``machine.world``):
-    the gradient is that of the mean over all of them.
+    The images of a step may pass in several parts (``recipe.accumulation_steps``) and in several processes
+    (``machine.world``): the gradient is that of the mean over all of them.
 
     Args:
         parameters: What is learned; those that require no gradient at first may do so later.
@@ -89,9 +89,9 @@ class WeightStep:
                 hits.append((logits.argmax(1) == y).sum())
         learned = [p for o in optimizers for group in o.param_groups for p in group["params"]]
         self.machine.world.average_([p.grad for p in learned if p.grad is not None], len(targets))
-        if self.recipe.clip:
+        if self.recipe.max_grad_norm:
             self._scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.parameters, self.recipe.clip)
+            nn.utils.clip_grad_norm_(self.parameters, self.recipe.max_grad_norm)
         self._begin_momenta()
         for optimizer in optimizers:
             self._scaler.step(optimizer)
@@ -155,7 +155,7 @@ class WeightStep:
 
     def _parts(self, inputs: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
         """What passes the network at a time, and its share of the batch; batch norm needs two images at least."""
-        count = max(1, min(self.recipe.accumulate, len(targets) // 2))
+        count = max(1, min(self.recipe.accumulation_steps, len(targets) // 2))
         for x, y in zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True):
             yield x, y, len(y) / len(targets)
 

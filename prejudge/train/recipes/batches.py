@@ -31,7 +31,7 @@ def recipe_augmentation(recipe: Recipe, image_size: int = 0) -> Augmentation:
     """
     views: list[View] = []
     if recipe.augment and recipe.augmentation == "crop-flip":
-        views.append(CropAndFlip(recipe.border))
+        views.append(CropAndFlip(recipe.padding))
     elif recipe.augment and recipe.augmentation == "affine":
         views.append(Affine())
     elif recipe.augment:
@@ -65,7 +65,7 @@ def recipe_batches(
         recipe.batch_size,
         seed=seed,
         augment=augment,
-        noise=recipe.noise,
+        noise=recipe.noise_std,
         workers=workers,
         device=device,
         rank=rank,

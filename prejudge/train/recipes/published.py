@@ -124,8 +124,8 @@ def _cifar(source: str, **others: Any) -> Numbers:
     """DARTS' numbers on CIFAR-10, which most of its followers have in their own code."""
     values: dict[str, Any] = {
         "epochs": 600, "batch_size": 96, "learning_rate": 0.025, "schedule": "cosine-epochs", "momentum": 0.9,
-        "nesterov": False, "weight_decay": 3e-4, "clip": 5.0, "drop_path": 0.2, "auxiliary_weight": 0.4,
-        "auxiliary": True, "augment": True, "augmentation": "crop-flip", "border": 4, "cutout": 16,
+        "nesterov": False, "weight_decay": 3e-4, "max_grad_norm": 5.0, "drop_path": 0.2, "auxiliary_weight": 0.4,
+        "auxiliary": True, "augment": True, "augmentation": "crop-flip", "padding": 4, "cutout": 16,
         "channels": 36, "cells": 20, "num_classes": 10, "form": "standard",
         "normalization": "cifar10-darts", "seed": 0,
     }  # fmt: skip
@@ -147,7 +147,7 @@ def _imagenet(source: str, **others: Any) -> Numbers:
     """The mobile setting, in the way of PC-DARTS."""
     values: dict[str, Any] = {
         "epochs": 250, "batch_size": 1024, "learning_rate": 0.5, "schedule": "linear", "warmup_epochs": 5,
-        "momentum": 0.9, "nesterov": False, "weight_decay": 3e-5, "clip": 5.0, "label_smoothing": 0.1,
+        "momentum": 0.9, "nesterov": False, "weight_decay": 3e-5, "max_grad_norm": 5.0, "label_smoothing": 0.1,
         "auxiliary_weight": 0.4, "auxiliary": True, "augment": True, "augmentation": "imagenet", "image_size": 224,
         "channels": 48, "cells": 14, "num_classes": 1000, "stem": "imagenet", "form": "standard",
         "normalization": "imagenet", "seed": 0,
@@ -158,7 +158,7 @@ def _imagenet(source: str, **others: Any) -> Numbers:
 def _nasbench201(normalization: str, classes: int, **others: Any) -> Numbers:
     values: dict[str, Any] = {
         "epochs": 200, "batch_size": 256, "learning_rate": 0.1, "schedule": "cosine", "momentum": 0.9,
-        "nesterov": True, "weight_decay": 5e-4, "augment": True, "augmentation": "crop-flip", "border": 4,
+        "nesterov": True, "weight_decay": 5e-4, "augment": True, "augmentation": "crop-flip", "padding": 4,
         "space": "nasbench201", "channels": 16, "cells": 5, "num_classes": classes, "form": "official",
         "normalization": normalization, "seed": 777,
     }  # fmt: skip
@@ -192,7 +192,7 @@ PUBLISHED: Mapping[str, Mapping[str, tuple[Numbers, tuple[str, ...]]]] = {
         ),
         "imagenet": (
             _imagenet(
-                _QUARK_IMAGENET, batch_size=128, learning_rate=0.1, schedule="exponential", decay=0.97, warmup_epochs=0
+                _QUARK_IMAGENET, batch_size=128, learning_rate=0.1, schedule="exponential", gamma=0.97, warmup_epochs=0
             ),
             (),
         ),
@@ -247,7 +247,7 @@ PUBLISHED: Mapping[str, Mapping[str, tuple[Numbers, tuple[str, ...]]]] = {
     "nasbench201": {
         "cifar10": (_nasbench201("cifar10-nasbench201", 10), _SEEDS_201),
         "cifar100": (_nasbench201("cifar100-nasbench201", 100), _SEEDS_201),
-        "imagenet16-120": (_nasbench201("imagenet16-120", 120, border=2), _SEEDS_201),
+        "imagenet16-120": (_nasbench201("imagenet16-120", 120, padding=2), _SEEDS_201),
     },
     "nasbench101": {
         "cifar10": (
@@ -258,7 +258,7 @@ PUBLISHED: Mapping[str, Mapping[str, tuple[Numbers, tuple[str, ...]]]] = {
             )
             | _said(_NB101_OPTIMIZER, optimizer="rmsprop", nesterov=False)
             | _said(
-                "google-research/nasbench, nasbench/lib/cifar.py", augment=True, augmentation="crop-flip", border=4,
+                "google-research/nasbench, nasbench/lib/cifar.py", augment=True, augmentation="crop-flip", padding=4,
                 normalization="cifar10-nasbench101", images="40,000 of the training images; the other 10,000 validate",
             ),
             (

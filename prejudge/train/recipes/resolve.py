@@ -126,18 +126,15 @@ def changes(recipe: RetrainRecipe, paper: str, kind: str) -> dict[str, tuple[Any
 
 
 def _scaled(training: Recipe, side: int) -> dict[str, int]:
-    """Cutout and the border of crops cover the same part of smaller images as of those of 32 pixels."""
+    """Cutout and the padding of crops cover the same part of smaller images as of those of 32 pixels."""
     if training.augmentation == "imagenet" or not 0 < side < _USUAL_SIDE:
         return {}
-    found = {name: round(getattr(training, name) * side / _USUAL_SIDE) for name in ("cutout", "border")}
+    found = {name: round(getattr(training, name) * side / _USUAL_SIDE) for name in ("cutout", "padding")}
     return {name: value for name, value in found.items() if value != getattr(training, name)}
 
 
 def _combined(published: Recipe, scaled: Mapping[str, Any], given: Mapping[str, Any]) -> Recipe:
     """The published numbers with others; what would contradict a number that was changed goes, too."""
-    for name in given:
-        if name not in Recipe.__dataclass_fields__:
-            raise unknown("number of a training", name, Recipe.__dataclass_fields__)
     also: dict[str, Any] = {}
     epochs = given.get("epochs", published.epochs)
     if isinstance(epochs, int) and published.warmup_epochs >= epochs and "warmup_epochs" not in given:
@@ -147,4 +144,4 @@ def _combined(published: Recipe, scaled: Mapping[str, Any], given: Mapping[str, 
         also["min_learning_rate"] = 0.0
     if given.get("optimizer", published.optimizer) != "sgd" or given.get("momentum", published.momentum) == 0:
         also["nesterov"] = given.get("nesterov", False)
-    return replace(published, **{**scaled, **also, **given})
+    return published.with_options({**scaled, **also, **given})

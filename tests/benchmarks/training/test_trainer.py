@@ -23,7 +23,7 @@ from prejudge.train.recipes.recipe import Recipe
 SPACE = prejudge.space("nasbench201")
 ARCHS = [SPACE[i] for i in (0, 9, 123, 4000)]
 RECIPE = TableRecipe(
-    training=Recipe(epochs=2, batch_size=50, learning_rate=0.15, noise=0.25),
+    training=Recipe(epochs=2, batch_size=50, learning_rate=0.15, noise_std=0.25),
     macro=(("channels", 4), ("cells", 1), ("stages", 1)),
     train_images=100,
     test_copies=2,
@@ -129,7 +129,7 @@ train_table(SPACE, ARCHS, load_splits("digits"), out=sys.argv[1], seeds=(0, 1), 
 @pytest.mark.skipif(os.name != "posix", reason="SIGKILL is needed")
 def test_a_killed_run_loses_nothing_that_was_finished(whole: Table, digits: Splits, tmp_path: Path) -> None:
     out = tmp_path / "t.h5"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(out)], cwd=root, stdout=subprocess.PIPE, text=True,
         env=os.environ | {"PYTHONPATH": str(root)},

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from prejudge.search.pruning.ranking import (
     RELEASED,
     UNROUNDED,
-    Measured,
-    Removal,
+    EdgeOperation,
+    OperationMeasurement,
     Rounding,
     by_edge,
     choose_edges,
@@ -28,9 +28,11 @@ from prejudge.search.pruning.ranking import (
 NAN = math.nan
 
 
-def removal(edge: int, operation: int = 0, *, condition: float = 0.0, regions: float = 0.0) -> Measured:
+def removal(edge: int, operation: int = 0, *, condition: float = 0.0, regions: float = 0.0) -> OperationMeasurement:
     """A removal with these two relative changes in its only repeat."""
-    return Measured(Removal("cell", edge, operation), ((1.0, 1.0 - condition),), ((1.0, 1.0 - regions),))
+    return OperationMeasurement(
+        EdgeOperation("cell", edge, operation), ((1.0, 1.0 - condition),), ((1.0, 1.0 - regions),)
+    )
 
 
 def test_the_original_rounding(golden: Path) -> None:
@@ -47,7 +49,7 @@ def test_the_original_removals_of_each_round(golden: Path, run: int) -> None:
         for i, (cell, edge, operation) in enumerate(stage["candidates"]):
             pairs = [stage[f"{what}_pairs_origin_pruned"][i * repeats : (i + 1) * repeats] for what in ("ntk", "lr")]
             kernel, regions = (tuple((before, after) for before, after in found) for found in pairs)
-            measured.append(Measured(Removal(str(cell), edge, operation), kernel, regions))
+            measured.append(OperationMeasurement(EdgeOperation(str(cell), edge, operation), kernel, regions))
         removed = choose_operations(measured, stored["prune_number"], RELEASED)
         of_edges = [[[int(cell), edge, op] for op in ops] for (cell, edge), ops in by_edge(removed).items()]
         assert of_edges == stage["pruned"]

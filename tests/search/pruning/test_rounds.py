@@ -13,12 +13,12 @@ import pytest
 
 from prejudge.errors import InputError, PrejudgeError
 from prejudge.search.pruning import CONVENTIONS, convention
-from prejudge.search.pruning.layout import Active, Layout, layout, operations_of, without
 from prejudge.search.pruning.protocol import PruningProtocol
-from prejudge.search.pruning.ranking import Removal, mean_change
+from prejudge.search.pruning.pruning_space import Active, PruningSpace, operations_of, pruning_space, without
+from prejudge.search.pruning.ranking import EdgeOperation, mean_change
 from prejudge.search.pruning.rounds import prune_rounds
 from prejudge.search.pruning.search import _tasks_of
-from prejudge.search.pruning.tasks import Found, Task
+from prejudge.search.pruning.tasks import NetworkMeasurement, NetworkTask
 from prejudge.spaces import space
 
 KINDS = {"nb201": ["cell"], "darts": ["normal", "reduce"]}
@@ -44,7 +44,7 @@ class Scripted:
         self._repeats = repeats
         self._waiting: list[tuple[Any, Any]] = []
 
-    def __call__(self, tasks: Sequence[Task]) -> list[Found]:
+    def __call__(self, tasks: Sequence[NetworkTask]) -> list[NetworkMeasurement]:
         pruned = [t for t in tasks if t.kernel and t.regions and "unpruned" not in t.name]
         count = len(pruned) // self._repeats
         if len(self._waiting) < count * self._repeats:
@@ -55,18 +55,18 @@ class Scripted:
         found = []
         for task in tasks:
             if id(task) not in number:
-                found.append(Found(1.0, 1.0, 0.0))
+                found.append(NetworkMeasurement(1.0, 1.0, 0.0))
                 continue
             repeat, candidate = divmod(number[id(task)], count)
             changes = [round((k - pruned) / k, 3) for k, pruned in pairs[candidate * self._repeats + repeat]]
-            found.append(Found(1 - changes[0], 1 - changes[1], 0.0))
+            found.append(NetworkMeasurement(1 - changes[0], 1 - changes[1], 0.0))
         return found
 
 
 @pytest.mark.parametrize("run", range(5))
 def test_the_original_decisions(golden: Path, run: int) -> None:
     stored = json.loads((golden / "tenas" / "pruning_decisions.json").read_text())["runs"][run]
-    pruned = layout(space(SPACES[stored["space"]]))
+    pruned = pruning_space(space(SPACES[stored["space"]]))
     kinds = KINDS[stored["space"]]
     assert list(pruned.candidates[kinds[0]][0]) == stored["ops"]
     protocol = convention("tenas", prune_number=stored["prune_number"], repeats=stored["repeat"])
@@ -90,18 +90,18 @@ def test_the_original_decisions(golden: Path, run: int) -> None:
     assert str(pruned.derive(last)) == genotype
 
 
-def by_name(task: Task) -> Found:
+def by_name(task: NetworkTask) -> NetworkMeasurement:
     """Figures that depend on what is left alone, and differ in every network."""
     left = [op + 7 * e for edges in task.active.values() for e, edge in enumerate(edges) for op in edge]
     value = sum(math.sin(k + 1) for k in left)
-    return Found(100 + value, 500 + 10 * value, 0.5)
+    return NetworkMeasurement(100 + value, 500 + 10 * value, 0.5)
 
 
 class Counted:
     def __init__(self) -> None:
-        self.asked: list[Task] = []
+        self.asked: list[NetworkTask] = []
 
-    def __call__(self, tasks: Sequence[Task]) -> list[Found]:
+    def __call__(self, tasks: Sequence[NetworkTask]) -> list[NetworkMeasurement]:
         self.asked += tasks
         return [by_name(task) for task in tasks]
 
@@ -109,7 +109,7 @@ class Counted:
 @pytest.mark.parametrize("name", CONVENTIONS)
 def test_the_unpruned_network_is_measured_once_a_round_and_repeat(name: str) -> None:
     measure = Counted()
-    steps = list(prune_rounds(layout(space("nasbench201")), convention(name), measure))
+    steps = list(prune_rounds(pruning_space(space("nasbench201")), convention(name), measure))
     assert [len(step.measured) for step, _ in steps] == [24, 18, 12]
     assert len(measure.asked) == len({str(t) for t in measure.asked}) == 3 * (24 + 18 + 12 + 3)
     assert sum("unpruned" in t.name for t in measure.asked) == 9
@@ -120,7 +120,7 @@ def test_the_unpruned_network_is_measured_once_a_round_and_repeat(name: str) -> 
 @pytest.mark.parametrize("of", ["nasbench201", "darts", "darts-s1", "darts-s3"])
 def test_the_number_of_networks_is_known_beforehand(name: str, of: str) -> None:
     measure = Counted()
-    pruned, protocol = layout(space(of)), convention(name, repeats=2)
+    pruned, protocol = pruning_space(space(of)), convention(name, repeats=2)
     *_, (_, active) = prune_rounds(pruned, protocol, measure)
     assert len({str(t) for t in measure.asked}) == _tasks_of(pruned, protocol)
     space(of).parse(pruned.derive(active))
@@ -128,7 +128,7 @@ def test_the_number_of_networks_is_known_beforehand(name: str, of: str) -> None:
 
 @pytest.mark.parametrize(("number", "rounds"), [(None, [196, 112]), (2, [196, 140, 84]), (9, [196])])
 def test_rounds_of_darts(number: int | None, rounds: list[int]) -> None:
-    pruned, protocol = layout(space("darts")), convention("default", prune_number=number)
+    pruned, protocol = pruning_space(space("darts")), convention("default", prune_number=number)
     steps = [step for step, _ in prune_rounds(pruned, protocol, Counted())]
     assert [len(step.measured) for step in steps] == [*rounds, 3, 4, 5, 3, 4, 5]
     assert [step.title for step in steps[-6:]] == [f"{c} node {n}" for c in ("normal", "reduce") for n in (1, 2, 3)]
@@ -139,7 +139,7 @@ def test_what_changes_refer_to_where_edges_are_removed() -> None:
     """The released code's unpruned kernel keeps every edge; by default it is the network that is pruned."""
     for name, before in (("tenas", True), ("default", False)):
         measure = Counted()
-        list(prune_rounds(layout(space("darts")), convention(name, repeats=1), measure))
+        list(prune_rounds(pruning_space(space("darts")), convention(name, repeats=1), measure))
         later = [t for t in measure.asked if t.name == "unpruned, reduce node 3"]
         assert [(t.kernel, t.regions) for t in later] == [(not before, True)]
         kept = [t for t in measure.asked if t.name == "unpruned, before edges"]
@@ -148,7 +148,7 @@ def test_what_changes_refer_to_where_edges_are_removed() -> None:
 
 
 def failing(which: str, condition: float = math.nan) -> Any:
-    def measure(tasks: Sequence[Task]) -> list[Found]:
+    def measure(tasks: Sequence[NetworkTask]) -> list[NetworkMeasurement]:
         return [
             by_name(t)._replace(condition=condition, reason="the kernel is zero") if which in t.name else by_name(t)
             for t in tasks
@@ -158,7 +158,7 @@ def failing(which: str, condition: float = math.nan) -> Any:
 
 
 def test_a_figure_that_fails_is_stated_and_does_not_decide() -> None:
-    pruned, protocol = layout(space("nasbench201")), convention("tenas")
+    pruned, protocol = pruning_space(space("nasbench201")), convention("tenas")
     step, _ = next(prune_rounds(pruned, protocol, failing("without cell 2 3")))
     assert step.failures == ("the kernel is zero",)
     assert sum(m.failed for m in step.measured) == 3
@@ -167,13 +167,13 @@ def test_a_figure_that_fails_is_stated_and_does_not_decide() -> None:
 
 
 def test_an_unpruned_network_without_figures_is_an_error() -> None:
-    steps = prune_rounds(layout(space("nasbench201")), convention("default"), failing("unpruned"))
+    steps = prune_rounds(pruning_space(space("nasbench201")), convention("default"), failing("unpruned"))
     with pytest.raises(PrejudgeError, match=r"round 1: the unpruned network has no kernel figure .*the kernel is zero"):
         next(steps)
 
 
 def test_a_later_step_without_a_figure_is_decided_by_the_other() -> None:
-    pruned, protocol = layout(space("nasbench201")), convention("default")
+    pruned, protocol = pruning_space(space("nasbench201")), convention("default")
     plain = [step for step, _ in prune_rounds(pruned, protocol, Counted())]
     steps = [step for step, _ in prune_rounds(pruned, protocol, failing("unpruned, round 2"))]
     assert [step.failures for step in steps] == [(), ("the kernel is zero",), ()]
@@ -185,13 +185,13 @@ def test_a_later_step_without_a_figure_is_decided_by_the_other() -> None:
 
 def test_what_is_left() -> None:
     active = {"cell": ((1, 2), (3,))}
-    assert operations_of(active) == [Removal("cell", 0, 1), Removal("cell", 0, 2)]
-    assert without(active, [Removal("cell", 0, 1), Removal("cell", 1, 3)]) == {"cell": ((2,), ())}
+    assert operations_of(active) == [EdgeOperation("cell", 0, 1), EdgeOperation("cell", 0, 2)]
+    assert without(active, [EdgeOperation("cell", 0, 1), EdgeOperation("cell", 1, 3)]) == {"cell": ((2,), ())}
 
 
 @pytest.mark.parametrize("name", ["darts-s1", "darts-s2", "darts-s3", "darts-s4"])
 def test_none_is_never_left(name: str) -> None:
-    found: Layout = layout(space(name))
+    found: PruningSpace = pruning_space(space(name))
     for cell, edges in found.start.items():
         for names, left in zip(found.candidates[cell], edges, strict=True):
             assert [names[op] for op in left] == [name for name in names if name != "none"]
@@ -201,7 +201,7 @@ def test_none_is_never_left(name: str) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: layout(space("nasbench101")), "nasbench201 and of the darts spaces; nasbench101 has none"),
+        (lambda: pruning_space(space("nasbench101")), "nasbench201 and of the darts spaces; nasbench101 has none"),
         (lambda: convention("tenass"), "unknown pruning convention 'tenass'; did you mean 'tenas'"),
         (lambda: convention("tenas", batch=3), "unknown pruning setting 'batch'; did you mean 'batch_size'"),
         (lambda: convention("tenas", batch_size=1), "batch_size must be an integer of at least 2, not 1"),

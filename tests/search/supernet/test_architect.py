@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from prejudge.search.supernet.arch_parameters import Softmax
-from prejudge.search.supernet.architect import Architect, FirstOrder, OneLevel
-from prejudge.search.supernet.darts.second_order import SecondOrder
-from prejudge.search.supernet.learner import SearchLearner
+from prejudge.search.supernet.arch_parameters import SoftmaxParameters
+from prejudge.search.supernet.architect import Architect, FirstOrderArchitect, JointArchitect
+from prejudge.search.supernet.darts.second_order import SecondOrderArchitect
+from prejudge.search.supernet.learner import SupernetLearner
 from prejudge.spaces import space
 from prejudge.spaces.darts.candidates import DARTS8
 from prejudge.train.device import DeviceConfig
@@ -24,18 +24,18 @@ from tests.fills import Given, close, filled, images
 
 DARTS = space("darts")
 RECIPE = Recipe(
-    epochs=1, learning_rate=0.025, min_learning_rate=0.025, nesterov=False, weight_decay=3e-4, clip=5.0
+    epochs=1, learning_rate=0.025, min_learning_rate=0.025, nesterov=False, weight_decay=3e-4, max_grad_norm=5.0
 )  # fmt: skip
 AT = TrainState(0, 1, 0, 1)
 
 
-def learner(stored: dict[str, np.ndarray], kind: type[FirstOrder], held_out: Given) -> SearchLearner:
+def learner(stored: dict[str, np.ndarray], kind: type[FirstOrderArchitect], held_out: Given) -> SupernetLearner:
     supernet = filled(DARTS.supernet(candidates=DARTS8, channels=4, cells=3))
-    weighting = Softmax(supernet.candidates)  # type: ignore[arg-type]
-    for cell, alpha in weighting.alphas.items():
+    arch_parameters = SoftmaxParameters(supernet.candidates)  # type: ignore[arg-type]
+    for cell, alpha in arch_parameters.alphas.items():
         alpha.data.copy_(torch.from_numpy(stored[f"alpha_{cell}"]))
-    updater = kind(weighting.parameters(), held_out)
-    return SearchLearner(supernet, weighting, RECIPE, DeviceConfig(), updater)  # type: ignore[arg-type]
+    architect = kind(arch_parameters.parameters(), held_out)
+    return SupernetLearner(supernet, arch_parameters, RECIPE, DeviceConfig(), architect)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +44,9 @@ def original(golden: Path) -> dict[str, np.ndarray]:
         return {name: stored[name] for name in stored.files}
 
 
-@pytest.mark.parametrize(("kind", "name"), [(FirstOrder, "first"), (SecondOrder, "second")])
+@pytest.mark.parametrize(("kind", "name"), [(FirstOrderArchitect, "first"), (SecondOrderArchitect, "second")])
 def test_three_steps_of_the_original(
-    golden: Path, original: dict[str, np.ndarray], kind: type[FirstOrder], name: str
+    golden: Path, original: dict[str, np.ndarray], kind: type[FirstOrderArchitect], name: str
 ) -> None:
     losses = [loss for loss, _ in json.loads((golden / "supernets" / "darts_supernet.json").read_text())[name]]
     search = learner(original, kind, Given([40, 41, 42]))
@@ -55,7 +55,7 @@ def test_three_steps_of_the_original(
         outcome = search.step(*images(30 + step), TrainState(0, 1, step, 3))
         # The original differs from itself in double precision by 1.7 % at the third step.
         assert float(outcome.loss) == pytest.approx(loss, rel=1e-5 if step == 0 else 0.03)
-    for cell, alpha in search.weighting.alphas.items():  # type: ignore[operator,union-attr]
+    for cell, alpha in search.arch_parameters.alphas.items():  # type: ignore[operator,union-attr]
         close(alpha, original[f"traj_{name}/alpha_{cell}"], 3e-3)
 
 
@@ -66,12 +66,12 @@ def doubled(seed: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("case", ["fresh", "after1"])
 def test_the_second_order_gradient_of_the_original(original: dict[str, np.ndarray], case: str) -> None:
-    # In double precision: on four images a rectifier that turns by rounding changes everything behind it.
-    search = learner(original, SecondOrder, Given([22]))
+    # In double precision: on four images a ReLU that turns by rounding changes everything behind it.
+    search = learner(original, SecondOrderArchitect, Given([22]))
     search.network.double()
     if case == "after1":
         with torch.no_grad():
-            mixture = search.weighting.mixture()
+            mixture = search.arch_parameters.mixture()
         x, y = doubled(20)
         plain = torch.optim.SGD(search.supernet.parameters(), lr=0.025, momentum=0.9, weight_decay=3e-4)
         cross_entropy(search.supernet(x, mixture), y).backward()
@@ -80,8 +80,8 @@ def test_the_second_order_gradient_of_the_original(original: dict[str, np.ndarra
         search.weight_step.optimizer.load_state_dict(plain.state_dict())
         search.supernet.zero_grad()
     before = [p.clone() for p in search.supernet.parameters()]
-    assert isinstance(search.updater, SecondOrder)
-    found = search.updater.gradients(search, doubled(21), doubled(22), AT)
+    assert isinstance(search.architect, SecondOrderArchitect)
+    found = search.architect.gradients(search, doubled(21), doubled(22), AT)
     for gradient, cell in zip(found, ("normal", "reduce"), strict=True):
         close(gradient.float(), original[f"second_order/{case}/dalpha_{cell}"], 1e-3)
     for p, q in zip(search.supernet.parameters(), before, strict=True):
@@ -96,16 +96,16 @@ def test_the_second_order_gradient_is_a_derivative() -> None:
     for module in supernet.modules():
         if isinstance(module, torch.nn.ReLU):
             module.forward = lambda x: torch.nn.functional.softplus(x)  # type: ignore[method-assign]
-    weighting = Softmax(supernet.candidates).double()
+    arch_parameters = SoftmaxParameters(supernet.candidates).double()
     recipe = Recipe(epochs=1, learning_rate=0.1, nesterov=False, momentum=0.0, weight_decay=0.01)
     batches = [(torch.randn(6, 3, 8, 8, dtype=torch.float64), torch.arange(6) % 3) for _ in range(2)]
-    updater = SecondOrder(weighting.parameters(), Given([]))
-    search = SearchLearner(supernet, weighting, recipe, DeviceConfig(), updater)
-    (found,) = updater.gradients(search, *batches, AT)
-    alpha = weighting.alphas["cell"]
+    architect = SecondOrderArchitect(arch_parameters.parameters(), Given([]))
+    search = SupernetLearner(supernet, arch_parameters, recipe, DeviceConfig(), architect)
+    (found,) = architect.gradients(search, *batches, AT)
+    alpha = arch_parameters.alphas["cell"]
 
     def after_a_step(value: Tensor) -> Tensor:
-        mixture = weighting.mixture_of({"cell": value.softmax(1)})
+        mixture = arch_parameters.mixture_of({"cell": value.softmax(1)})
         weights = dict(supernet.named_parameters())
         loss = cross_entropy(supernet(batches[0][0], mixture), batches[0][1])
         gradients = torch.autograd.grad(loss, list(weights.values()))
@@ -120,29 +120,30 @@ def test_the_second_order_gradient_is_a_derivative() -> None:
         assert float(found[edge, op]) == pytest.approx(float(slope.detach()), rel=2e-3, abs=1e-6)
 
 
-def small(updater_of: type[Architect], **options: object) -> SearchLearner:
+def small(architect_of: type[Architect], **options: object) -> SupernetLearner:
     torch.manual_seed(0)
     supernet = space("nasbench201").supernet(channels=2, cells=1)
-    weighting = Softmax(supernet.candidates)
-    updater = updater_of(weighting.parameters(), **options) if options or updater_of is OneLevel else updater_of()  # type: ignore[call-arg]
-    return SearchLearner(supernet, weighting, RECIPE, DeviceConfig(), updater)
+    arch_parameters = SoftmaxParameters(supernet.candidates)
+    given = [arch_parameters.parameters()] if options or architect_of is JointArchitect else []
+    architect = architect_of(*given, **options)  # type: ignore[call-arg]
+    return SupernetLearner(supernet, arch_parameters, RECIPE, DeviceConfig(), architect)
 
 
-def test_a_plain_updater_leaves_the_architecture_alone() -> None:
+def test_a_plain_architect_leaves_the_architecture_alone() -> None:
     search = small(Architect)
-    before = search.weighting.weights()["cell"].clone()
+    before = search.arch_parameters.weights()["cell"].clone()
     run_epochs(search, Given([1, 2]), 1, machine=DeviceConfig())
-    assert torch.equal(search.weighting.weights()["cell"], before)
+    assert torch.equal(search.arch_parameters.weights()["cell"], before)
 
 
 def test_one_level_takes_both_steps_from_one_loss() -> None:
-    search, plain = small(OneLevel), small(OneLevel)
+    search, plain = small(JointArchitect), small(JointArchitect)
     x, y = images(3)
-    loss = cross_entropy(plain.supernet(x, plain.weighting.mixture()), y)
+    loss = cross_entropy(plain.supernet(x, plain.arch_parameters.mixture()), y)
     loss.backward()
     weights = list(plain.supernet.parameters())
     torch.nn.utils.clip_grad_norm_(weights, 5.0)
-    torch.optim.Adam(plain.weighting.parameters(), 3e-4, (0.5, 0.999), weight_decay=1e-3).step()
+    torch.optim.Adam(plain.arch_parameters.parameters(), 3e-4, (0.5, 0.999), weight_decay=1e-3).step()
     torch.optim.SGD(weights, 0.025, 0.9, weight_decay=3e-4).step()
     search.begin_epoch(0)
     outcome = search.step(x, y, AT)
@@ -152,7 +153,7 @@ def test_one_level_takes_both_steps_from_one_loss() -> None:
 
 
 def test_the_held_out_images_go_on_where_an_epoch_is_short() -> None:
-    search = small(FirstOrder, held_out=Given([1]))
+    search = small(FirstOrderArchitect, held_out=Given([1]))
     run_epochs(search, Given([2, 3, 4]), 1, machine=DeviceConfig())
-    assert isinstance(search.updater, FirstOrder)
-    assert int(next(iter(search.updater.optimizer.state.values()))["step"]) == 3
+    assert isinstance(search.architect, FirstOrderArchitect)
+    assert int(next(iter(search.architect.optimizer.state.values()))["step"]) == 3

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from prejudge.errors import InputError
 from prejudge.spaces.darts.genotype import OPERATIONS
-from prejudge.spaces.darts.operations import FactorizedReduce, Noise, ReLUConvBN, drop_path, operation, preprocess
+from prejudge.spaces.darts.operations import Noise, ReLUConvBN, drop_path, operation, preprocess
 from prejudge.spaces.nasbench201.network import Reduction
+from prejudge.spaces.nn.operations import FactorizedReduce
 
 SWITCHES = {
     "darts_search": {"affine": False, "pool_norm": True},

@@ -56,7 +56,7 @@ def test_state_dicts_need_their_architecture(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ema", [0.0, 0.5])
 def test_a_checkpoint_gives_what_was_evaluated(tmp_path: Path, ema: float) -> None:
     train = digits().subset(slice(64))
-    recipe = Recipe(epochs=1, batch_size=32, ema=ema)
+    recipe = Recipe(epochs=1, batch_size=32, ema_decay=ema)
     folder = tmp_path / "run"
     chosen = {k: v for k, v in SMALL.items() if k in ("channels", "cells", "stages")}
     train_network(

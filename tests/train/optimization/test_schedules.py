@@ -83,7 +83,7 @@ def test_constant() -> None:
 
 
 def test_cosine_power_is_near_the_cosine_for_a_power_near_1() -> None:
-    near = Recipe(epochs=30, schedule="cosine-power", power=1.0001)
+    near = Recipe(epochs=30, schedule="cosine-power", cosine_power=1.0001)
     plain = Recipe(epochs=30, schedule="cosine-epochs")
     assert rates(near) == pytest.approx(rates(plain), abs=1e-5)
 

@@ -22,7 +22,7 @@ from prejudge.train.optimization.weight_step import WeightStep, loss_and_logits
 from prejudge.train.recipes.recipe import Recipe
 from tests.fills import filled, images
 
-PLAIN = Recipe(epochs=1, learning_rate=0.025, schedule="constant", nesterov=False, weight_decay=3e-4, clip=5.0)
+PLAIN = Recipe(epochs=1, learning_rate=0.025, schedule="constant", nesterov=False, weight_decay=3e-4, max_grad_norm=5.0)
 GENOTYPES = {
     "darts_v2": ("DARTS_V2", "standard"), "ista_twostage": ("ISTA_twostage", "standard"),
     "ista_onestage": ("ISTA_onestage", "ista-onestage"), "tenas_c10": ("TENAS_cifar10", "standard"),
@@ -71,8 +71,8 @@ def one_step(network: nn.Module, recipe: Recipe, x: Tensor, y: Tensor) -> tuple[
 def test_parts_make_the_step_of_the_whole(parts: int) -> None:
     whole, x, y = linear()
     divided, *_ = linear()
-    expected = one_step(whole, with_numbers(clip=0.05), x, y)
-    found = one_step(divided, with_numbers(clip=0.05, accumulate=parts), x, y)
+    expected = one_step(whole, with_numbers(max_grad_norm=0.05), x, y)
+    found = one_step(divided, with_numbers(max_grad_norm=0.05, accumulation_steps=parts), x, y)
     assert found == pytest.approx(expected, rel=1e-12)
     for p, q in zip(divided.parameters(), whole.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-10, atol=1e-12)
@@ -82,14 +82,14 @@ def test_batch_norm_never_sees_a_single_image() -> None:
     seen: list[int] = []
     network, x, y = linear()
     network.register_forward_hook(lambda module, inputs, output: seen.append(len(inputs[0])))
-    one_step(network, with_numbers(accumulate=7), x, y)
+    one_step(network, with_numbers(accumulation_steps=7), x, y)
     assert seen == [3, 2, 2]
 
 
 def test_gradients_are_those_of_the_mean_and_touch_nothing() -> None:
     network, x, y = linear()
     unused = nn.Parameter(torch.ones(2))
-    step = WeightStep(network.parameters(), with_numbers(accumulate=2), DeviceConfig())
+    step = WeightStep(network.parameters(), with_numbers(accumulation_steps=2), DeviceConfig())
     tensors = [*network.parameters(), unused]
     found = step.gradients(lambda x, y: cross_entropy(network(x), y), x, y, tensors)
     expected = torch.autograd.grad(cross_entropy(network(x), y), list(network.parameters()))
@@ -123,7 +123,7 @@ def test_rmsprop_is_that_of_nasbench101() -> None:
 def test_the_moving_average_is_evaluated_and_kept() -> None:
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(5, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
-    learner = SupervisedLearner(network, with_numbers(ema=0.75), DeviceConfig())
+    learner = SupervisedLearner(network, with_numbers(ema_decay=0.75), DeviceConfig())
     learner.begin_epoch(0)
     expected: dict[str, Tensor] = {}
     for number in range(4):

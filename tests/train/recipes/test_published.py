@@ -45,7 +45,12 @@ def test_those_of_the_gradient_searches_agree_but_where_they_are_known_to_differ
     base = published_recipe("darts", "cifar10")
     training = base.training
     assert (training.epochs, training.batch_size, training.learning_rate) == (600, 96, 0.025)
-    assert (training.weight_decay, training.clip, training.drop_path, training.auxiliary_weight) == (3e-4, 5, 0.2, 0.4)
+    assert (training.weight_decay, training.max_grad_norm, training.drop_path, training.auxiliary_weight) == (
+        3e-4,
+        5,
+        0.2,
+        0.4,
+    )
     assert (training.momentum, training.nesterov, training.cutout, training.schedule) == (
         0.9,
         False,
@@ -90,7 +95,7 @@ def test_imagenet_differs_in_batch_and_schedule() -> None:
 
 def test_nasbench201_is_the_default_recipe_with_augmentation() -> None:
     assert published_recipe("nasbench201").training == Recipe(augment=True)
-    assert published_recipe("nasbench201", "imagenet16-120").training.border == 2
+    assert published_recipe("nasbench201", "imagenet16-120").training.padding == 2
 
 
 @pytest.mark.parametrize(

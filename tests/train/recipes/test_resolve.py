@@ -27,16 +27,16 @@ def test_other_images_are_fitted() -> None:
     found, notes = fitted_recipe("darts", "darts", DIGITS, training={"epochs": 3}, macro={"channels": 4})
     numbers = dict(found.macro)
     assert (numbers["num_classes"], numbers["in_channels"], numbers["channels"]) == (10, 1, 4)
-    assert (found.training.epochs, found.training.cutout, found.training.border) == (3, 4, 1)
+    assert (found.training.epochs, found.training.cutout, found.training.padding) == (3, 4, 1)
     assert notes == [
         "darts has no recipe for digits: that for cifar10 is fitted to it",
-        "on images of 8 pixels cutout is 4 instead of 16, border is 1 instead of 4",
+        "on images of 8 pixels cutout is 4 instead of 16, padding is 1 instead of 4",
     ]
     changed = changes(found, "darts", "digits")
     assert changed["epochs"] == (600, 3)
     assert changed["channels"] == (36, 4)
-    kept, notes = fitted_recipe("darts", "darts", DIGITS, training={"cutout": 6, "border": 2})
-    assert (kept.training.cutout, kept.training.border, len(notes)) == (6, 2, 1)
+    kept, notes = fitted_recipe("darts", "darts", DIGITS, training={"cutout": 6, "padding": 2})
+    assert (kept.training.cutout, kept.training.padding, len(notes)) == (6, 2, 1)
 
 
 def test_large_images_are_trained_as_imagenet() -> None:
@@ -91,5 +91,5 @@ def test_the_recipe_of_a_search_or_a_space() -> None:
 
 
 def test_a_number_that_no_training_has_is_named() -> None:
-    with pytest.raises(InputError, match="unknown number of a training 'epochs2'; did you mean 'epochs'"):
+    with pytest.raises(InputError, match="unknown option of a training recipe 'epochs2'; did you mean 'epochs'"):
         fitted_recipe("darts", "darts", CIFAR10, training={"epochs2": 1})

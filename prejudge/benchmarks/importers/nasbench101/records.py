@@ -143,7 +143,8 @@ def _taken_apart(buffer: np.ndarray, block: Block) -> tuple[np.ndarray, np.ndarr
 def _windows(buffer: np.ndarray, starts: np.ndarray, width: int) -> np.ndarray:
     """``width`` bytes from each start, or the last ones of the buffer; shape ``(starts, width)``."""
     starts = np.minimum(starts, max(len(buffer) - width, 0))
-    return np.lib.stride_tricks.sliding_window_view(buffer, min(width, len(buffer)))[starts]
+    result: np.ndarray = np.lib.stride_tricks.sliding_window_view(buffer, min(width, len(buffer)))[starts]
+    return result
 
 
 def _messages(buffer: np.ndarray, quotes: np.ndarray, regular: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

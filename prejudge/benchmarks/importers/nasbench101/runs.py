@@ -101,7 +101,8 @@ class Runs:
             known = (repeat < self._count[:cells]) & ~np.isnan(found)
             np.add(total, found, out=total, where=known)
             number += known
-        return np.divide(total, number, out=np.full(cells, np.nan), where=number > 0)
+        result: np.ndarray = np.divide(total, number, out=np.full(cells, np.nan), where=number > 0)
+        return result
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from prejudge.train.recipes.recipe import Recipe
 if TYPE_CHECKING:
     from prejudge.search.supernet.arch_parameters import ArchParameters
     from prejudge.search.supernet.architect import Architect
-    from prejudge.search.supernet.learner import Disturbance, SearchLearner
+    from prejudge.search.supernet.learner import Perturbation, SupernetLearner
 
 SPACES = ("darts", "darts-s?", "nasbench201")
 
@@ -29,7 +29,7 @@ _DARTS = Recipe(
     min_learning_rate=1e-3,
     nesterov=False,
     weight_decay=3e-4,
-    clip=5.0,
+    max_grad_norm=5.0,
     augment=True,
 )
 
@@ -37,7 +37,7 @@ RECIPES: Mapping[str, Recipe] = {
     "darts": _DARTS,
     "nasbench201": replace(_DARTS, epochs=100),
 }
-"""How the weights are trained: DARTS' own numbers, and DARTS-PT's on NAS-Bench-201, which only differ in epochs."""
+"""Training of the weights: the numbers of DARTS, and of DARTS-PT on NAS-Bench-201, which differ in epochs alone."""
 
 KEEP_EVERY = {"darts": 10, "nasbench201": 20}
 """Which checkpoints DARTS-PT keeps, to start from."""
@@ -45,7 +45,7 @@ KEEP_EVERY = {"darts": 10, "nasbench201": 20}
 UPDATES = ("first", "second", "none")
 
 
-def family(space: Space) -> str:
+def family(space: Space[Any]) -> str:
     """``"nasbench201"`` or ``"darts"``: which published numbers a space goes by."""
     return "nasbench201" if space.name == "nasbench201" else "darts"
 
@@ -55,7 +55,7 @@ def darts(setup: Setup, order: str = "first", zero: bool = True) -> Stages:
     """Differentiable architecture search: softmax weights, learned on held-out images.
 
     Args:
-        setup: Space, images, machine and seed.
+        setup: Space, images, device and seed.
         order: ``"first"`` or ``"second"`` order of the architecture's gradient.
         zero: Whether, in the space ``darts``, ``none`` takes part in the softmax, as in the original; it is never
             chosen. The other spaces have their own candidates.
@@ -70,7 +70,7 @@ def blank(setup: Setup, zero: bool = False) -> Stages:
     """A supernet whose architecture parameters never move: what DARTS-PT compares with, and projects.
 
     Args:
-        setup: Space, images, machine and seed.
+        setup: Space, images, device and seed.
         zero: As for ``darts``.
     """
     stage = bilevel(setup, "none", candidates=candidates_of(setup.space, zero=zero))
@@ -78,8 +78,8 @@ def blank(setup: Setup, zero: bool = False) -> Stages:
     return stage.learner.architecture()
 
 
-def candidates_of(space: Space, *, zero: bool) -> dict[str, Any]:
-    """What the supernet is told of its candidates: nothing, unless ``none`` is to join those of ``darts``."""
+def candidates_of(space: Space[Any], *, zero: bool) -> dict[str, Any]:
+    """The candidates as an option of the supernet: left out, unless ``none`` is to join those of ``darts``."""
     return {"candidates": DARTS8} if zero and space.name == "darts" else {}
 
 
@@ -88,32 +88,32 @@ def bilevel(
     order: str,
     *,
     candidates: Mapping[str, Any],
-    disturbance: Disturbance | None = None,
+    perturbation: Perturbation | None = None,
     name: str = "supernet",
-) -> Stage[SearchLearner]:
+) -> Stage[SupernetLearner]:
     """The supernet of DARTS and its kin, ready to learn.
 
     Args:
-        setup: Space, images, machine and seed.
-        order: How the architecture moves, one of :data:`UPDATES`.
+        setup: Space, images, device and seed.
+        order: The update of the architecture parameters, one of :data:`UPDATES`.
         candidates: Options of the supernet.
-        disturbance: What the weights see instead of the softmax (SDARTS).
+        perturbation: What the weights learn with in place of the softmax (SDARTS).
         name: Of the stage.
 
     Raises:
         InputError: The order is unknown, or a number is out of range.
     """
-    from prejudge.search.supernet.arch_parameters import Softmax
-    from prejudge.search.supernet.learner import SearchLearner
+    from prejudge.search.supernet.arch_parameters import SoftmaxParameters
+    from prejudge.search.supernet.learner import SupernetLearner
 
     if order not in UPDATES:
         raise unknown("order", order, UPDATES)
     recipe = setup.recipe(RECIPES[family(setup.space)])
-    train, held_out = setup.halves()
+    train, held_out = setup.train_valid_split()
     supernet = setup.supernet(**candidates)
-    weighting = Softmax(supernet.candidates).to(setup.machine.device)
-    updater = _updater(order, weighting, setup, recipe, held_out)
-    learner = SearchLearner(supernet, weighting, recipe, setup.machine, updater, disturbance)
+    arch_parameters = SoftmaxParameters(supernet.candidates).to(setup.device_config.device)
+    architect = _architect(order, arch_parameters, setup, recipe, held_out)
+    learner = SupernetLearner(supernet, arch_parameters, recipe, setup.device_config, architect, perturbation)
     return Stage(
         name=name,
         learner=learner,
@@ -124,11 +124,11 @@ def bilevel(
     )
 
 
-def _updater(order: str, weighting: ArchParameters, setup: Setup, recipe: Recipe, held_out: Any) -> Architect:
-    from prejudge.search.supernet.architect import Architect, FirstOrder
-    from prejudge.search.supernet.darts.second_order import SecondOrder
+def _architect(order: str, arch_parameters: ArchParameters, setup: Setup, recipe: Recipe, held_out: Any) -> Architect:
+    from prejudge.search.supernet.architect import Architect, FirstOrderArchitect
+    from prejudge.search.supernet.darts.second_order import SecondOrderArchitect
 
     if order == "none":
         return Architect()
-    kind = SecondOrder if order == "second" else FirstOrder
-    return kind(weighting.parameters(), setup.batches(held_out, recipe, stream=1))
+    kind = SecondOrderArchitect if order == "second" else FirstOrderArchitect
+    return kind(arch_parameters.parameters(), setup.batches(held_out, recipe, stream=1))

@@ -12,29 +12,29 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from prejudge.search.supernet.architect import FirstOrder
-from prejudge.search.supernet.learner import SearchLearner
+from prejudge.search.supernet.architect import FirstOrderArchitect
+from prejudge.search.supernet.learner import SupernetLearner
 from prejudge.train.loop import TrainState
 
 RADIUS = 0.01
 """Length of the step in weight space, over which the difference is taken."""
 
 
-class SecondOrder(FirstOrder):
-    """As :class:`FirstOrder`, with the gradient at the weights that the next step would lead to.
+class SecondOrderArchitect(FirstOrderArchitect):
+    """As :class:`FirstOrderArchitect`, with the gradient at the weights that the next step would lead to.
 
     As in the original code (quark0/darts) the virtual step has momentum and weight decay, its network normalizes with
     its batch and leaves no trace in the running statistics, and the three passes at the weights around it do.
     """
 
     def gradients(
-        self, learner: SearchLearner, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], at: TrainState
+        self, learner: SupernetLearner, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], at: TrainState
     ) -> list[Tensor]:
         supernet, rate, of = learner.supernet, learner.weight_step.learning_rate(at), learner.weight_step.gradients
         named = {name: p for name, p in supernet.named_parameters() if p.requires_grad}
         weights = list(named.values())
         with torch.no_grad():
-            mixture = learner.weighting.mixture()
+            mixture = learner.arch_parameters.mixture()
         slopes = of(lambda x, y: learner.loss(x, y, mixture), *train, weights)
         at_weights = dict(zip(weights, slopes, strict=True))
         virtual = {name: _after_step(learner, p, at_weights[p], rate).requires_grad_() for name, p in named.items()}
@@ -42,8 +42,8 @@ class SecondOrder(FirstOrder):
 
         def loss_after_step(x: Tensor, y: Tensor) -> Tensor:
             state = {**virtual, **buffers}
-            with learner.machine.autocast():
-                logits = torch.func.functional_call(supernet, state, (x, learner.weighting.mixture()))
+            with learner.device_config.autocast():
+                logits = torch.func.functional_call(supernet, state, (x, learner.arch_parameters.mixture()))
                 return nn.functional.cross_entropy(logits, y, label_smoothing=learner.recipe.label_smoothing)
 
         found = of(loss_after_step, *held_out, [*self.parameters, *virtual.values()])
@@ -58,7 +58,7 @@ class SecondOrder(FirstOrder):
         ]  # fmt: skip
 
 
-def _after_step(learner: SearchLearner, parameter: nn.Parameter, gradient: Tensor, rate: float) -> Tensor:
+def _after_step(learner: SupernetLearner, parameter: nn.Parameter, gradient: Tensor, rate: float) -> Tensor:
     """Where SGD with momentum and weight decay would move a weight."""
     recipe = learner.recipe
     state: Mapping[str, Tensor] = learner.weight_step.optimizer.state.get(parameter, {})

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from prejudge.errors import InputError, unknown
 from prejudge.search.supernet.darts.method import SPACES, bilevel, candidates_of, family
-from prejudge.search.supernet.earlier_run import described, take_supernet
+from prejudge.search.supernet.darts_pt.earlier_run import described, take_supernet
 from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
 from prejudge.search.supernet.sdarts.method import perturbed
+from prejudge.spaces.base import Architecture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,7 +42,7 @@ def darts_pt(
     """Perturbation-based selection: operations are fixed one by one, those first without which the supernet is worst.
 
     Args:
-        setup: Space, images, machine and seed; a run to start from is taken instead of training a supernet.
+        setup: Space, images, device and seed; a run to start from is taken instead of training a supernet.
         supernet: How the supernet is trained, and how the architecture moves between projections: ``"darts"``,
             ``"blank"`` or ``"sdarts"``.
         criterion: What tells how good a supernet is: ``"acc"`` or ``"loss"`` on held-out images.
@@ -78,11 +79,11 @@ def darts_pt(
     if setup.resume_from is None:
         yield trained
     yield replace(stage, origin=origin)
-    return stage.learner.architecture()
+    return cast(Architecture, stage.learner.architecture())
 
 
 def projecting(
-    trained: Stage,
+    trained: Stage[Any],
     setup: Setup,
     *,
     criterion: str,
@@ -90,12 +91,12 @@ def projecting(
     evaluation: str,
     perturbation: str | None,
     after: int,
-) -> Stage:
+) -> Stage[Any]:
     """The second stage, ready to begin once the first has been run.
 
     Args:
         trained: The first stage, whose network and architecture parameters are taken over.
-        setup: Space, images, machine and seed.
+        setup: Space, images, device and seed.
         criterion: As for :func:`darts_pt`, as are ``tune_epochs`` and ``evaluation``.
         perturbation: What the weights are tuned with; None for the projected mixture itself.
         after: Epochs of the first stage: order and augmentation go on from there.
@@ -103,14 +104,14 @@ def projecting(
     Raises:
         InputError: The criterion is unknown.
     """
-    from prejudge.search.supernet.darts_pt.candidate_evaluation import Original, Repeatable
-    from prejudge.search.supernet.darts_pt.projection import Projection, projection_epochs
-    from prejudge.search.supernet.darts_pt.projection_learner import ProjectionLearner
-    from prejudge.search.supernet.sdarts.perturbation import Perturbation, constant
+    from prejudge.search.supernet.darts_pt.candidate_evaluation import OriginalEvaluation, RepeatableEvaluation
+    from prejudge.search.supernet.darts_pt.learner import ProjectionLearner
+    from prejudge.search.supernet.darts_pt.projection import EdgeProjection, projection_epochs
+    from prejudge.search.supernet.sdarts.perturbation import SoftmaxPerturbation, constant
 
     learner, held_out = trained.learner, trained.held_out
     assert held_out is not None
-    projection = Projection(learner.supernet.candidates, criterion=criterion, seed=setup.seed)
+    projection = EdgeProjection(learner.supernet.candidates, criterion=criterion, seed=setup.seed)
     at = projection_epochs(projection.rounds, tune_epochs, thinning=family(setup.space) == "darts")
     before = learner.recipe
     recipe = replace(
@@ -123,9 +124,11 @@ def projecting(
     )
     scored: CandidateEvaluation
     if evaluation == "repeatable":
-        scored = Repeatable(setup.batches(held_out, replace(before, augment=False, noise=0.0)), setup.machine)
+        scored = RepeatableEvaluation(
+            setup.batches(held_out, replace(before, augment=False, noise_std=0.0)), setup.device_config
+        )
     else:
-        scored = Original(setup.batches(held_out, before, stream=1), setup.machine)
+        scored = OriginalEvaluation(setup.batches(held_out, before, stream=1), setup.device_config)
     return Stage(
         name="projection",
         learner=ProjectionLearner(
@@ -135,7 +138,7 @@ def projecting(
             scored,
             at=at,
             after=after,
-            disturbance=None if perturbation is None else Perturbation(perturbation, constant),
+            perturbation=None if perturbation is None else SoftmaxPerturbation(perturbation, constant),
         ),
         batches=_Later(trained.batches, after),
         epochs=recipe.epochs,

@@ -1,4 +1,4 @@
-"""What DARTS-PT decides, and in which order: operations by what their removal costs, then edges likewise.
+"""The decisions of DARTS-PT in their order: operations by what their removal costs, then edges likewise.
 
 A projection draws an undecided edge of each kind of cell, and fixes on it the operation without which the supernet is
 worst. In the DARTS spaces, once all edges have one operation, a projection draws a node with more than two edges and
@@ -25,7 +25,7 @@ CUT = -2
 """An edge that has been removed."""
 
 CRITERIA = ("acc", "loss")
-"""What tells how good a supernet is: its accuracy, or its loss."""
+"""The measure of a supernet: its accuracy, or its loss."""
 
 KEPT = 2
 """Edges that a node keeps."""
@@ -34,7 +34,7 @@ Candidates = Mapping[str, Sequence[Sequence[str]]]
 
 
 class Removal(NamedTuple):
-    """What is taken out of a supernet in all cells of a kind; the weights of what stays do not change.
+    """An operation or edge that is taken out of all cells of a kind; the weights of what stays do not change.
 
     Attributes:
         kind: Of the cells.
@@ -47,8 +47,8 @@ class Removal(NamedTuple):
     position: int | None = None
 
 
-class Score(NamedTuple):
-    """How good a supernet is on held-out images.
+class HeldOutScore(NamedTuple):
+    """Accuracy and loss of a supernet on held-out images.
 
     Attributes:
         accuracy: Per cent.
@@ -59,12 +59,12 @@ class Score(NamedTuple):
     loss: float
 
 
-Evaluate = Callable[[Sequence[Removal]], Sequence[Score]]
+Evaluate = Callable[[Sequence[Removal]], Sequence[HeldOutScore]]
 """Scores of the supernet without each of these alone."""
 
 
 @dataclass(frozen=True)
-class Decision:
+class ProjectionDecision:
     """One decision, with what it was made from.
 
     Attributes:
@@ -79,7 +79,7 @@ class Decision:
     what: str
     place: int
     chosen: tuple[int, ...]
-    scores: tuple[tuple[Score, ...], ...]
+    scores: tuple[tuple[HeldOutScore, ...], ...]
 
     def as_dict(self) -> dict[str, Any]:
         """As plain values."""
@@ -87,7 +87,7 @@ class Decision:
         return {**asdict(self), "chosen": list(self.chosen), "scores": scores}
 
 
-class Projection:
+class EdgeProjection:
     """The decisions so far, and the next one.
 
     Args:
@@ -109,13 +109,13 @@ class Projection:
         self.candidates = candidates
         self.criterion = criterion
         self.choices = {kind: [UNDECIDED] * len(edges) for kind, edges in candidates.items()}
-        self.decisions: list[Decision] = []
+        self.decisions: list[ProjectionDecision] = []
         self._nodes = _crowded_nodes() if set(candidates) == set(CELLS) else {}
         self._random = np.random.RandomState(seed)
 
     @property
     def rounds(self) -> int:
-        """How often each kind of cell decides, in all."""
+        """Number of decisions of each kind of cell."""
         return len(next(iter(self.choices.values()))) + len(self._nodes)
 
     @property
@@ -128,7 +128,7 @@ class Projection:
         """Removals that were tried so far."""
         return sum(len(tried) for decision in self.decisions for tried in decision.scores)
 
-    def decide(self, evaluate: Evaluate) -> Decision:
+    def decide(self, evaluate: Evaluate) -> ProjectionDecision:
         """Make the next decision; to be called :attr:`rounds` times for each kind of cell.
 
         Args:
@@ -139,16 +139,16 @@ class Projection:
         self.decisions.append(decide(kind, evaluate))
         return self.decisions[-1]
 
-    def _operation(self, kind: str, evaluate: Evaluate) -> Decision:
+    def _operation(self, kind: str, evaluate: Evaluate) -> ProjectionDecision:
         choices = self.choices[kind]
         edge = self._draw([number for number, choice in enumerate(choices) if choice == UNDECIDED])
         names = self.candidates[kind][edge]
         scores = tuple(evaluate([Removal(kind, edge, position) for position in range(len(names))]))
         values = [self._value(score) for score in scores]
         choices[edge] = values.index(min(values))  # of equals the first
-        return Decision(kind, "operation", edge, (choices[edge],), (scores,))
+        return ProjectionDecision(kind, "operation", edge, (choices[edge],), (scores,))
 
-    def _edges(self, kind: str, evaluate: Evaluate) -> Decision:
+    def _edges(self, kind: str, evaluate: Evaluate) -> ProjectionDecision:
         decided = {decision.place for decision in self.decisions if (decision.kind, decision.what) == (kind, "edges")}
         node = self._draw([node for node in self._nodes if node not in decided])
         left = list(self._nodes[node])
@@ -162,9 +162,9 @@ class Projection:
         for edge in self._nodes[node]:
             if edge not in left:
                 self.choices[kind][edge] = CUT
-        return Decision(kind, "edges", node, tuple(left), tuple(rounds))
+        return ProjectionDecision(kind, "edges", node, tuple(left), tuple(rounds))
 
-    def _value(self, score: Score) -> float:
+    def _value(self, score: HeldOutScore) -> float:
         """Larger for a better supernet; one whose loss is not a number is the worst."""
         value = score.accuracy if self.criterion == "acc" else -score.loss
         return -np.inf if np.isnan(value) else value
@@ -189,9 +189,9 @@ class Projection:
         self._random.set_state(("MT19937", np.array(keys, dtype=np.uint32), position, 0, 0.0))
 
 
-def _decision(scores: Any, chosen: Any, **values: Any) -> Decision:
-    rounds = tuple(tuple(Score(*score) for score in tried) for tried in scores)
-    return Decision(**values, chosen=tuple(chosen), scores=rounds)
+def _decision(scores: Any, chosen: Any, **values: Any) -> ProjectionDecision:
+    rounds = tuple(tuple(HeldOutScore(*score) for score in tried) for tried in scores)
+    return ProjectionDecision(**values, chosen=tuple(chosen), scores=rounds)
 
 
 def _crowded_nodes() -> dict[int, list[int]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from prejudge.search.supernet.ista.compressed import Compressed
+from prejudge.search.supernet.ista.compressed import CompressedParameters
 from prejudge.spaces.darts.macro import MacroConfigDARTS
 from prejudge.spaces.darts.network import NetworkDARTS
 from prejudge.spaces.darts.supernet import SupernetDARTS
@@ -24,7 +24,7 @@ FORM = "ista-onestage"
 _SCALED = ("weight", "bias")
 
 
-class Times(nn.Module):
+class ConstantFactor(nn.Module):
     """A constant factor of a parameter."""
 
     factor: Tensor
@@ -38,12 +38,12 @@ class Times(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Derived:
+class DerivedNetwork:
     """The network of a genotype, made of a supernet.
 
     Attributes:
         network: The network; the supernet's weights of the operations that run are constant factors of their batch
-            norms' numbers until :func:`absorb` multiplies them.
+            norms' numbers until :func:`fold` multiplies them.
         origins: Which parameter of the supernet each of its parameters was copied from.
     """
 
@@ -64,33 +64,33 @@ def final_macro(supernet: SupernetDARTS) -> MacroConfigDARTS:
     )
 
 
-def derive(supernet: SupernetDARTS, weighting: Compressed) -> Derived:
-    """The network of the choice that a weighting has made, with copies of all that the supernet has learnt for it.
+def derive(supernet: SupernetDARTS, arch_parameters: CompressedParameters) -> DerivedNetwork:
+    """The network of the chosen operations, with copies of all that the supernet has learnt for it.
 
     Args:
         supernet: One-stage: affine batch norms everywhere, after poolings and identities too.
-        weighting: What it runs, two operations for each node.
+        arch_parameters: What it runs, two operations for each node.
 
     Returns:
         A network on the supernet's device, in training mode, whose outputs are those of the supernet.
     """
-    network = NetworkDARTS(weighting.genotype(), final_macro(supernet))
+    network = NetworkDARTS(arch_parameters.genotype(), final_macro(supernet))
     first = next(supernet.parameters())
     network.to(first.device, first.dtype)
-    origin = _origin_of(network.state_dict(), supernet, weighting)
+    origin = _origin_of(network.state_dict(), supernet, arch_parameters)
     known = supernet.state_dict()
     network.load_state_dict({name: known[there] for name, there in origin.items()})
     parameters = dict(supernet.named_parameters())
     origins = {p: parameters[origin[name]] for name, p in network.named_parameters()}
-    weights = weighting.selected_weights()
+    weights = arch_parameters.selected_weights()
     for name, norm in _last_norms(network, supernet.kinds):
         node, k = name
         for what in _SCALED:
-            parametrize.register_parametrization(norm, what, Times(weights[node][k]))
-    return Derived(network, origins)
+            parametrize.register_parametrization(norm, what, ConstantFactor(weights[node][k]))
+    return DerivedNetwork(network, origins)
 
 
-def absorb(network: nn.Module) -> None:
+def fold(network: nn.Module) -> None:
     """Multiply the constant factors into the batch norms' numbers; the outputs stay, up to rounding."""
     for module in network.modules():
         for what in _SCALED:
@@ -98,19 +98,21 @@ def absorb(network: nn.Module) -> None:
                 parametrize.remove_parametrizations(module, what)
 
 
-def _chosen(weighting: Compressed, kind: str) -> list[tuple[str, int, int, int]]:
+def _chosen(arch_parameters: CompressedParameters, kind: str) -> list[tuple[str, int, int, int]]:
     """Of each operation of a derived cell, in its order: the node, which of its operations, the edge, the candidate."""
-    nodes = [node for node in weighting.nodes if node.startswith(kind)]
-    return [(node, k, *place) for node in nodes for k, place in enumerate(weighting.selected(node))]
+    nodes = [node for node in arch_parameters.nodes if node.startswith(kind)]
+    return [(node, k, *place) for node in nodes for k, place in enumerate(arch_parameters.selected(node))]
 
 
-def _origin_of(names: Mapping[str, Tensor], supernet: SupernetDARTS, weighting: Compressed) -> dict[str, str]:
-    """What the supernet calls each parameter and buffer of the derived network."""
+def _origin_of(
+    names: Mapping[str, Tensor], supernet: SupernetDARTS, arch_parameters: CompressedParameters
+) -> dict[str, str]:
+    """The supernet's name of each parameter and buffer of the derived network."""
     found = {}
     for name in names:
         parts = name.split(".")
         if parts[0] == "cells" and parts[2] == "_ops":
-            _, _, edge, position = _chosen(weighting, supernet.kinds[int(parts[1])])[int(parts[3])]
+            _, _, edge, position = _chosen(arch_parameters, supernet.kinds[int(parts[1])])[int(parts[3])]
             parts[3:4] = [str(edge), "_ops", str(position)]
         found[name] = ".".join(parts)
     return found

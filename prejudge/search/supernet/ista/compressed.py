@@ -30,8 +30,8 @@ Place = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Recovery:
-    """What a recovery changed.
+class SparseRecovery:
+    """The changes that a recovery made.
 
     Attributes:
         distance: By node, the Euclidean distance of the new z from the one before: 0 for frozen nodes, infinite at the
@@ -45,7 +45,7 @@ class Recovery:
     accepted: bool
 
 
-class Compressed(ArchParameters):
+class CompressedParameters(ArchParameters):
     """Sparse weights of each node's candidates, which are learnt in a compressed space.
 
     The ``n`` candidates of a node, those of its first incoming edge first, have a sparse vector z ``(n,)``. What is
@@ -115,7 +115,7 @@ class Compressed(ArchParameters):
         self.register_buffer("_index", torch.zeros(len(self.nodes) * sparseness, dtype=torch.int64), persistent=False)
         self._widest = max(len(names) for edges in self.candidates.values() for names in edges)
         self._selected: dict[str, tuple[Place, ...]] = {}
-        self.register_load_state_dict_post_hook(_follow_loaded_state)
+        self.register_load_state_dict_post_hook(_follow_loaded_state)  # type: ignore[no-untyped-call]
 
     def matrix(self, node: str) -> np.ndarray:
         """A of a node, ``(m, n)`` float64."""
@@ -146,7 +146,7 @@ class Compressed(ArchParameters):
         return dict(zip(CELLS, dense.view(len(CELLS), len(EDGES), self._widest).unbind(), strict=True))
 
     def selected_weights(self) -> dict[str, Tensor]:
-        """How much the operations that run count, ``(sparseness,)`` by node, in the order of :meth:`selected`."""
+        """The weights of the operations that run, ``(sparseness,)`` by node, in the order of :meth:`selected`."""
         return dict(zip(self.nodes, self._weights().unbind(), strict=True))
 
     def mixture_of(self, weights: Mapping[str, Tensor]) -> Mixture:
@@ -157,7 +157,7 @@ class Compressed(ArchParameters):
                 active[_cell(name)][edge].append(position)
         return weighted({cell: matrix.unbind() for cell, matrix in weights.items()}, active)
 
-    def recover(self, solver: Solver, accept: Callable[[Genotype], bool] | None = None) -> Recovery:
+    def recover(self, solver: Solver, accept: Callable[[Genotype], bool] | None = None) -> SparseRecovery:
         """Find z of all nodes that are not frozen from their b.
 
         Args:
@@ -176,7 +176,7 @@ class Compressed(ArchParameters):
             for name, z in proposed.items():
                 self._exact("z", name).copy_(torch.from_numpy(z))
             self._select()
-        return Recovery({name: np.inf if np.isnan(d) else d for name, d in distance.items()}, genotype, accepted)
+        return SparseRecovery({name: np.inf if np.isnan(d) else d for name, d in distance.items()}, genotype, accepted)
 
     def freeze(self, nodes: Iterable[str]) -> None:
         """Make the choice of some nodes final: their z is not recovered again and their b is not learnt any more."""
@@ -185,7 +185,7 @@ class Compressed(ArchParameters):
         self._stop_frozen()
 
     def genotype(self) -> Genotype:
-        """What z stands for: of each node the second largest and then the largest entry, as the original writes them.
+        """The genotype of z: of each node the second largest and then the largest entry, as the original writes them.
 
         These are the operations that run where ``sparseness`` is 2.
 
@@ -242,11 +242,11 @@ class Compressed(ArchParameters):
             raise unknown("node", node, self.nodes)
         return self.nodes.index(node)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Compressed:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> CompressedParameters:
         """Move and convert everything but what stays in float64 on the host."""
         kept = {name: self._buffers.pop(name) for name in self._on_host}
         try:
-            super()._apply(fn, recurse)
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         finally:
             self._buffers.update(kept)
         return self
@@ -279,7 +279,7 @@ def _cell(node: str) -> str:
     return node.rpartition("_")[0]
 
 
-def _follow_loaded_state(module: Compressed, _: object) -> None:
+def _follow_loaded_state(module: CompressedParameters, _: object) -> None:
     """After a checkpoint is loaded: the choice, its constants and what is frozen follow what was loaded."""
     if all(np.isfinite(module.z(name)).all() for name in module.nodes):
         module._select()

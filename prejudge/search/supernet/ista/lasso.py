@@ -65,7 +65,7 @@ def lasso(matrices: Sequence[np.ndarray], targets: Sequence[np.ndarray], penalty
 
 
 def optimality_violation(matrix: np.ndarray, target: np.ndarray, z: np.ndarray, penalty: float) -> float:
-    """How far ``z`` is from the conditions of a minimum, as a share of the penalty; 0 for the exact minimizer.
+    """The distance of ``z`` from the conditions of a minimum, as a share of the penalty; 0 for the exact minimizer.
 
     With ``c = Aᵀ(b - A z)`` they are: ``c = penalty sign(z)`` where z is not zero, and ``|c| <= penalty`` elsewhere.
 

@@ -18,7 +18,7 @@ from prejudge.spaces.darts.genotype import Genotype
 from prejudge.train.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
-    from prejudge.search.supernet.ista.one_stage_learners import FinalLearner, FreezingLearner
+    from prejudge.search.supernet.ista.learners import DerivedNetworkLearner, FreezingLearner
     from prejudge.spaces.darts.supernet import SupernetDARTS
 
 SPACES = ("darts", "darts-s1", "darts-s2")
@@ -31,7 +31,7 @@ RECIPE = Recipe(
     min_learning_rate=1e-3,
     nesterov=False,
     weight_decay=3e-4,
-    clip=5.0,
+    max_grad_norm=5.0,
     augment=True,
     cutout=16,
     drop_path=0.2,
@@ -44,7 +44,7 @@ drop-path."""
 NORMS = {"affine": True, "pool_norm": True, "skip_norm": True}
 """Batch norms of the supernet: those of the final network."""
 
-ABSORPTIONS = ("end", "start")
+FOLDS = ("end", "start")
 
 WEIGHTS = "network.safetensors"
 """Where a run's folder has the trained network, as :func:`prejudge.train.export.weights.load_weights` reads it."""
@@ -57,36 +57,36 @@ def ista_onestage(
     arch_learning_rate: float = 3e-4,
     max_params: float = 3.7e6,
     final_epochs: int | None = None,
-    absorb: str = "end",
+    fold: str = "end",
 ) -> Stages:
     """ISTA-NAS, one-stage: search in the network of the final size, then train it on with what it has learnt.
 
-    All images are learned from, by weights and architecture alike, so that no accuracy on others is known. The trained
+    All images are learned from, by weights and architecture, so that no accuracy on others is known. The trained
     network is written into the run's folder, without its auxiliary head.
 
     Args:
-        setup: Space, images, machine and seed, of the random matrices too (5 in the original).
+        setup: Space, images, device and seed, of the random matrices too (5 in the original).
         solver: ``"exact"``, ``"cvxpy-clarabel"`` or ``"cvxpy-mosek"``: who solves the LASSO problems.
         arch_learning_rate: Of the compressed architecture parameters.
         max_params: Choices whose CIFAR-10 network of the published size (36 channels, 20 cells) has so many parameters
             or more are refused; 0 refuses none.
         final_epochs: Epochs of the final phase; by default as many as the search phase has at most; 0 leaves it out.
-        absorb: When the weights of the operations become part of their batch norms: ``"end"``, after the final phase,
+        fold: When the weights of the operations become part of their batch norms: ``"end"``, after the final phase,
             or ``"start"``, before it. The network is the same, its training is not: as factors w they also scale the
             norms' steps, by w², as in the original code.
     """
-    from prejudge.search.supernet.ista.batch_norm_folding import absorb as absorb_weights
+    from prejudge.search.supernet.ista.batch_norm_folding import fold as fold_batch_norms
 
-    _check(setup, final_epochs, absorb)
+    _check(setup, final_epochs, fold)
     setup.facts["form"] = "ista-onestage"
     recipe = _recipe(setup)
     search = search_phase(setup, recipe, solver, arch_learning_rate, max_params)
     yield search
-    final = final_phase(setup, replace(recipe, epochs=final_epochs or recipe.epochs), search.learner, absorb)
+    final = final_phase(setup, replace(recipe, epochs=final_epochs or recipe.epochs), search.learner, fold)
     if final_epochs != 0:
         yield final
-    absorb_weights(final.learner.evaluated)
-    if setup.folder is not None and setup.machine.world.is_first:
+    fold_batch_norms(final.learner.evaluated)
+    if setup.folder is not None and setup.device_config.world.is_first:
         _export(setup.folder / WEIGHTS, setup, final.learner, search.learner.whole)
     return final.learner.architecture()
 
@@ -97,15 +97,15 @@ def search_phase(
     """The supernet of the final size, ready to learn.
 
     Args:
-        setup: Space, images, machine and seed.
+        setup: Space, images, device and seed.
         recipe: That of the final phase.
         solver: Name of the LASSO solver.
         arch_learning_rate: Of the compressed architecture parameters.
         max_params: Size of networks that are refused; 0 for none.
     """
-    from prejudge.search.supernet.architect import Adam, OneLevel
-    from prejudge.search.supernet.ista.compressed import Compressed
-    from prejudge.search.supernet.ista.one_stage_learners import FreezingLearner
+    from prejudge.search.supernet.architect import AdamConfig, JointArchitect
+    from prejudge.search.supernet.ista.compressed import CompressedParameters
+    from prejudge.search.supernet.ista.learners import FreezingLearner
 
     def small_enough(genotype: Genotype) -> bool:
         return not max_params or setup.space.params(genotype, form="ista-onestage") < max_params
@@ -114,29 +114,29 @@ def search_phase(
     recipe = replace(recipe, schedule="constant", min_learning_rate=0.0, warmup_epochs=0, drop_path=0.0)
     whole = setup.supernet(channels=36, cells=20, auxiliary=recipe.auxiliary_weight > 0, **NORMS)
     supernet = cast("SupernetDARTS", whole)  # as all SPACES have them
-    weighting = Compressed(supernet.candidates, setup.seed).to(setup.machine.device)
-    updater = OneLevel(weighting.parameters(), Adam(learning_rate=arch_learning_rate))
-    learner = FreezingLearner(supernet, weighting, recipe, setup.machine, updater, solve, small_enough)
+    arch_parameters = CompressedParameters(supernet.candidates, setup.seed).to(setup.device_config.device)
+    architect = JointArchitect(arch_parameters.parameters(), AdamConfig(learning_rate=arch_learning_rate))
+    learner = FreezingLearner(supernet, arch_parameters, recipe, setup.device_config, architect, solve, small_enough)
     return Stage("search", learner, setup.batches(setup.data, recipe), recipe.epochs)
 
 
-def final_phase(setup: Setup, recipe: Recipe, found: FreezingLearner, absorb: str) -> Stage[FinalLearner]:
+def final_phase(setup: Setup, recipe: Recipe, found: FreezingLearner, fold: str) -> Stage[DerivedNetworkLearner]:
     """The network of the choice that a search phase has come to, ready to learn on.
 
     Args:
-        setup: Space, images, machine and seed.
+        setup: Space, images, device and seed.
         recipe: The numbers.
         found: What the search phase has left; nodes that its epochs did not suffice for stay as they are now.
-        absorb: One of :data:`ABSORPTIONS`.
+        fold: One of :data:`FOLDS`.
     """
-    from prejudge.search.supernet.ista import batch_norm_folding as absorption
-    from prejudge.search.supernet.ista.one_stage_learners import FinalLearner
+    from prejudge.search.supernet.ista import batch_norm_folding as folding
+    from prejudge.search.supernet.ista.learners import DerivedNetworkLearner
 
     found.sparse.freeze(found.sparse.nodes)
-    derived = absorption.derive(found.whole, found.sparse)
-    if absorb == "start":
-        absorption.absorb(derived.network)
-    learner = FinalLearner(derived, found.sparse.genotype(), recipe, setup.machine, found.weight_step)
+    derived = folding.derive(found.whole, found.sparse)
+    if fold == "start":
+        folding.fold(derived.network)
+    learner = DerivedNetworkLearner(derived, found.sparse.genotype(), recipe, setup.device_config, found.weight_step)
     return Stage("final", learner, setup.batches(setup.data, recipe, stream=1), recipe.epochs)
 
 
@@ -145,9 +145,9 @@ def _recipe(setup: Setup) -> Recipe:
     return setup.recipe(replace(RECIPE, cutout=min(RECIPE.cutout, setup.data.image_size // 2)))
 
 
-def _check(setup: Setup, final_epochs: int | None, absorb: str) -> None:
-    if absorb not in ABSORPTIONS:
-        raise unknown("absorb", absorb, ABSORPTIONS)
+def _check(setup: Setup, final_epochs: int | None, fold: str) -> None:
+    if fold not in FOLDS:
+        raise unknown("fold", fold, FOLDS)
     if final_epochs is not None and (not isinstance(final_epochs, int) or final_epochs < 0):
         raise InputError(f"ista-onestage: final_epochs must be 0 or more, not {final_epochs!r}")
     for name in setup.macro:
@@ -155,7 +155,7 @@ def _check(setup: Setup, final_epochs: int | None, absorb: str) -> None:
             raise InputError(f"ista-onestage trains the final network: channels and cells can be chosen, not {name}")
 
 
-def _export(path: Path, setup: Setup, learner: FinalLearner, supernet: SupernetDARTS) -> None:
+def _export(path: Path, setup: Setup, learner: DerivedNetworkLearner, supernet: SupernetDARTS) -> None:
     """Write the trained network, with how it came about."""
     from prejudge.search.supernet.ista.batch_norm_folding import final_macro
     from prejudge.train.export.weights import export_weights

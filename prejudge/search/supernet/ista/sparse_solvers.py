@@ -1,4 +1,4 @@
-"""Which program solves the LASSO problems of a sparse recovery, by name."""
+"""The solvers of the LASSO problems of a sparse recovery, by name."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ def _by_cvxpy(
             answers.append(np.zeros(a.shape[1]))
             continue
         z = cvxpy.Variable(a.shape[1])
-        misfit = 0.5 * length / penalty * cvxpy.sum_squares(a @ z - b / length)
-        problem = cvxpy.Problem(cvxpy.Minimize(misfit + cvxpy.norm1(z)))
+        misfit = 0.5 * length / penalty * cvxpy.sum_squares(a @ z - b / length)  # type: ignore[attr-defined]
+        problem = cvxpy.Problem(cvxpy.Minimize(misfit + cvxpy.norm1(z)))  # type: ignore[attr-defined]
         problem.solve(solver=program, **_SETTINGS[program])
         if z.value is None:
             raise PrejudgeError(f"{program} cannot solve LASSO problem {k} ({problem.status}); use solver 'exact'")

@@ -22,11 +22,11 @@ RECIPE = Recipe(
     min_learning_rate=1e-3,
     nesterov=False,
     weight_decay=3e-4,
-    clip=5.0,
+    max_grad_norm=5.0,
     augment=True,
     schedule="cosine-epochs",
 )
-"""How the weights are trained, by the command that the README gives. The script's own defaults are batches of 64 and
+"""Training of the weights, by the command that the README gives. The script's own defaults are batches of 64 and
 learning rates of 0.025 for the weights and 3e-4 for the architecture."""
 
 
@@ -34,26 +34,26 @@ learning rates of 0.025 for the weights and 3e-4 for the architecture."""
 def ista(setup: Setup, solver: str = "exact", arch_learning_rate: float = 6e-4) -> Stages:
     """ISTA-NAS, two-stage: two operations for each node, recovered by LASSO from a few learned numbers.
 
-    Unlike in the original code, the halves of the images are drawn at random, and the gradients of the architecture do
+    Unlike in the original code, the train/valid split is drawn at random, and the gradients of the architecture do
     not count in the norm to which those of the weights are clipped.
 
     Args:
-        setup: Space, images, machine and seed, of the random matrices too (2 in the original).
+        setup: Space, images, device and seed, of the random matrices too (2 in the original).
         solver: ``"exact"``, ``"cvxpy-clarabel"`` or ``"cvxpy-mosek"``: who solves the LASSO problems.
         arch_learning_rate: Of the compressed architecture parameters.
     """
-    from prejudge.search.supernet.architect import Adam, FirstOrder
-    from prejudge.search.supernet.ista.compressed import Compressed
-    from prejudge.search.supernet.ista.sparse_learner import SparseLearner
+    from prejudge.search.supernet.architect import AdamConfig, FirstOrderArchitect
+    from prejudge.search.supernet.ista.compressed import CompressedParameters
+    from prejudge.search.supernet.ista.learners import SparseLearner
 
     solve = solver_of(solver)
     recipe = setup.recipe(RECIPE)
-    train, held_out = setup.halves()
+    train, held_out = setup.train_valid_split()
     supernet = setup.supernet()
-    weighting = Compressed(supernet.candidates, setup.seed).to(setup.machine.device)
-    adam = Adam(learning_rate=arch_learning_rate)
-    updater = FirstOrder(weighting.parameters(), setup.batches(held_out, recipe, stream=1), adam)
-    learner = SparseLearner(supernet, weighting, recipe, setup.machine, updater, solve)
+    arch_parameters = CompressedParameters(supernet.candidates, setup.seed).to(setup.device_config.device)
+    adam = AdamConfig(learning_rate=arch_learning_rate)
+    architect = FirstOrderArchitect(arch_parameters.parameters(), setup.batches(held_out, recipe, stream=1), adam)
+    learner = SparseLearner(supernet, arch_parameters, recipe, setup.device_config, architect, solve)
     yield Stage("supernet", learner, setup.batches(train, recipe), recipe.epochs, held_out)
     learner.recover()
     return learner.architecture()

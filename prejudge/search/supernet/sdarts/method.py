@@ -5,8 +5,11 @@ Chen & Hsieh, ICML 2020, arXiv:2002.05283, with the numbers of ruocwang/darts-pt
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 from prejudge.search.supernet.darts.method import RECIPES, SPACES, bilevel, candidates_of, family
 from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
+from prejudge.spaces.base import Architecture
 
 
 @gradient_method("sdarts", reference="Chen & Hsieh, ICML 2020, arXiv:2002.05283", spaces=SPACES)
@@ -14,28 +17,28 @@ def sdarts(setup: Setup, perturbation: str = "random", zero: bool = False) -> St
     """DARTS, first order, with weights that learn near the architecture's softmax instead of with it.
 
     Args:
-        setup: Space, images, machine and seed.
+        setup: Space, images, device and seed.
         perturbation: ``"random"`` (SDARTS-RS) or ``"adversarial"`` (SDARTS-ADV).
         zero: Whether, in the space ``darts``, ``none`` takes part in the softmax.
     """
     stage = perturbed(setup, perturbation, zero=zero)
     yield stage
-    return stage.learner.architecture()
+    return cast(Architecture, stage.learner.architecture())
 
 
-def perturbed(setup: Setup, perturbation: str, *, zero: bool) -> Stage:
+def perturbed(setup: Setup, perturbation: str, *, zero: bool) -> Stage[Any]:
     """The supernet of SDARTS, ready to learn.
 
     Args:
-        setup: Space, images, machine and seed.
+        setup: Space, images, device and seed.
         perturbation: As for :func:`sdarts`.
         zero: Likewise.
 
     Raises:
         InputError: The perturbation is unknown, or a number is out of range.
     """
-    from prejudge.search.supernet.sdarts.perturbation import Perturbation, growing
+    from prejudge.search.supernet.sdarts.perturbation import SoftmaxPerturbation, growing
 
     epochs = setup.recipe(RECIPES[family(setup.space)]).epochs
-    disturbance = Perturbation(perturbation, growing(epochs))
-    return bilevel(setup, "first", candidates=candidates_of(setup.space, zero=zero), disturbance=disturbance)
+    nearby = SoftmaxPerturbation(perturbation, growing(epochs))
+    return bilevel(setup, "first", candidates=candidates_of(setup.space, zero=zero), perturbation=nearby)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from prejudge.errors import unknown
 from prejudge.search.supernet.arch_parameters import Candidates
-from prejudge.search.supernet.learner import SearchLearner
+from prejudge.search.supernet.learner import SupernetLearner
 from prejudge.spaces.nn.supernet import Mixture
 
 PERTURBATIONS = ("random", "adversarial")
@@ -24,8 +24,8 @@ ASCENTS = 7
 Weights = Mapping[str, Tensor]
 
 
-class Perturbation:
-    """A :class:`~prejudge.search.supernet.learner.Disturbance`: weights that are up to a radius off on every operation.
+class SoftmaxPerturbation:
+    """The perturbation of the softmax weights of every operation by up to a radius.
 
     Args:
         kind: One of :data:`PERTURBATIONS`.
@@ -46,21 +46,21 @@ class Perturbation:
         """Take the epoch's radius."""
         self._now = self.radius(epoch)
 
-    def __call__(self, learner: SearchLearner, inputs: Tensor, targets: Tensor) -> Mixture:
+    def __call__(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor) -> Mixture:
         """The perturbed mixture for one batch; it requires no gradient."""
-        weighting = learner.weighting
+        arch_parameters = learner.arch_parameters
         with torch.no_grad():
-            weights = weighting.weights()
-        present = _present(weighting.candidates, weights)
+            weights = arch_parameters.weights()
+        present = _present(arch_parameters.candidates, weights)
         if self.kind == "random":
-            return weighting.mixture_of(randomly(weights, present, self._now))
+            return arch_parameters.mixture_of(randomly(weights, present, self._now))
 
         def loss(perturbed: Weights) -> Tensor:
-            return learner.loss(inputs, targets, weighting.mixture_of(perturbed))
+            return learner.loss(inputs, targets, arch_parameters.mixture_of(perturbed))
 
         learner.supernet.eval()  # as in the original: the adversary leaves no trace in the running statistics
         try:
-            return weighting.mixture_of(adversarially(weights, present, self._now, loss))
+            return arch_parameters.mixture_of(adversarially(weights, present, self._now, loss))
         finally:
             learner.supernet.train()
 

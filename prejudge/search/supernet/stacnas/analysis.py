@@ -1,4 +1,4 @@
-"""What StacNAS's paper looks at beside its search: likeness of operations, and what each is worth on its own."""
+"""The analyses of StacNAS's paper beside its search: similarity of operations, and the accuracy of each alone."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from prejudge.search.supernet.registry import Setup, Stage
 from prejudge.spaces.darts.candidates import STACNAS_STAGE1, same_everywhere
 
 if TYPE_CHECKING:
-    from prejudge.search.supernet.learner import SearchLearner
+    from prejudge.search.supernet.learner import SupernetLearner
     from prejudge.train.loop import Epoch
     from prejudge.train.recipes.recipe import Recipe
 
 
-def compared(setup: Setup, learner: SearchLearner, images: int) -> list[dict[str, Any]]:
-    """How alike the operations of a trained supernet are on its first training images, as plain values.
+def compared(setup: Setup, learner: SupernetLearner, images: int) -> list[dict[str, Any]]:
+    """The similarity of a trained supernet's operations on its first training images, as plain values.
 
     Args:
-        setup: The images and the machine.
-        learner: The supernet and its weighting.
+        setup: The images and the device.
+        learner: The supernet and its architecture parameters.
         images: How many images; all if there are fewer.
 
     Returns:
@@ -36,8 +36,8 @@ def compared(setup: Setup, learner: SearchLearner, images: int) -> list[dict[str
     some = setup.data.subset(slice(min(images, len(setup.data))))
     batches = setup.batches(some, replace(learner.recipe, batch_size=64))
     with torch.no_grad():
-        mixture = learner.weighting.mixture()
-    passing = (setup.machine.take(inputs, targets) for inputs, targets in batches.epoch(0))
+        mixture = learner.arch_parameters.mixture()
+    passing = (setup.device_config.take(inputs, targets) for inputs, targets in batches.epoch(0))
     return [
         {
             "cell": found.cell,
@@ -54,11 +54,11 @@ def compared(setup: Setup, learner: SearchLearner, images: int) -> list[dict[str
 
 def single_operations(
     setup: Setup, values: Mapping[str, np.ndarray], cells: int, recipe: Recipe
-) -> Generator[Stage, list[Epoch], list[dict[str, Any]]]:
+) -> Generator[Stage[Any], list[Epoch], list[dict[str, Any]]]:
     """Train, for each group's representative, the network that has it on every edge.
 
     Args:
-        setup: Space, images, machine and seed.
+        setup: Space, images, device and seed.
         values: Bare architecture parameters of the first stage, ``(14, 5)`` by the type of the cell.
         cells: Cells of the networks.
         recipe: How they are trained.
@@ -67,16 +67,18 @@ def single_operations(
         For each operation its name, the mean of its softmax weights, and the accuracy of its network in per cent on the
         half of the images that it has not learned.
     """
-    from prejudge.search.supernet.arch_parameters import Softmax
+    from prejudge.search.supernet.arch_parameters import SoftmaxParameters
     from prejudge.search.supernet.architect import Architect
-    from prejudge.search.supernet.learner import SearchLearner
+    from prejudge.search.supernet.learner import SupernetLearner
 
     shares = np.concatenate([np.exp(v) / np.exp(v).sum(1, keepdims=True) for v in values.values()]).mean(0)
-    train, held_out = setup.halves()
+    train, held_out = setup.train_valid_split()
     found = []
     for name, share in zip(STACNAS_STAGE1[:-1], shares, strict=False):
         supernet = setup.supernet(candidates=same_everywhere((name,)), cells=cells)
-        learner = SearchLearner(supernet, Softmax(supernet.candidates), recipe, setup.machine, Architect())
+        learner = SupernetLearner(
+            supernet, SoftmaxParameters(supernet.candidates), recipe, setup.device_config, Architect()
+        )
         history = yield Stage(f"only-{name}", learner, setup.batches(train, recipe), recipe.epochs, held_out)
         found.append({"operation": name, "share": float(share), "accuracy": history[-1].accuracies["valid"]})
     return found

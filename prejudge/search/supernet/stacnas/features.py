@@ -1,4 +1,4 @@
-"""How alike the operations of a supernet's edge are, by the features that they make of the same images.
+"""The similarity of the operations of a supernet's edge, by the features that they make of the same images.
 
 StacNAS (Li et al., 2019, arXiv:1909.11926) groups operations by the correlation of their outputs. The moments are
 summed up batch by batch, as hooks see the outputs go by: nothing is kept of them.
@@ -53,7 +53,8 @@ class EdgeFeatures:
         """Correlations of the operations' features, ``(K, K)``; 0 with an operation whose output never changes."""
         deviation = np.sqrt(np.diag(self.covariance))
         scale = np.outer(deviation, deviation)
-        return np.divide(self.covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+        result: np.ndarray = np.divide(self.covariance, scale, out=np.zeros_like(scale), where=scale > 0)
+        return result
 
     def clusters(self, count: int, *, seed: int = 0) -> list[int]:
         """K-means of the mean features: the cluster of each operation, numbered in order of appearance.
@@ -80,7 +81,7 @@ class EdgeFeatures:
         return found
 
 
-class Moments:
+class FeatureMoments:
     """Means and co-moments of several outputs over images that come in batches (Chan et al., 1983).
 
     Args:
@@ -142,7 +143,7 @@ def compare_operations(
 
     chosen = range(len(getattr(supernet, "kinds", [0]))) if cells is None else cells
     watched = {(cell, edge): _operations_of(supernet, cell, edge) for cell in chosen for edge in edges}
-    moments = {place: Moments(len(operations)) for place, operations in watched.items()}
+    moments = {place: FeatureMoments(len(operations)) for place, operations in watched.items()}
     was_training = supernet.training
     supernet.eval()
     with ExitStack() as hooks, torch.inference_mode():
@@ -163,7 +164,7 @@ def compare_operations(
     return found
 
 
-def _seen(moments: Moments, position: int, module: nn.Module, inputs: Any, output: Tensor) -> None:
+def _seen(moments: FeatureMoments, position: int, module: nn.Module, inputs: Any, output: Tensor) -> None:
     moments.see(position, output.float().cpu().numpy())
 
 

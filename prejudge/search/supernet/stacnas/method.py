@@ -15,7 +15,6 @@ import numpy as np
 
 from prejudge.errors import InputError
 from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
-from prejudge.search.supernet.selection import strongest_edges
 from prejudge.search.supernet.stacnas.analysis import compared, single_operations
 from prejudge.spaces.darts.candidates import (
     STACNAS_STAGE1,
@@ -23,6 +22,7 @@ from prejudge.spaces.darts.candidates import (
     same_everywhere,
     stacnas_stage2,
 )
+from prejudge.spaces.darts.discretization import strongest_edges
 from prejudge.spaces.darts.genotype import CELLS, Genotype
 from prejudge.train.recipes.recipe import Recipe
 
@@ -37,10 +37,10 @@ RECIPE = Recipe(
     min_learning_rate=1e-3,
     nesterov=False,
     weight_decay=3e-4,
-    clip=3.0,
+    max_grad_norm=3.0,
     augment=True,
 )
-"""How the weights are trained, in both stages."""
+"""Training of the weights, in both stages."""
 
 Values = Mapping[str, np.ndarray]
 
@@ -59,7 +59,7 @@ def stacnas(
     """Groups of similar operations compete first, then the operations of the chosen groups.
 
     Args:
-        setup: Space, images, machine and seed. A number of cells in its macro goes for both stages.
+        setup: Space, images, device and seed. A number of cells in its macro goes for both stages.
         cells1: Cells of the first supernet.
         cells2: Cells of the second.
         train_ratio: Share of the images that is learned from. With 1 the last epoch decides, as published; with less
@@ -68,8 +68,8 @@ def stacnas(
             has its own, and their means decide.
         keep_zero: Whether the final network keeps ``none`` beside each operation, so that the two paths into a node
             learn how much each of them counts.
-        features: So many training images pass through the first supernet once it is trained, to say how alike its
-            operations are (10,000 in the original's script); kept with the result.
+        features: So many training images pass through the first supernet once it is trained, to measure the
+            similarity of its operations (10,000 in the original's script); kept with the result.
         single_epochs: So many epochs a network of each single operation is trained, to be compared with what the
             operation won in the first stage; kept with the result. 0 for none.
     """
@@ -84,7 +84,7 @@ def stacnas(
         )
     second = _stage(setup, "operations", stacnas_stage2(winners(values)), cells2, train_ratio, share_alphas)
     values = alphas_of((yield second), best=train_ratio < 1)
-    return strongest_edges(values, _by_type(second.learner.weighting.candidates))
+    return strongest_edges(values, _by_type(second.learner.arch_parameters.candidates))
 
 
 def winners(values: Values) -> dict[str, list[str]]:
@@ -109,23 +109,28 @@ def alphas_of(history: Sequence[Epoch], *, best: bool) -> dict[str, np.ndarray]:
 
 def _stage(
     setup: Setup, name: str, candidates: Candidates, cells: int, train_ratio: float, share_alphas: bool
-) -> Stage:
-    from prejudge.search.supernet.arch_parameters import Softmax
-    from prejudge.search.supernet.architect import OneLevel
-    from prejudge.search.supernet.learner import SearchLearner
+) -> Stage[Any]:
+    from prejudge.search.supernet.arch_parameters import SoftmaxParameters
+    from prejudge.search.supernet.architect import JointArchitect
+    from prejudge.search.supernet.learner import SupernetLearner
 
     if not 0 < train_ratio <= 1:
         raise InputError(f"stacnas: train_ratio is a share of the images above 0 and up to 1, not {train_ratio}")
     recipe = setup.recipe(RECIPE)
-    train, held_out = (setup.data, None) if train_ratio == 1 else setup.halves(train_ratio)
+    train, held_out = (setup.data, None) if train_ratio == 1 else setup.train_valid_split(train_ratio)
     supernet = setup.supernet(candidates=candidates, cells=cells)
     if not share_alphas:
         _separate(supernet)
-    weighting = Softmax(supernet.candidates).to(setup.machine.device)
+    arch_parameters = SoftmaxParameters(supernet.candidates).to(setup.device_config.device)
     return Stage(
         name=name,
-        learner=SearchLearner(
-            supernet, weighting, recipe, setup.machine, OneLevel(weighting.parameters()), select=largest_alphas
+        learner=SupernetLearner(
+            supernet,
+            arch_parameters,
+            recipe,
+            setup.device_config,
+            JointArchitect(arch_parameters.parameters()),
+            select=largest_alphas,
         ),
         batches=setup.batches(train, recipe),
         epochs=recipe.epochs,
@@ -133,10 +138,10 @@ def _stage(
     )
 
 
-def largest_alphas(weighting: ArchParameters) -> Genotype:
+def largest_alphas(arch_parameters: ArchParameters) -> Genotype:
     """The genotype of the largest bare parameters, which, unlike the softmax weights, do not compete with ``none``."""
-    values = _means({kind: np.array(rows) for kind, rows in weighting.record().items()})
-    return strongest_edges(values, _by_type(weighting.candidates))
+    values = _means({kind: np.array(rows) for kind, rows in arch_parameters.record().items()})
+    return strongest_edges(values, _by_type(arch_parameters.candidates))
 
 
 def _separate(supernet: Any) -> None:

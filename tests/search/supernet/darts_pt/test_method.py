@@ -19,10 +19,10 @@ from prejudge.data.batches import ImageBatches
 from prejudge.errors import InputError, MissingDataError
 from prejudge.search.result import Trajectory
 from prejudge.search.supernet import register, search_gradient
-from prejudge.search.supernet.arch_parameters import Softmax
-from prejudge.search.supernet.darts_pt.candidate_evaluation import Original, Repeatable
-from prejudge.search.supernet.darts_pt.projected import Projected, without
-from prejudge.search.supernet.darts_pt.projection import CUT, UNDECIDED, Projection, Removal
+from prejudge.search.supernet.arch_parameters import SoftmaxParameters
+from prejudge.search.supernet.darts_pt.candidate_evaluation import OriginalEvaluation, RepeatableEvaluation, without
+from prejudge.search.supernet.darts_pt.learner import ProjectedParameters
+from prejudge.search.supernet.darts_pt.projection import CUT, UNDECIDED, EdgeProjection, Removal
 from prejudge.spaces import space
 from prejudge.spaces.nn.supernet import Supernet, uniform
 from prejudge.train.checkpoint import read_checkpoint
@@ -38,19 +38,19 @@ def test_the_projected_supernet_of_the_original(golden: Path) -> None:
     with np.load(golden / "supernets" / "dartspt_supernet.npz") as stored:
         original = {name: stored[name] for name in stored.files}
     supernet = filled(space("darts").supernet(channels=4, cells=3))
-    softmax = Softmax(supernet.candidates)  # type: ignore[arg-type]
-    projection = Projection(softmax.candidates)
-    weighting = Projected(softmax, projection)
+    softmax = SoftmaxParameters(supernet.candidates)  # type: ignore[arg-type]
+    projection = EdgeProjection(softmax.candidates)
+    arch_parameters = ProjectedParameters(softmax, projection)
     for kind in ("normal", "reduce"):
         softmax.alphas[kind].data.copy_(torch.from_numpy(original[f"s5/alpha_{kind}"]))
         for edge, row in enumerate(original[f"proj/weights_{kind}"]):
             if row.max() in (0, 1):
                 projection.choices[kind][edge] = int(row.argmax()) if row.any() else CUT
     assert projection.choices["normal"][:5] == [3, UNDECIDED, 2, CUT, 5]
-    for kind, weights in weighting.weights().items():
+    for kind, weights in arch_parameters.weights().items():
         close(weights, original[f"proj/weights_{kind}"], 1e-6)
     x, y = images(1)
-    logits = supernet(x, weighting.mixture())
+    logits = supernet(x, arch_parameters.mixture())
     close(logits, original["proj/logits"], 1e-4)
     loss = cross_entropy(logits, y)
     assert float(loss.detach()) == pytest.approx(float(original["proj/loss"]), rel=1e-5)
@@ -64,14 +64,14 @@ def test_the_projected_supernet_of_the_original(golden: Path) -> None:
 
 def test_only_what_is_left_is_executed() -> None:
     supernet = space("nasbench201").supernet(channels=2, cells=1, stages=1)
-    weighting = Projected(Softmax(supernet.candidates), Projection(supernet.candidates))
-    weighting.projection.choices["cell"][:3] = [3, CUT, 1]
-    terms = weighting.mixture()["cell"]
+    arch_parameters = ProjectedParameters(SoftmaxParameters(supernet.candidates), EdgeProjection(supernet.candidates))
+    arch_parameters.projection.choices["cell"][:3] = [3, CUT, 1]
+    terms = arch_parameters.mixture()["cell"]
     assert list(terms[:3]) == [((3, 1.0),), (), ((1, 1.0),)]
     assert [position for position, _ in terms[3]] == [0, 1, 2, 3, 4]
-    left = without(weighting.mixture(), Removal("cell", 3, 2))["cell"]
+    left = without(arch_parameters.mixture(), Removal("cell", 3, 2))["cell"]
     assert [position for position, _ in left[3]] == [0, 1, 3, 4] and len(left[4]) == 5
-    assert without(weighting.mixture(), Removal("cell", 3))["cell"][3] == ()
+    assert without(arch_parameters.mixture(), Removal("cell", 3))["cell"][3] == ()
     kept = [(position, float(torch.as_tensor(weight).detach())) for position, weight in left[3]]
     assert kept == [
         (p, float(torch.as_tensor(w).detach())) for p, w in terms[3] if p != 2
@@ -111,9 +111,9 @@ def test_shared_passes_have_the_scores_of_single_ones_and_leave_no_trace(name: s
     random = torch.get_rng_state()
     removals = [Removal("reduce", 5, 0), Removal("reduce", 5, 1), Removal("reduce", 2), Removal("reduce", 9)]
     cells = [Watched(cell) for cell in supernet.get_submodule("cells").children()]
-    shared = Repeatable(held_out(), DeviceConfig())(supernet, mixture, removals, 0)
+    shared = RepeatableEvaluation(held_out(), DeviceConfig())(supernet, mixture, removals, 0)
     calls = [cell.calls for cell in cells]
-    plain = Repeatable(held_out(), DeviceConfig(), share=False)
+    plain = RepeatableEvaluation(held_out(), DeviceConfig(), share=False)
     assert shared == plain(supernet, mixture, removals, 7)  # to the last bit, and whenever it is asked
     assert shared[1:2] == plain(supernet, mixture, removals[1:2], 0)  # whatever else is asked
     assert len({score.loss for score in shared}) == 4
@@ -129,7 +129,7 @@ def test_scores_are_those_of_batch_statistics() -> None:
     supernet = darts_net()
     mixture = everything(supernet)
     removal = Removal("normal", 7, 1)
-    (found,) = Repeatable(held_out(), DeviceConfig())(supernet, mixture, [removal], 0)
+    (found,) = RepeatableEvaluation(held_out(), DeviceConfig())(supernet, mixture, [removal], 0)
     hits = loss = 0.0
     with torch.no_grad():
         for x, y in held_out().epoch(0):
@@ -143,7 +143,7 @@ def test_the_originals_passes_differ_and_leave_their_trace() -> None:
     supernet = darts_net()
     mixture, removals = everything(supernet), [Removal("normal", 7, 1)] * 2
     before = {key: value.clone() for key, value in supernet.state_dict().items() if key.endswith("running_mean")}
-    evaluation = Original(held_out(augment=True), DeviceConfig())
+    evaluation = OriginalEvaluation(held_out(augment=True), DeviceConfig())
     first = evaluation(supernet, mixture, removals, 0)
     assert first[0] != first[1]
     assert evaluation(supernet, mixture, removals[:1], 1) == first[1:]  # the same pass of the same search
@@ -196,7 +196,7 @@ def test_the_learning_rate_of_the_tuning_is_constant_and_the_architecture_rests_
     trained, tuned = (read_checkpoint(tmp_path / stage / "last.pt") for stage in ("supernet", "projection"))
     assert tuned.plan["recipe"]["schedule"] == "constant"
     assert tuned.plan["recipe"]["learning_rate"] == pytest.approx(trained.plan["recipe"]["learning_rate"] / 10)
-    steps = [int(c.state["learner"]["updater"]["optimizer"]["state"][0]["step"]) for c in (trained, tuned)]
+    steps = [int(c.state["learner"]["architect"]["optimizer"]["state"][0]["step"]) for c in (trained, tuned)]
     # Two epochs of two steps; five epochs more, and none once every edge is decided.
     assert steps == [4, 4 + 5 * 2]
 
@@ -248,16 +248,16 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from prejudge.search.supernet import register, search_gradient
-from prejudge.search.supernet.darts_pt.projection import Projection
+from prejudge.search.supernet.darts_pt.projection import EdgeProjection
 from prejudge.spaces import space
 from prejudge.data import load
-decide, last = Projection.decide, int(sys.argv[2])
+decide, last = EdgeProjection.decide, int(sys.argv[2])
 def deciding(self, evaluate):
     if len(self.decisions) == last:
         evaluate([])
         os.kill(os.getpid(), signal.SIGKILL)
     return decide(self, evaluate)
-Projection.decide = deciding
+EdgeProjection.decide = deciding
 search_gradient("darts-pt(tune_epochs=1)", space("nasbench201"), load("digits").subset(slice(0, 64)),
     macro={"channels": 2, "cells": 1, "stages": 1}, training={"epochs": 2, "batch_size": 16},
     folder=Path(sys.argv[1]))

@@ -14,23 +14,24 @@ from prejudge.errors import InputError
 from prejudge.search.supernet.darts_pt.projection import (
     CUT,
     UNDECIDED,
+    EdgeProjection,
     Evaluate,
-    Projection,
+    HeldOutScore,
     Removal,
-    Score,
     projection_epochs,
 )
-from prejudge.search.supernet.selection import strongest
 from prejudge.spaces import space
 from prejudge.spaces.darts.candidates import DARTS7, S1, S2, S3, same_everywhere
+from prejudge.spaces.darts.discretization import strongest_edges
 from prejudge.spaces.nasbench201.cell import EDGES as EDGES_201
 from prejudge.spaces.nasbench201.cell import OPERATIONS
+from prejudge.spaces.nasbench201.supernet import strongest_operations
 
 CANDIDATES = {"s1": S1, "s2": S2, "s3": S3, "s5": same_everywhere(DARTS7)}
 OPERATIONS_ON_AN_EDGE = {"cell": (OPERATIONS,) * len(EDGES_201)}
 
 
-def projected(weights: Mapping[str, np.ndarray], projection: Projection) -> dict[str, np.ndarray]:
+def projected(weights: Mapping[str, np.ndarray], projection: EdgeProjection) -> dict[str, np.ndarray]:
     """Softmax weights with the rows of decided edges overwritten."""
     found = {kind: matrix.copy() for kind, matrix in weights.items()}
     for kind, choices in projection.choices.items():
@@ -47,16 +48,18 @@ def softmax(alpha: Any) -> np.ndarray:
     return np.asarray(exponentials / exponentials.sum(1, keepdims=True))
 
 
-def linear(projection: Projection, weights: Mapping[str, np.ndarray], factors: Mapping[str, np.ndarray]) -> Evaluate:
+def linear(
+    projection: EdgeProjection, weights: Mapping[str, np.ndarray], factors: Mapping[str, np.ndarray]
+) -> Evaluate:
     """The golden cases' supernet: the hyperbolic tangent of a linear function of the weights."""
 
-    def evaluate(removals: Sequence[Removal]) -> list[Score]:
+    def evaluate(removals: Sequence[Removal]) -> list[HeldOutScore]:
         found = []
         for removal in removals:
             left = projected(weights, projection)
             left[removal.kind][removal.edge, slice(None) if removal.position is None else removal.position] = 0
             same = 50 + 50 * np.tanh(sum((factors[kind] * left[kind]).sum() for kind in left))
-            found.append(Score(float(same), float(-same / 10)))
+            found.append(HeldOutScore(float(same), float(-same / 10)))
         return found
 
     return evaluate
@@ -70,7 +73,7 @@ def cases(golden: Path, key: str) -> list[dict[str, Any]]:
 def test_the_decisions_of_the_original_in_darts_spaces(golden: Path) -> None:
     for case in cases(golden, "sota"):
         candidates = CANDIDATES[case["space"]]
-        projection = Projection(candidates, criterion=case["crit"], seed=case["np_seed"])
+        projection = EdgeProjection(candidates, criterion=case["crit"], seed=case["np_seed"])
         weights = {"normal": softmax(case["alpha_normal"]), "reduce": softmax(case["alpha_reduce"])}
         factors = {"normal": np.array(case["Sn"]), "reduce": np.array(case["Sr"])}
         evaluate = linear(projection, weights, factors)
@@ -83,21 +86,22 @@ def test_the_decisions_of_the_original_in_darts_spaces(golden: Path) -> None:
             assert (decision.kind, decision.what, decision.place, decision.chosen) == expected
         assert len(case["sequence"]) == 2 * projection.rounds == 34
         assert projection.evaluations == 2 * (sum(map(len, candidates["normal"])) + 22)
-        genotype = strongest(projected(weights, projection), candidates)
+        genotype = strongest_edges(projected(weights, projection), candidates)
         assert genotype == space("darts").parse(case["genotype"])
         assert projection_epochs(17, 5, thinning=True) == tuple(range(0, 81, 5)) and case["tune_epochs"] == 81
 
 
 def test_the_decisions_of_the_original_in_nasbench201(golden: Path) -> None:
     for case in cases(golden, "nb201"):
-        projection = Projection(OPERATIONS_ON_AN_EDGE, criterion=case["crit"], seed=case["np_seed"])
+        projection = EdgeProjection(OPERATIONS_ON_AN_EDGE, criterion=case["crit"], seed=case["np_seed"])
         weights, factors = {"cell": softmax(case["alpha"])}, {"cell": np.array(case["S"])}
         evaluate = linear(projection, weights, factors)
         for place, chosen in case["sequence"]:
             decision = projection.decide(evaluate)
             assert (decision.kind, decision.what, decision.place) == ("cell", "operation", place)
             assert decision.chosen == (chosen,)
-        assert str(strongest(projected(weights, projection), OPERATIONS_ON_AN_EDGE)) == case["arch"].rstrip("+")
+        found = strongest_operations(projected(weights, projection)["cell"], OPERATIONS_ON_AN_EDGE["cell"])
+        assert str(found) == case["arch"].rstrip("+")
         assert list(projection_epochs(6, 5, thinning=False)) == case["project_epochs"]
         assert case["project_epochs"][-1] + 1 == case["tune_epochs"]
 
@@ -105,13 +109,13 @@ def test_the_decisions_of_the_original_in_nasbench201(golden: Path) -> None:
 def scored(accuracies: Mapping[tuple[Any, ...], float], **others: float) -> Evaluate:
     """Scores by removal; what is not named has accuracy 50 and loss 1."""
 
-    def evaluate(removals: Sequence[Removal]) -> list[Score]:
-        return [Score(accuracies.get(removal, 50.0), others.get("loss", 1.0)) for removal in removals]
+    def evaluate(removals: Sequence[Removal]) -> list[HeldOutScore]:
+        return [HeldOutScore(accuracies.get(removal, 50.0), others.get("loss", 1.0)) for removal in removals]
 
     return evaluate
 
 
-def decided(projection: Projection) -> Projection:
+def decided(projection: EdgeProjection) -> EdgeProjection:
     """The same after all operations, without any preference."""
     while not projection.operations_decided:
         projection.decide(scored({}))
@@ -119,7 +123,7 @@ def decided(projection: Projection) -> Projection:
 
 
 def test_of_equal_operations_the_first_is_kept_and_of_equal_edges_the_last_is_removed() -> None:
-    projection = decided(Projection(S2))
+    projection = decided(EdgeProjection(S2))
     assert projection.choices == {"normal": [0] * 14, "reduce": [0] * 14}
     for _ in range(3):
         for kind in ("normal", "reduce"):
@@ -132,8 +136,8 @@ def test_of_equal_operations_the_first_is_kept_and_of_equal_edges_the_last_is_re
 
 
 def test_the_worst_removal_keeps_an_operation_and_the_best_removes_an_edge() -> None:
-    projection = Projection(S2)
-    edge = Projection(S2).decide(scored({})).place
+    projection = EdgeProjection(S2)
+    edge = EdgeProjection(S2).decide(scored({})).place
     assert projection.decide(scored({("normal", edge, 1): 49.9})).chosen == (1,)
     decided(projection)
     node = None
@@ -145,26 +149,26 @@ def test_the_worst_removal_keeps_an_operation_and_the_best_removes_an_edge() -> 
 
 
 def test_the_loss_decides_where_it_is_asked_for() -> None:
-    def evaluate(removals: Sequence[Removal]) -> list[Score]:
-        return [Score(50.0 + number, [1.0, 3.0, 2.0, np.nan, 0.5][number]) for number in range(len(removals))]
+    def evaluate(removals: Sequence[Removal]) -> list[HeldOutScore]:
+        return [HeldOutScore(50.0 + number, [1.0, 3.0, 2.0, np.nan, 0.5][number]) for number in range(len(removals))]
 
     # A supernet whose loss is not a number is the worst there is.
-    assert Projection(OPERATIONS_ON_AN_EDGE, criterion="loss").decide(evaluate).chosen == (3,)
-    assert Projection(OPERATIONS_ON_AN_EDGE).decide(evaluate).chosen == (0,)
-    assert Projection(S3, criterion="loss").decide(evaluate).chosen == (1,)
+    assert EdgeProjection(OPERATIONS_ON_AN_EDGE, criterion="loss").decide(evaluate).chosen == (3,)
+    assert EdgeProjection(OPERATIONS_ON_AN_EDGE).decide(evaluate).chosen == (0,)
+    assert EdgeProjection(S3, criterion="loss").decide(evaluate).chosen == (1,)
     with pytest.raises(InputError, match="unknown criterion 'los'; did you mean 'loss'"):
-        Projection(S2, criterion="los")
+        EdgeProjection(S2, criterion="los")
 
 
 @pytest.mark.parametrize("stop", [0, 1, 9, 28, 31])
 def test_a_projection_goes_on_anywhere(stop: int) -> None:
-    def pseudo(removals: Sequence[Removal]) -> list[Score]:
-        return [Score(hash((r.edge, r.position, 7)) % 1000 / 10, 1.0) for r in removals]
+    def pseudo(removals: Sequence[Removal]) -> list[HeldOutScore]:
+        return [HeldOutScore(hash((r.edge, r.position, 7)) % 1000 / 10, 1.0) for r in removals]
 
-    whole, other = Projection(S1, seed=3), Projection(S1, seed=99)
+    whole, other = EdgeProjection(S1, seed=3), EdgeProjection(S1, seed=99)
     for _ in range(34):
         whole.decide(pseudo)
-    first = Projection(S1, seed=3)
+    first = EdgeProjection(S1, seed=3)
     for _ in range(stop):
         first.decide(pseudo)
     other.load_state_dict(json.loads(json.dumps(first.state_dict())))

@@ -20,11 +20,11 @@ from prejudge.data.dataset import ImageDataset
 from prejudge.data.loading import load
 from prejudge.errors import InputError
 from prejudge.search.supernet import search_gradient
-from prejudge.search.supernet.architect import OneLevel
-from prejudge.search.supernet.ista.batch_norm_folding import FORM, absorb, derive
-from prejudge.search.supernet.ista.compressed import Compressed
+from prejudge.search.supernet.architect import JointArchitect
+from prejudge.search.supernet.ista.batch_norm_folding import FORM, derive, fold
+from prejudge.search.supernet.ista.compressed import CompressedParameters
+from prejudge.search.supernet.ista.learners import DerivedNetworkLearner, FreezingLearner
 from prejudge.search.supernet.ista.one_stage import NORMS, RECIPE, WEIGHTS, final_phase, ista_onestage, search_phase
-from prejudge.search.supernet.ista.one_stage_learners import FinalLearner, FreezingLearner
 from prejudge.search.supernet.ista.sparse_solvers import solver
 from prejudge.search.supernet.registry import Setup
 from prejudge.spaces import space
@@ -53,13 +53,13 @@ def supernet(seed: int = 0, **macro: Any) -> SupernetDARTS:
     return DARTS.supernet(**{**SMALL, **NORMS, "auxiliary": True, **macro})  # type: ignore[return-value]
 
 
-def recovered(dtype: torch.dtype = torch.float64) -> Compressed:
+def recovered(dtype: torch.dtype = torch.float64) -> CompressedParameters:
     """A weighting whose weights are not small."""
-    weighting = Compressed(same_everywhere(DARTS7), 5, torch.Generator().manual_seed(5)).to(dtype)
-    give(weighting, np.random.default_rng(0).normal(size=(8, 7)))
-    weighting.recover(solver())
-    weighting.freeze(weighting.nodes)
-    return weighting
+    arch_parameters = CompressedParameters(same_everywhere(DARTS7), 5, torch.Generator().manual_seed(5)).to(dtype)
+    give(arch_parameters, np.random.default_rng(0).normal(size=(8, 7)))
+    arch_parameters.recover(solver())
+    arch_parameters.freeze(arch_parameters.nodes)
+    return arch_parameters
 
 
 def candidate_norms(network: SupernetDARTS) -> dict[str, list[nn.BatchNorm2d]]:
@@ -89,19 +89,19 @@ def test_the_trajectory_of_the_original(golden: Path) -> None:
     """Three epochs of search and three of the final phase, with weights, momenta and learning rate going over."""
     told = json.loads((golden / "supernets" / "ista_onestage_traj.json").read_text())
     network = filled(supernet(channels=4, auxiliary=False)).double()
-    weighting = Compressed(network.candidates, 5)  # type: ignore[arg-type]
-    give(weighting, told["b0"])
-    weighting = weighting.double()
+    arch_parameters = CompressedParameters(network.candidates, 5)  # type: ignore[arg-type]
+    give(arch_parameters, told["b0"])
+    arch_parameters = arch_parameters.double()
     recipe = replace(RECIPE, epochs=3, auxiliary_weight=0.0, drop_path=0.0)
     constant = replace(recipe, schedule="constant", min_learning_rate=0.0)
-    updater = OneLevel(weighting.parameters())
+    architect = JointArchitect(arch_parameters.parameters())
     sizes: list[float] = []
 
     def size(genotype: Any) -> bool:
         sizes.append(DARTS.params(genotype, form=FORM) / 1e6)
         return True
 
-    search = FreezingLearner(network, weighting, constant, DeviceConfig(), updater, solver(), size)  # type: ignore[arg-type]
+    search = FreezingLearner(network, arch_parameters, constant, DeviceConfig(), architect, solver(), size)  # type: ignore[arg-type]
     losses = iter(told["losses_in_call_order"])
     expected = [{True: [], False: []} for _ in range(6)]  # type: ignore[var-annotated]
     for epoch in range(6):
@@ -114,11 +114,13 @@ def test_the_trajectory_of_the_original(golden: Path) -> None:
         after, flags = told["epochs"][epoch], told["flags"][epoch]
         assert trained == pytest.approx(expected[epoch][True], rel=1e-5)
         assert tested == pytest.approx(expected[epoch][False], rel=1e-5)
-        assert [weighting.is_frozen(n) for n in weighting.nodes] == flags["normal_flags"] + flags["reduce_flags"]
-        assert [weighting.b[n].requires_grad for n in weighting.nodes] == after["b_requires_grad"]
-        for name, b in zip(weighting.nodes, after["b"], strict=True):
-            np.testing.assert_allclose(weighting.b[name].detach(), b, rtol=0, atol=1e-5)
-        weights = weighting.weights()["normal"].detach()
+        assert [arch_parameters.is_frozen(n) for n in arch_parameters.nodes] == flags["normal_flags"] + flags[
+            "reduce_flags"
+        ]
+        assert [arch_parameters.b[n].requires_grad for n in arch_parameters.nodes] == after["b_requires_grad"]
+        for name, b in zip(arch_parameters.nodes, after["b"], strict=True):
+            np.testing.assert_allclose(arch_parameters.b[name].detach(), b, rtol=0, atol=1e-5)
+        weights = arch_parameters.weights()["normal"].detach()
         np.testing.assert_allclose(weights, after["w_normal"], rtol=0, atol=1e-5)
         norms = [norm for group in candidate_norms(search.whole).values() for norm in group]
         assert sum(p.requires_grad for n in norms for p in n.parameters()) == after["frozen_bn_trainable"]
@@ -128,8 +130,8 @@ def test_the_trajectory_of_the_original(golden: Path) -> None:
         assert facts["distance"] == (pytest.approx(max(moved), rel=1e-2) if epoch else None)
         assert facts["architecture"] == str(DARTS.parse(re.sub(r"np\.int64\((\d+)\)", r"\1", told["stdout"][epoch])))
     assert search.finished and sizes == pytest.approx([told["flags"][epoch]["params_M"] for epoch in (1, 2)])
-    final = FinalLearner(
-        derive(search.whole, weighting), weighting.genotype(), recipe, DeviceConfig(), search.weight_step
+    final = DerivedNetworkLearner(
+        derive(search.whole, arch_parameters), arch_parameters.genotype(), recipe, DeviceConfig(), search.weight_step
     )
     for epoch in range(3):
         trained, tested = run_epoch(final, epoch, 3)
@@ -139,7 +141,7 @@ def test_the_trajectory_of_the_original(golden: Path) -> None:
             assert recipe.learning_rate_at(epoch + 1, 3) == pytest.approx(told["epochs"][3 + epoch]["lr"])
 
 
-def test_absorbed_weights_of_the_original(golden: Path) -> None:
+def test_folded_weights_of_the_original(golden: Path) -> None:
     """The supernet's outputs with given weights, and those of the network whose batch norms are scaled by them."""
     rows = json.loads((golden / "supernets" / "params.json").read_text())
     rows = rows["rows"] if isinstance(rows, dict) else rows
@@ -164,14 +166,14 @@ def test_absorbed_weights_of_the_original(golden: Path) -> None:
             for rank, (name, source) in enumerate(getattr(genotype, cell)[2 * node : 2 * node + 2], start=1):
                 z[7 * source + DARTS7.index(name)] = rank
             vectors.append(z)
-    weighting = Compressed(same_everywhere(DARTS7), 5)
-    weighting.recover(lambda matrices, targets, penalty: vectors)
-    assert weighting.genotype() == genotype
-    chosen = {node: weighting.selected(node) for node in weighting.nodes}
+    arch_parameters = CompressedParameters(same_everywhere(DARTS7), 5)
+    arch_parameters.recover(lambda matrices, targets, penalty: vectors)
+    assert arch_parameters.genotype() == genotype
+    chosen = {node: arch_parameters.selected(node) for node in arch_parameters.nodes}
     given = {n: torch.stack([matrices[n.split("_")[0]][place] for place in places]) for n, places in chosen.items()}
-    weighting.selected_weights = lambda: given  # type: ignore[method-assign]
-    found = derive(network, weighting).network  # type: ignore[arg-type]
-    absorb(found)
+    arch_parameters.selected_weights = lambda: given  # type: ignore[method-assign]
+    found = derive(network, arch_parameters).network  # type: ignore[arg-type]
+    fold(found)
     with torch.no_grad():
         np.testing.assert_allclose(found(images(1)[0]), traced["derived_logits"], rtol=1e-4, atol=1e-4)
 
@@ -184,25 +186,25 @@ def test_the_derived_network_is_the_supernet(name: str, dtype: torch.dtype, tole
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.1 * torch.randn_like(parameter))
-    weighting = Compressed(network.candidates, 1).to(dtype)
-    give(weighting, np.random.default_rng(1).normal(size=(8, 7)))
-    weighting.recover(solver())
+    arch_parameters = CompressedParameters(network.candidates, 1).to(dtype)
+    give(arch_parameters, np.random.default_rng(1).normal(size=(8, 7)))
+    arch_parameters.recover(solver())
     x = torch.randn(8, 3, 16, 16, dtype=dtype)
     with torch.no_grad():
-        network.train()(x, weighting.mixture())  # running statistics of a batch
+        network.train()(x, arch_parameters.mixture())  # running statistics of a batch
         network.eval()
-        derived = derive(network, weighting).network
+        derived = derive(network, arch_parameters).network
         factored = derived.eval()(x, auxiliary=True)
-        absorb(derived)
+        fold(derived)
         for expected, plain, folded in zip(
-            network(x, weighting.mixture(), auxiliary=True), factored, derived(x, auxiliary=True), strict=True
+            network(x, arch_parameters.mixture(), auxiliary=True), factored, derived(x, auxiliary=True), strict=True
         ):
             scale = float(expected.abs().max())
             torch.testing.assert_close(plain, expected, rtol=0, atol=tolerance * scale)
             torch.testing.assert_close(folded, expected, rtol=0, atol=tolerance * scale)
             assert scale > 1e-3
     assert not any(parametrize.is_parametrized(module) for module in derived.modules())
-    other = space(name).network(weighting.genotype(), form=FORM, auxiliary=True, **SMALL).to(dtype).eval()
+    other = space(name).network(arch_parameters.genotype(), form=FORM, auxiliary=True, **SMALL).to(dtype).eval()
     other.load_state_dict(derived.state_dict())
     assert torch.equal(other(x), derived(x))
     for name_, tensor in derived.state_dict().items():
@@ -211,10 +213,15 @@ def test_the_derived_network_is_the_supernet(name: str, dtype: torch.dtype, tole
             assert torch.equal(tensor, network.state_dict()[there])
 
 
-def test_both_ways_of_absorbing_are_the_same_network_but_not_the_same_training() -> None:
+def test_both_ways_of_folding_are_the_same_network_but_not_the_same_training() -> None:
     """A factor w in front of a norm scales its step by w²; all else is the same."""
     setup = Setup(
-        DARTS, few(), DeviceConfig(), 0, SMALL, {**TRAINING, "drop_path": 0.0, "clip": 0.0, "weight_decay": 0.0}
+        DARTS,
+        few(),
+        DeviceConfig(),
+        0,
+        SMALL,
+        {**TRAINING, "drop_path": 0.0, "max_grad_norm": 0.0, "weight_decay": 0.0},
     )
     recipe = replace(setup.recipe(RECIPE), auxiliary_weight=0.0)
     found: dict[str, tuple[Tensor, Tensor]] = {}
@@ -229,7 +236,7 @@ def test_both_ways_of_absorbing_are_the_same_network_but_not_the_same_training()
                       if hasattr(norm, "running_mean")).weight.detach().clone()  # fmt: skip
         stage.learner.step(*next(iter(stage.batches.epoch(0))), TrainState(0, 2, 0, 3))
         network = stage.learner.network
-        absorb(network)
+        fold(network)
         after = next(norm for norm in network.cells[0]._ops[0].modules() if hasattr(norm, "running_mean")).weight  # type: ignore[union-attr]
         found[way] = before, after.detach() - before
     factor = float(search.sparse.selected_weights()["normal_0"][0])
@@ -326,9 +333,14 @@ def test_the_published_numbers() -> None:
     recipe, whole = stage.learner.recipe, stage.learner.whole
     assert (stage.epochs, len(whole.cells), recipe.batch_size, recipe.cutout) == (600, 20, 96, 16)
     assert [i for i, kind in enumerate(whole.kinds) if kind == "reduce"] == [6, 13] == [6, whole.auxiliary_after]
-    assert (recipe.auxiliary_weight, recipe.drop_path, recipe.clip, recipe.weight_decay) == (0.4, 0.0, 5.0, 3e-4)
+    assert (recipe.auxiliary_weight, recipe.drop_path, recipe.max_grad_norm, recipe.weight_decay) == (
+        0.4,
+        0.0,
+        5.0,
+        3e-4,
+    )
     assert {stage.learner.weight_step.learning_rate(TrainState(e, 600, 0, 1)) for e in (0, 300, 599)} == {0.025}
-    (group,) = stage.learner.updater.optimizer.param_groups
+    (group,) = stage.learner.architect.optimizer.param_groups
     assert (group["lr"], group["betas"], group["weight_decay"]) == (3e-4, (0.5, 0.999), 1e-3)
     assert stage.held_out is None
     stage.learner.begin_epoch(0)
@@ -359,7 +371,7 @@ def test_the_auxiliary_head_learns_and_needs_to_be_there() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"options": {"absorb": "never"}}, "unknown absorb 'never'"),
+        ({"options": {"fold": "never"}}, "unknown fold 'never'"),
         ({"options": {"final_epochs": -1}}, "final_epochs must be 0 or more, not -1"),
         ({"macro": {"stem_multiplier": 1}}, "channels and cells can be chosen, not stem_multiplier"),
         ({"options": {"solver": "osqp"}}, "solver 'osqp' is refused"),
@@ -395,8 +407,8 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path: Path, phase: st
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_a_gpu_goes_through_both_phases(tmp_path: Path, precision: str) -> None:
-    machine = DeviceConfig("cuda", precision, channels_last=True)
+    device_config = DeviceConfig("cuda", precision, channels_last=True)
     options = {"arch_learning_rate": 1e-9, "final_epochs": 1}  # all nodes freeze before the second epoch
     arguments: dict[str, Any] = {"macro": SMALL, "training": TRAINING, "options": options}
-    found = search_gradient("ista-onestage", DARTS, few(), machine=machine, folder=tmp_path, **arguments)
+    found = search_gradient("ista-onestage", DARTS, few(), device_config=device_config, folder=tmp_path, **arguments)
     assert load_weights(tmp_path / WEIGHTS)[1].architecture == found.answer

@@ -23,9 +23,9 @@ from prejudge.data.loading import load
 from prejudge.errors import InputError
 from prejudge.search import read_result
 from prejudge.search.supernet import search_gradient
-from prejudge.search.supernet.architect import Adam, FirstOrder
-from prejudge.search.supernet.ista.compressed import Compressed
-from prejudge.search.supernet.ista.sparse_learner import SparseLearner
+from prejudge.search.supernet.architect import AdamConfig, FirstOrderArchitect
+from prejudge.search.supernet.ista.compressed import CompressedParameters
+from prejudge.search.supernet.ista.learners import SparseLearner
 from prejudge.search.supernet.ista.sparse_solvers import Solver, solver
 from prejudge.search.supernet.ista.two_stage import RECIPE, ista
 from prejudge.search.supernet.registry import Setup, register
@@ -54,18 +54,18 @@ def few(count: int = 96) -> ImageDataset:
 
 def learner(seed: int = 2, solve: Solver | None = None, dtype: torch.dtype = torch.float32, **macro: Any) -> Any:
     supernet = filled(DARTS.supernet(**{"channels": 4, "cells": 3, **macro})).to(dtype)
-    weighting = Compressed(supernet.candidates, seed).to(dtype)  # type: ignore[arg-type]
+    arch_parameters = CompressedParameters(supernet.candidates, seed).to(dtype)  # type: ignore[arg-type]
     held_out = (Doubled if dtype == torch.float64 else Given)([60, 61, 62])
-    updater = FirstOrder(weighting.parameters(), held_out, Adam(learning_rate=6e-4))
+    architect = FirstOrderArchitect(arch_parameters.parameters(), held_out, AdamConfig(learning_rate=6e-4))
     recipe = replace(RECIPE, epochs=4)
-    return SparseLearner(supernet, weighting, recipe, DeviceConfig(), updater, solve or solver())  # type: ignore[arg-type]
+    return SparseLearner(supernet, arch_parameters, recipe, DeviceConfig(), architect, solve or solver())  # type: ignore[arg-type]
 
 
-def give(weighting: Compressed, values: Any) -> None:
+def give(arch_parameters: CompressedParameters, values: Any) -> None:
     """Set b of the nodes, normal cell first, ``(8, 7)``."""
     with torch.no_grad():
-        for name, value in zip(weighting.nodes, values, strict=True):
-            weighting.b[name].copy_(torch.as_tensor(value))
+        for name, value in zip(arch_parameters.nodes, values, strict=True):
+            arch_parameters.b[name].copy_(torch.as_tensor(value))
 
 
 def turns(count: int = 2) -> Solver:
@@ -187,10 +187,10 @@ def test_a_search_answers_with_the_choice_after_its_last_epoch() -> None:
 def test_the_published_numbers() -> None:
     stage = next(ista(Setup(DARTS, few(600), DeviceConfig(), 2, {"channels": 1, "cells": 1})))
     recipe = stage.learner.recipe
-    assert (stage.epochs, recipe.batch_size, recipe.clip, recipe.cutout) == (50, 256, 5.0, 0)
+    assert (stage.epochs, recipe.batch_size, recipe.max_grad_norm, recipe.cutout) == (50, 256, 5.0, 0)
     rates = [stage.learner.weight_step.learning_rate(TrainState(epoch, 50, 0, 2)) for epoch in (0, 25, 49)]
     assert rates == pytest.approx([0.1, 0.0505, 0.00109768], rel=1e-5)
-    (group,) = stage.learner.updater.optimizer.param_groups
+    (group,) = stage.learner.architect.optimizer.param_groups
     assert (group["lr"], group["betas"], group["weight_decay"]) == (6e-4, (0.5, 0.999), 1e-3)
     expected = np.random.RandomState(2).rand(7, 14)
     np.testing.assert_array_equal(stage.learner.sparse.matrix("normal_0"), expected)
@@ -225,13 +225,13 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from prejudge.search.supernet import search_gradient
-from prejudge.search.supernet.learner import SearchLearner
+from prejudge.search.supernet.learner import SupernetLearner
 from prejudge.spaces import space
 from prejudge.data.loading import load
 from prejudge.train.learner import SupervisedLearner
 
 method, folder, phase, arguments = sys.argv[1], Path(sys.argv[2]), sys.argv[3], eval(sys.argv[4])
-kind = SupervisedLearner if phase == "final" else SearchLearner
+kind = SupervisedLearner if phase == "final" else SupernetLearner
 step = kind.step
 
 def killed(self, inputs, targets, at):

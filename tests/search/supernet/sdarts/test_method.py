@@ -14,11 +14,11 @@ from torch.nn.functional import cross_entropy
 from prejudge.data import load
 from prejudge.errors import InputError
 from prejudge.search.supernet import search_gradient
-from prejudge.search.supernet.arch_parameters import Softmax
-from prejudge.search.supernet.architect import Architect, FirstOrder
-from prejudge.search.supernet.learner import SearchLearner
+from prejudge.search.supernet.arch_parameters import SoftmaxParameters
+from prejudge.search.supernet.architect import Architect, FirstOrderArchitect
+from prejudge.search.supernet.learner import SupernetLearner
 from prejudge.search.supernet.sdarts.perturbation import (
-    Perturbation,
+    SoftmaxPerturbation,
     Weights,
     adversarially,
     constant,
@@ -35,7 +35,7 @@ from tests.fills import Given, close, filled, images
 
 KINDS = ("normal", "reduce")
 RECIPE = Recipe(
-    epochs=1, learning_rate=0.025, min_learning_rate=0.025, nesterov=False, weight_decay=3e-4, clip=5.0
+    epochs=1, learning_rate=0.025, min_learning_rate=0.025, nesterov=False, weight_decay=3e-4, max_grad_norm=5.0
 )  # fmt: skip
 
 
@@ -45,29 +45,33 @@ def original(golden: Path) -> dict[str, np.ndarray]:
         return {name: stored[name] for name in stored.files}
 
 
-def s5(original: dict[str, np.ndarray], updater: type[Architect] = Architect) -> SearchLearner:
+def s5(original: dict[str, np.ndarray], architect: type[Architect] = Architect) -> SupernetLearner:
     """The original's supernet with seven operations, with its architecture parameters."""
     supernet = filled(space("darts").supernet(channels=4, cells=3))
-    weighting = Softmax(supernet.candidates)  # type: ignore[arg-type]
+    arch_parameters = SoftmaxParameters(supernet.candidates)  # type: ignore[arg-type]
     for kind in KINDS:
-        weighting.alphas[kind].data.copy_(torch.from_numpy(original[f"s5/alpha_{kind}"]))
-    moves = FirstOrder(weighting.parameters(), Given([40, 41, 42])) if updater is FirstOrder else updater()
-    return SearchLearner(supernet, weighting, RECIPE, DeviceConfig(), moves)  # type: ignore[arg-type]
+        arch_parameters.alphas[kind].data.copy_(torch.from_numpy(original[f"s5/alpha_{kind}"]))
+    moves = (
+        FirstOrderArchitect(arch_parameters.parameters(), Given([40, 41, 42]))
+        if architect is FirstOrderArchitect
+        else architect()
+    )
+    return SupernetLearner(supernet, arch_parameters, RECIPE, DeviceConfig(), moves)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("updater", "name"), [(FirstOrder, "traj_darts"), (Architect, "traj_blank")])
+@pytest.mark.parametrize(("architect", "name"), [(FirstOrderArchitect, "traj_darts"), (Architect, "traj_blank")])
 def test_three_steps_of_the_original_supernets(
-    golden: Path, original: dict[str, np.ndarray], updater: type[Architect], name: str
+    golden: Path, original: dict[str, np.ndarray], architect: type[Architect], name: str
 ) -> None:
-    search = s5(original, updater)
+    search = s5(original, architect)
     search.begin_epoch(0)
     losses = json.loads((golden / "supernets" / "dartspt_supernet.json").read_text())[name]
     for step, loss in enumerate(losses):
         outcome = search.step(*images(30 + step), TrainState(0, 1, step, 3))
         # Adam's first step is as long for a gradient of 1e-8 as for any: rounding shows.
         assert float(outcome.loss) == pytest.approx(loss, rel=5e-5 if step == 0 else 0.03)
-    for kind, weights in search.weighting.alphas.items():  # type: ignore[operator,union-attr]
-        close(weights, original[f"{name}/alpha_{kind}"], 3e-3 if updater is FirstOrder else 1e-7)
+    for kind, weights in search.arch_parameters.alphas.items():  # type: ignore[operator,union-attr]
+        close(weights, original[f"{name}/alpha_{kind}"], 3e-3 if architect is FirstOrderArchitect else 1e-7)
 
 
 def test_cutting_to_shares_equals_the_original(original: dict[str, np.ndarray]) -> None:
@@ -82,11 +86,11 @@ def test_the_adversary_of_the_original(original: dict[str, np.ndarray]) -> None:
     search.supernet.eval()
     x, y = images(1)
     with torch.no_grad():
-        weights = search.weighting.weights()
+        weights = search.arch_parameters.weights()
     close(weights["normal"], original["sdarts/pgd_in_normal"], 1e-6)
 
     def loss(perturbed: Weights) -> Tensor:
-        return search.loss(x, y, search.weighting.mixture_of(perturbed))
+        return search.loss(x, y, search.arch_parameters.mixture_of(perturbed))
 
     found = adversarially(weights, everywhere(weights), 0.1, loss, random_start=False)
     for kind in KINDS:
@@ -144,12 +148,12 @@ def test_the_adversary_keeps_the_weights_where_it_has_found_nothing_worse() -> N
 def test_the_weights_learn_the_perturbed_mixture_and_the_architecture_its_own(kind: str) -> None:
     torch.manual_seed(0)
     supernet = space("nasbench201").supernet(channels=2, cells=1, stages=2)
-    weighting = Softmax(supernet.candidates)
-    perturbation = Perturbation(kind, lambda epoch: 0.1 * (1 + epoch))
-    search = SearchLearner(supernet, weighting, RECIPE, DeviceConfig(), Architect(), perturbation)
+    arch_parameters = SoftmaxParameters(supernet.candidates)
+    perturbation = SoftmaxPerturbation(kind, lambda epoch: 0.1 * (1 + epoch))
+    search = SupernetLearner(supernet, arch_parameters, RECIPE, DeviceConfig(), Architect(), perturbation)
     x, y = images(1, side=8)
     search.begin_epoch(1)
-    before, seen = weighting.weights()["cell"].detach().clone(), []
+    before, seen = arch_parameters.weights()["cell"].detach().clone(), []
     forward = supernet.forward
 
     def watched(inputs: Tensor, mixture: Mixture) -> Tensor:
@@ -161,21 +165,23 @@ def test_the_weights_learn_the_perturbed_mixture_and_the_architecture_its_own(ki
     search.step(x, y, TrainState(1, 2, 0, 1))
     # Before, seven ascents, after, in evaluation mode; then the weights' own step.
     assert [training for training, _ in seen] == [False] * (9 if kind == "adversarial" else 0) + [True]
-    assert supernet.training and torch.equal(weighting.weights()["cell"], before)
+    assert supernet.training and torch.equal(arch_parameters.weights()["cell"], before)
     learned = torch.stack([torch.stack([torch.as_tensor(w) for _, w in terms]) for terms in seen[-1][1]["cell"]])
     assert not learned.requires_grad and 0 < float((learned - before).abs().max()) < 0.4
-    assert all(p.grad is None for p in weighting.parameters())
+    assert all(p.grad is None for p in arch_parameters.parameters())
     # Only the weights' own step has left its trace in the running statistics.
     counts = [b for name, b in supernet.named_buffers() if name.endswith("num_batches_tracked")]
     assert {int(c) for c in counts} == {1}
 
 
 def test_a_perturbed_step_is_a_step_with_that_mixture() -> None:
-    def fresh() -> SearchLearner:
+    def fresh() -> SupernetLearner:
         torch.manual_seed(0)
         supernet = space("nasbench201").supernet(channels=2, cells=1, stages=1)
-        weighting = Softmax(supernet.candidates)
-        return SearchLearner(supernet, weighting, RECIPE, DeviceConfig(), Architect(), Perturbation("random", constant))
+        arch_parameters = SoftmaxParameters(supernet.candidates)
+        return SupernetLearner(
+            supernet, arch_parameters, RECIPE, DeviceConfig(), Architect(), SoftmaxPerturbation("random", constant)
+        )
 
     x, y = images(1, side=8)
     search, plain = fresh(), fresh()
@@ -183,8 +189,8 @@ def test_a_perturbed_step_is_a_step_with_that_mixture() -> None:
     torch.manual_seed(7)
     outcome = search.step(x, y, TrainState(0, 1, 0, 1))
     torch.manual_seed(7)
-    weights = plain.weighting.weights()
-    mixture = plain.weighting.mixture_of(randomly(weights, everywhere(weights), 0.3))
+    weights = plain.arch_parameters.weights()
+    mixture = plain.arch_parameters.mixture_of(randomly(weights, everywhere(weights), 0.3))
     expected = cross_entropy(plain.supernet(x, mixture), y)
     assert float(outcome.loss) == pytest.approx(float(expected.detach()), rel=1e-6)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from prejudge.errors import InputError
-from prejudge.search.supernet.stacnas.features import EdgeFeatures, Moments, compare_operations
+from prejudge.search.supernet.stacnas.features import EdgeFeatures, FeatureMoments, compare_operations
 from prejudge.spaces import space
 from prejudge.spaces.darts.candidates import STACNAS_STAGE1
 from prejudge.spaces.nn.supernet import uniform
@@ -21,7 +21,7 @@ def test_the_moments_of_the_original(golden: Path, size: int) -> None:
     with np.load(golden / "supernets" / "stacnas_features.npz") as stored:
         features = [stored[f"feat{k}"] for k in range(4)]
         expected = {name: stored[name] for name in ("cov_offline", "corr_offline", "means")}
-    moments = Moments(4)
+    moments = FeatureMoments(4)
     for start in range(0, 40, size):
         for k in (2, 0, 3, 1):  # as the operations happen to run
             moments.see(k, features[k][start : start + size].reshape(-1, 2, 3, 4))

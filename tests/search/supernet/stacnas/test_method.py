@@ -15,13 +15,13 @@ import prejudge
 from prejudge.data import ImageDataset, load
 from prejudge.errors import InputError
 from prejudge.search.supernet import search_gradient
-from prejudge.search.supernet.arch_parameters import Softmax
-from prejudge.search.supernet.architect import OneLevel
-from prejudge.search.supernet.learner import SearchLearner
-from prejudge.search.supernet.selection import strongest_edges
+from prejudge.search.supernet.arch_parameters import SoftmaxParameters
+from prejudge.search.supernet.architect import JointArchitect
+from prejudge.search.supernet.learner import SupernetLearner
 from prejudge.search.supernet.stacnas.method import RECIPE, alphas_of, winners
 from prejudge.spaces import space
 from prejudge.spaces.darts.candidates import STACNAS_STAGE1, same_everywhere, stacnas_stage2
+from prejudge.spaces.darts.discretization import strongest_edges
 from prejudge.train.device import DeviceConfig
 from prejudge.train.loop import Epoch, TrainState
 from tests.fills import close, filled, images
@@ -41,35 +41,35 @@ def test_the_supernets_and_three_steps_of_the_original(golden: Path, stage: str)
         figures = {k.removeprefix(f"{stage}/"): stored[k] for k in stored.files if k.startswith(f"{stage}/")}
     candidates = {cell: tuple(map(tuple, flat(nodes))) for cell, nodes in zip(CELLS, said["primitives"], strict=True)}
     supernet = filled(space("darts").supernet(candidates=candidates, channels=4, cells=6))
-    weighting = Softmax(candidates)
-    assert isinstance(weighting.alphas, torch.nn.ParameterDict)
+    arch_parameters = SoftmaxParameters(candidates)
+    assert isinstance(arch_parameters.alphas, torch.nn.ParameterDict)
 
     def stacked(what: str, cell: str) -> np.ndarray:
         return np.stack([figures[f"{what}_alpha_{cell}_{n}_{s}"] for n in range(4) for s in range(n + 2)])
 
     for cell in CELLS:
-        weighting.alphas[cell].data.copy_(torch.from_numpy(stacked("alpha", cell)))
+        arch_parameters.alphas[cell].data.copy_(torch.from_numpy(stacked("alpha", cell)))
     start = {name: value.clone() for name, value in supernet.state_dict().items()}
     x, y = images(1)
-    logits = supernet(x, weighting.mixture())
+    logits = supernet(x, arch_parameters.mixture())
     close(logits, figures["logits"], 1e-4)
     loss = cross_entropy(logits, y)
-    found = torch.autograd.grad(loss, [weighting.alphas[cell] for cell in CELLS])
+    found = torch.autograd.grad(loss, [arch_parameters.alphas[cell] for cell in CELLS])
     for cell, gradient in zip(CELLS, found, strict=True):
         close(gradient, stacked("grad", cell), 2e-3)
     supernet.load_state_dict(start)
-    search = SearchLearner(
+    search = SupernetLearner(
         supernet,  # type: ignore[arg-type]
-        weighting,
+        arch_parameters,
         prejudge.train.Recipe(**{**RECIPE.as_dict(), "epochs": 1, "min_learning_rate": 0.025}),
         DeviceConfig(),
-        OneLevel(weighting.parameters()),
+        JointArchitect(arch_parameters.parameters()),
     )
     for step, (expected, _) in enumerate(said["loss_and_gradnorm"]):
         outcome = search.step(*images(10 + step), TrainState(0, 1, step, 3))
         assert float(outcome.loss) == pytest.approx(expected, rel=1e-4 if step == 0 else 0.03)
     for cell in CELLS:
-        close(weighting.alphas[cell], stacked("alpha_after3", cell), 3e-3)
+        close(arch_parameters.alphas[cell], stacked("alpha_after3", cell), 3e-3)
 
 
 def test_the_transition_between_the_stages_and_the_answer(golden: Path) -> None:

@@ -1,4 +1,4 @@
-"""What TE-NAS prunes: the operations, the two small networks that it looks at, and how a cell is read off them."""
+"""The spaces that TE-NAS prunes: operations, the two small networks that are measured, and the final architecture."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prejudge.errors import InputError
-from prejudge.search.pruning.ranking import Removal, by_edge
+from prejudge.search.pruning.ranking import EdgeOperation, by_edge
 from prejudge.spaces.base import Architecture, Space
 from prejudge.spaces.darts.candidates import EDGES, TENAS8
 from prejudge.spaces.darts.genotype import CELLS, Genotype
@@ -24,8 +24,8 @@ KEPT_EDGES = 2
 
 
 @dataclass(frozen=True)
-class Layout:
-    """A space as TE-NAS sees it.
+class PruningSpace:
+    """A space with the numbers by which TE-NAS prunes it.
 
     Attributes:
         candidates: Names of the operations of every edge, by the kind of cell; a position counts in here.
@@ -48,12 +48,12 @@ class Layout:
     batch_size: int = 72
     supernet_options: dict[str, Any] = field(default_factory=dict)
 
-    def operation(self, removal: Removal) -> str:
+    def operation(self, removal: EdgeOperation) -> str:
         """The name of what a removal removes."""
         return self.candidates[removal.cell][removal.edge][removal.operation]
 
     def stages(self, prune_number: int) -> list[int]:
-        """How many removals each stage will look at, the rounds first and then the groups of edges."""
+        """Number of removals that each stage will try, the rounds first and then the groups of edges."""
         left = [len(edge) for edges in self.start.values() for edge in edges]
         found = []
         while any(n > 1 for n in left):
@@ -62,7 +62,7 @@ class Layout:
         return found + [len(group) for _ in self.start for group in self.groups if len(group) > KEPT_EDGES]
 
 
-def layout(space: Space) -> Layout:
+def pruning_space(space: Space[Any]) -> PruningSpace:
     """The layout of a space, with the numbers of chenwydj/TENAS 9df78ff.
 
     Raises:
@@ -75,8 +75,8 @@ def layout(space: Space) -> Layout:
     raise InputError(f"TE-NAS prunes the supernets of nasbench201 and of the darts spaces; {space.name} has none")
 
 
-def without(active: Active, removals: Iterable[Removal]) -> Active:
-    """What is left after some removals; an edge may lose its last operation."""
+def without(active: Active, removals: Iterable[EdgeOperation]) -> Active:
+    """The operations that are left after some removals; an edge may lose its last one."""
     gone = by_edge(removals)
     return {
         cell: tuple(
@@ -86,10 +86,10 @@ def without(active: Active, removals: Iterable[Removal]) -> Active:
     }
 
 
-def operations_of(active: Active) -> list[Removal]:
+def operations_of(active: Active) -> list[EdgeOperation]:
     """Every operation that shares its edge with another, in the order of cells, edges and positions."""
     return [
-        Removal(cell, number, op)
+        EdgeOperation(cell, number, op)
         for cell, edges in active.items()
         for number, edge in enumerate(edges)
         if len(edge) > 1
@@ -97,32 +97,32 @@ def operations_of(active: Active) -> list[Removal]:
     ]
 
 
-def edges_of(active: Active, cell: str, group: Iterable[int]) -> list[Removal]:
+def edges_of(active: Active, cell: str, group: Iterable[int]) -> list[EdgeOperation]:
     """The removal of each edge of a group, whose last operations these are."""
-    return [Removal(cell, number, op) for number in group for op in active[cell][number]]
+    return [EdgeOperation(cell, number, op) for number in group for op in active[cell][number]]
 
 
 def _positions(names: tuple[str, ...]) -> tuple[int, ...]:
     return tuple(position for position, name in enumerate(names) if name != "none")
 
 
-def _nasbench201() -> Layout:
+def _nasbench201() -> PruningSpace:
     thin = {"channels": 1, "in_channels": 1, "cells": 1, "stages": 1, "stem": False}
-    return Layout(
+    return PruningSpace(
         candidates={"cell": (OPERATIONS,) * len(EDGES201)},
         start={"cell": (_positions(OPERATIONS),) * len(EDGES201)},
         kernel={"channels": 3, "cells": 1, "affine": True},
         thin={**thin, "affine": True},
-        derive=lambda active: Cell201(tuple(edge[0] for edge in active["cell"])),  # type: ignore[arg-type]
+        derive=lambda active: Cell201(tuple(edge[0] for edge in active["cell"])),
     )
 
 
-def _darts(space: DARTS) -> Layout:
+def _darts(space: DARTS) -> PruningSpace:
     restricted = space.members_only  # darts-s1 to s4: operations differ from edge to edge
     candidates = space.candidates if restricted else dict.fromkeys(CELLS, (TENAS8,) * len(EDGES))
     numbers = {"channels": 1, "cells": 2, "reductions": (1,), "affine": True, "pool_norm": False}
     numbers |= {"last_activation": True}
-    return Layout(
+    return PruningSpace(
         candidates=candidates,
         start={cell: tuple(_positions(names) for names in candidates[cell]) for cell in CELLS},
         kernel={**numbers, "stem_multiplier": 1},

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from prejudge.errors import InputError
-from prejudge.search.supernet.arch_parameters import Softmax, entropy, share_of
-from prejudge.search.supernet.selection import largest_weights, strongest, strongest_edges
+from prejudge.search.supernet.arch_parameters import SoftmaxParameters, entropy, share_of
 from prejudge.spaces import space
 from prejudge.spaces.darts.candidates import DARTS8, STACNAS_STAGE1, same_everywhere
+from prejudge.spaces.darts.discretization import strongest_edges
+from prejudge.spaces.nasbench201.supernet import strongest_operations
 
 
 def softmax(alpha: Any) -> np.ndarray:
@@ -32,7 +32,7 @@ def test_the_genotypes_of_darts_pt_spaces(golden: Path, name: str) -> None:
     candidates = {cell: stored[f"primitives_{cell}"] for cell in ("normal", "reduce")}
     assert candidates == {cell: [list(edge) for edge in edges] for cell, edges in where.candidates.items()}  # type: ignore[attr-defined]
     for case in stored["cases"]:
-        found = strongest({c: softmax(case[f"alpha_{c}"]) for c in candidates}, candidates)
+        found = strongest_edges({c: softmax(case[f"alpha_{c}"]) for c in candidates}, candidates)
         assert found == space("darts").parse(case["genotype"])
 
 
@@ -49,7 +49,7 @@ def test_the_cells_of_nasbench201(golden: Path) -> None:
     where = space("nasbench201")
     candidates = where.supernet(channels=2, cells=1).candidates
     for case in read(golden, "genotypes_from_alpha")["nb201"]:
-        found = strongest({"cell": softmax(case["alpha"])}, candidates)
+        found = strongest_operations(softmax(case["alpha"]), candidates["cell"])
         assert str(found) == case.get("arch", case.get("genotype"))
 
 
@@ -65,27 +65,23 @@ def test_bare_parameters_choose_as_stacnas_does(golden: Path) -> None:
 
 
 def test_edges_with_fewer_candidates() -> None:
-    weighting = Softmax({"cell": [["none", "skip_connect"]] * 5 + [["nor_conv_1x1"]]})
-    matrix = weighting.weights()["cell"]
+    arch_parameters = SoftmaxParameters({"cell": [["none", "skip_connect"]] * 5 + [["nor_conv_1x1"]]})
+    matrix = arch_parameters.weights()["cell"]
     assert matrix.shape == (6, 2)
     assert matrix[5].tolist() == [1.0, 0.0]
     with torch.no_grad():
-        weighting.alphas["cell"][5] = torch.tensor([0.0, 100.0])  # the second entry has no meaning
-        weighting.alphas["cell"][:5, 1] = 1.0
-    assert str(largest_weights(weighting)) == (
+        arch_parameters.alphas["cell"][5] = torch.tensor([0.0, 100.0])  # the second entry has no meaning
+        arch_parameters.alphas["cell"][:5, 1] = 1.0
+    found = strongest_operations(arch_parameters.weights()["cell"].detach().numpy(), arch_parameters.candidates["cell"])
+    assert str(found) == (
         "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|nor_conv_1x1~2|"
     )
-    assert share_of("skip_connect", weighting.weights(), weighting.candidates) == 5 / 6
-    weighting.weights()["cell"].sum().backward()
-    gradient = weighting.alphas["cell"].grad
+    assert share_of("skip_connect", arch_parameters.weights(), arch_parameters.candidates) == 5 / 6
+    arch_parameters.weights()["cell"].sum().backward()
+    gradient = arch_parameters.alphas["cell"].grad
     assert gradient is not None and bool(gradient.isfinite().all()) and float(gradient[5, 1]) == 0
 
 
 def test_entropy_is_one_where_all_count_the_same_and_zero_where_one_does() -> None:
     assert entropy({"a": torch.full((3, 4), 0.25), "b": torch.full((2, 7), 1 / 7)}) == pytest.approx(1)
     assert entropy({"a": torch.eye(4)}) == pytest.approx(0)
-
-
-def test_cells_of_another_kind_are_refused() -> None:
-    with pytest.raises(InputError, match="no architecture can be derived from cells of the kinds other"):
-        strongest({"other": np.zeros((1, 2))}, {"other": [["a", "b"]]})

@@ -1,4 +1,4 @@
-"""What a pruning search draws at random: images, crops and weights, each from the search's seed and its own number."""
+"""The random inputs of a pruning search: images, crops and weights, each from the search's seed and a number."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def image_set(data: ImageDataset | np.ndarray, num_classes: int = 10) -> ImageDa
 
 
 @dataclass(frozen=True, eq=False)
-class Draw:
-    """What one repeat of a round looks at.
+class MeasurementInputs:
+    """The inputs of one repeat of a round.
 
     Attributes:
         images: Of the kernel, normalized, ``(N, C, H, W)``.
@@ -58,8 +58,10 @@ class Draw:
     weights: int
 
 
-def draw(data: ImageDataset, protocol: PruningProtocol, batch_size: int, seed: int, stage: int, repeat: int) -> Draw:
-    """The draw of a repeat: the same on any machine, whatever was drawn before.
+def draw_inputs(
+    data: ImageDataset, protocol: PruningProtocol, batch_size: int, seed: int, stage: int, repeat: int
+) -> MeasurementInputs:
+    """Draw the inputs of a repeat: the same on any machine, whatever was drawn before.
 
     Args:
         data: The images.
@@ -74,7 +76,7 @@ def draw(data: ImageDataset, protocol: PruningProtocol, batch_size: int, seed: i
     rng = np.random.default_rng(_seed(seed, stage, repeat, _CROPS))
     crops = random_crops(data, protocol.crops * protocol.crop_batches, rng, protocol.image_size)
     weights = _seed(seed, stage, repeat if protocol.redraw else 0, _WEIGHTS)
-    return Draw(_scaled(found, protocol.image_size), crops.split(protocol.crops), weights)
+    return MeasurementInputs(_scaled(found, protocol.image_size), crops.split(protocol.crops), weights)
 
 
 def random_crops(data: ImageDataset, count: int, rng: np.random.Generator, image_size: int) -> Tensor:

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from prejudge.proxies.passes.layers import Stacked
+from prejudge.proxies.network.layers import StackedLayer
 
 
 class Unstackable(Exception):
@@ -56,13 +56,13 @@ def watch_first_forward(network: nn.Module) -> None:
 
     def enter(_: nn.Module, args: tuple[Any, ...]) -> None:
         mode.append(_ImageByImage(len(args[0])))
-        mode[0].__enter__()
+        mode[0].__enter__()  # type: ignore[no-untyped-call]
 
     def leave(*_: Any) -> None:
         for handle in handles:
             handle.remove()
         if mode:
-            mode.pop().__exit__(None, None, None)
+            mode.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]
 
     def trust(change: int) -> Callable[..., None]:
         def hook(*_: Any) -> None:
@@ -73,7 +73,7 @@ def watch_first_forward(network: nn.Module) -> None:
 
     handles.append(network.register_forward_pre_hook(enter))
     for layer in network.modules():
-        if isinstance(layer, Stacked):
+        if isinstance(layer, StackedLayer):
             handles += [layer.register_forward_pre_hook(trust(1)), layer.register_forward_hook(trust(-1))]
     handles.append(network.register_forward_hook(leave, always_call=True))
 

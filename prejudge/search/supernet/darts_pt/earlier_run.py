@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from prejudge.train.checkpoint import Checkpoint
 
 
-def take_supernet(stage: Stage, setup: Setup, methods: Collection[str], zero: bool) -> Checkpoint:
+def take_supernet(stage: Stage[Any], setup: Setup, methods: Collection[str], zero: bool) -> Checkpoint:
     """Bring a stage's learner to where it was in the run that :class:`Setup` names.
 
     Args:
@@ -64,7 +64,7 @@ def take_supernet(stage: Stage, setup: Setup, methods: Collection[str], zero: bo
 
 
 def described(found: Checkpoint) -> dict[str, Any]:
-    """What another run that goes on from the same folder must agree on."""
+    """The part of the plan on which a run that goes on from the same folder must agree."""
     return {"epoch": found.epoch, **{name: found.plan.get(name) for name in ("method", "options", "epochs", "recipe")}}
 
 

@@ -20,18 +20,18 @@ from prejudge.proxies.kernels.spectrum import condition_number
 from prejudge.proxies.passes.activations import ACTIVATIONS
 from prejudge.proxies.passes.jacobian import exact_kernel, fixed_bn_kernel
 from prejudge.proxies.score import ScoreFailure
-from prejudge.search.pruning.draws import Draw, initialize
-from prejudge.search.pruning.layout import Layout
+from prejudge.search.pruning.inputs import MeasurementInputs, initialize
 from prejudge.search.pruning.protocol import PruningProtocol
-from prejudge.search.pruning.tasks import Found, Task
+from prejudge.search.pruning.pruning_space import PruningSpace
+from prejudge.search.pruning.tasks import NetworkMeasurement, NetworkTask
 from prejudge.spaces.base import Space
 from prejudge.spaces.nn.supernet import Supernet, Weighted, uniform
 
 _KERNELS: dict[str, Callable[[nn.Module, Tensor], Tensor]] = {"exact": exact_kernel, "fixed-bn": fixed_bn_kernel}
 
 
-class PatternWatch(TorchFunctionMode):
-    """Keeps the on/off pattern of every rectifier that runs while it is active, one bit a unit."""
+class ActivationPatterns(TorchFunctionMode):
+    """A recorder of the on/off pattern of every ReLU that runs while it is active, one bit a unit."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,11 +44,11 @@ class PatternWatch(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
     def rows(self) -> np.ndarray:
-        """The pattern of each image over all rectifiers, ``(N, bytes)``; rectifiers of one tensor are one."""
+        """The pattern of each image over all ReLUs, ``(N, bytes)``; ReLUs of one tensor count once."""
         return np.packbits(torch.cat(self._states, dim=1).cpu().numpy(), axis=1)
 
     def _keep(self, x: Tensor) -> None:
-        # All edges out of a node rectify the same tensor: its bits tell nothing new the second time.
+        # All edges out of a node apply their ReLU to the same tensor: its bits tell nothing new the second time.
         seen = self._seen.get(id(x))
         if seen is None or seen[0]() is not x or seen[1] != x._version:
             self._seen[id(x)] = (weakref.ref(x), x._version)
@@ -67,14 +67,14 @@ def count_regions(network: nn.Module, batches: Sequence[Tensor]) -> int:
     """
     patterns: set[bytes] = set()
     for images in batches:
-        with torch.no_grad(), PatternWatch() as watch:
+        with torch.no_grad(), ActivationPatterns() as watch:
             network(images)
         patterns.update(row.tobytes() for row in watch.rows())
     return len(patterns)
 
 
 @dataclass
-class Measurer:
+class NetworkMeasurer:
     """Measures tasks of one round, in this process or in a worker.
 
     Attributes:
@@ -82,19 +82,19 @@ class Measurer:
         kernel: All options of the supernet whose kernel is computed.
         thin: All options of the thin supernet.
         protocol: The settings.
-        draws: What each repeat looks at.
+        draws: The inputs of each repeat.
         device: Where to compute.
     """
 
-    space: Space
+    space: Space[Any]
     kernel: dict[str, Any]
     thin: dict[str, Any]
     protocol: PruningProtocol
-    draws: dict[int, Draw]
+    draws: dict[int, MeasurementInputs]
     device: str = "cpu"
     _networks: dict[tuple[str, int], Supernet] = field(default_factory=dict, repr=False)
 
-    def __call__(self, task: Task) -> Found:
+    def __call__(self, task: NetworkTask) -> NetworkMeasurement:
         start = time.perf_counter()
         condition = regions = math.nan
         reason = ""
@@ -112,7 +112,7 @@ class Measurer:
             if task.regions:
                 network = Weighted(self._network("thin", draw.weights), mixture)
                 regions = count_regions(network, [crops.to(device) for crops in draw.crops])
-        return Found(condition, regions, time.perf_counter() - start, reason)
+        return NetworkMeasurement(condition, regions, time.perf_counter() - start, reason)
 
     def _network(self, which: str, seed: int) -> Supernet:
         """The network with the weights of a seed; only the last one of each kind is kept."""
@@ -128,13 +128,20 @@ class Measurer:
 
 
 def measurer(
-    space: Space, layout: Layout, protocol: PruningProtocol, draws: dict[int, Draw], classes: int, device: str
-) -> Measurer:
+    space: Space[Any],
+    pruning_space: PruningSpace,
+    protocol: PruningProtocol,
+    draws: dict[int, MeasurementInputs],
+    classes: int,
+    device: str,
+) -> NetworkMeasurer:
     """The measurer of a round; the networks' classes and channels are the data's."""
-    options = layout.supernet_options
+    options = pruning_space.supernet_options
     channels = draws[min(draws)].images.shape[1]
-    kernel = {**options, **layout.kernel, "in_channels": channels, "num_classes": classes}
-    return Measurer(space, kernel, {**options, **layout.thin, "num_classes": classes}, protocol, draws, device)
+    kernel = {**options, **pruning_space.kernel, "in_channels": channels, "num_classes": classes}
+    return NetworkMeasurer(
+        space, kernel, {**options, **pruning_space.thin, "num_classes": classes}, protocol, draws, device
+    )
 
 
 class _Formats(torch.autograd.Function):
@@ -153,10 +160,10 @@ def channels_last_convolutions(network: nn.Module) -> None:
     """Run the convolutions with the channels last, which on a CPU is several times faster for so few channels.
 
     Everything else keeps the usual format. Batch norm with the channels last adds up its values one after the other,
-    which for a whole batch of images costs half of the digits of single precision, and now and then turns a rectifier.
+    which for a whole batch of images costs half of the digits of single precision, and now and then flips a ReLU.
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
-            module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            module.to(memory_format=torch.channels_last)
             module.register_forward_pre_hook(lambda _, args: (_Formats.apply(args[0]),))
             module.register_forward_hook(lambda _, __, output: output.contiguous())

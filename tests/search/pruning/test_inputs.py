@@ -12,7 +12,7 @@ from torch import nn
 from prejudge.data.loading import digits
 from prejudge.errors import InputError
 from prejudge.search.pruning import convention
-from prejudge.search.pruning.draws import draw, image_set, initialize, random_crops
+from prejudge.search.pruning.inputs import draw_inputs, image_set, initialize, random_crops
 
 
 def images(n: int = 20, side: int = 9, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -80,15 +80,15 @@ def test_crops_of_large_images_take_every_second_pixel() -> None:
 
 def test_draws_depend_on_their_numbers_alone() -> None:
     data, protocol = image_set(images()), convention("default", crops=10, crop_batches=3)
-    first = draw(data, protocol, 8, 0, 1, 2)
+    first = draw_inputs(data, protocol, 8, 0, 1, 2)
     torch.manual_seed(99)
-    again = draw(data, protocol, 8, 0, 1, 2)
+    again = draw_inputs(data, protocol, 8, 0, 1, 2)
     assert torch.equal(first.images, again.images)
     assert all(torch.equal(a, b) for a, b in zip(first.crops, again.crops, strict=True))
     assert first.weights == again.weights
     assert first.images.shape == (8, 3, 9, 9)
     assert [len(c) for c in first.crops] == [10, 10, 10]
-    for other in (draw(data, protocol, 8, *numbers) for numbers in ((1, 1, 2), (0, 2, 2), (0, 1, 1))):
+    for other in (draw_inputs(data, protocol, 8, *numbers) for numbers in ((1, 1, 2), (0, 2, 2), (0, 1, 1))):
         assert not torch.equal(other.images, first.images)
         assert not torch.equal(other.crops[0], first.crops[0])
         assert other.weights != first.weights
@@ -96,17 +96,17 @@ def test_draws_depend_on_their_numbers_alone() -> None:
 
 def test_the_released_code_draws_weights_once_a_round() -> None:
     data, protocol = image_set(images()), convention("tenas", crops=10)
-    draws = [draw(data, protocol, 8, 0, stage, repeat) for stage in (0, 1) for repeat in (0, 1)]
+    draws = [draw_inputs(data, protocol, 8, 0, stage, repeat) for stage in (0, 1) for repeat in (0, 1)]
     assert draws[0].weights == draws[1].weights != draws[2].weights == draws[3].weights
     assert not torch.equal(draws[0].images, draws[1].images)
 
 
 def test_small_sets_and_large_images() -> None:
     protocol = convention("default", crops=10)
-    assert len(draw(image_set(images(5)), protocol, 72, 0, 0, 0).images) == 5
-    assert draw(image_set(images(5, 50)), protocol, 4, 0, 0, 0).images.shape == (4, 3, 32, 32)
+    assert len(draw_inputs(image_set(images(5)), protocol, 72, 0, 0, 0).images) == 5
+    assert draw_inputs(image_set(images(5, 50)), protocol, 4, 0, 0, 0).images.shape == (4, 3, 32, 32)
     wide = np.random.default_rng(0).integers(0, 256, (4, 20, 80, 1), dtype=np.uint8)
-    assert draw(image_set(wide), protocol, 4, 0, 0, 0).images.shape == (4, 1, 8, 32)
+    assert draw_inputs(image_set(wide), protocol, 4, 0, 0, 0).images.shape == (4, 1, 8, 32)
 
 
 def test_initializations() -> None:

@@ -1,4 +1,4 @@
-"""What an epoch of DARTS-PT's second stage does: from time to time a projection, and always tuning."""
+"""The second stage of DARTS-PT: a projection from time to time, and tuning of the weights in every epoch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,55 @@ import torch
 from torch import Tensor
 
 from prejudge.engine.random_state import random_states, restore_random_states
+from prejudge.search.supernet.arch_parameters import ArchParameters
 from prejudge.search.supernet.darts_pt.candidate_evaluation import CandidateEvaluation
-from prejudge.search.supernet.darts_pt.projected import Projected
-from prejudge.search.supernet.darts_pt.projection import Projection, Removal, Score
-from prejudge.search.supernet.learner import Disturbance, SearchLearner
+from prejudge.search.supernet.darts_pt.projection import UNDECIDED, EdgeProjection, HeldOutScore, Removal
+from prejudge.search.supernet.learner import Perturbation, SupernetLearner
+from prejudge.spaces.nn.supernet import Mixture
 from prejudge.train.loop import TrainState
 from prejudge.train.recipes.recipe import Recipe
 
 
-class ProjectionLearner(SearchLearner):
+class ProjectedParameters(ArchParameters):
+    """Other architecture parameters, with one operation or none on the edges that a projection has decided.
+
+    A decided edge has weight 1 on its operation and runs no other; through it no gradient reaches the architecture
+    parameters, as in the original.
+
+    Args:
+        arch_parameters: Owns the architecture parameters.
+        projection: The decisions; those that it makes later count at once.
+    """
+
+    def __init__(self, arch_parameters: ArchParameters, projection: EdgeProjection) -> None:
+        super().__init__(arch_parameters.candidates)
+        self.undecided = arch_parameters
+        self.projection = projection
+
+    def weights(self) -> dict[str, Tensor]:
+        return {kind: self._rows(kind, matrix) for kind, matrix in self.undecided.weights().items()}
+
+    def mixture(self) -> Mixture:
+        return self.mixture_of(self.undecided.weights())
+
+    def mixture_of(self, weights: Mapping[str, Tensor]) -> Mixture:
+        """The mixture in which edges that are not decided have these weights."""
+        mixture = super().mixture_of(weights)
+        return {
+            kind: tuple(
+                terms if choice == UNDECIDED else ((choice, 1.0),) if choice >= 0 else ()
+                for terms, choice in zip(mixture[kind], self.projection.choices[kind], strict=True)
+            )
+            for kind in mixture
+        }
+
+    def _rows(self, kind: str, matrix: Tensor) -> Tensor:
+        choices = torch.tensor(self.projection.choices[kind], device=matrix.device)[:, None]
+        chosen = torch.arange(matrix.shape[1], device=matrix.device) == choices
+        return torch.where(choices == UNDECIDED, matrix, chosen.to(matrix.dtype))
+
+
+class ProjectionLearner(SupernetLearner):
     """Projects a trained supernet edge by edge, and lets its weights adapt in between.
 
     The weights get a new optimizer; the architecture parameters go on with theirs until no edge depends on them.
@@ -29,22 +69,24 @@ class ProjectionLearner(SearchLearner):
         evaluation: Scores what the projection asks for.
         at: The epochs at whose start all kinds of cells decide once.
         after: Epochs that the supernet was trained for; held-out batches go on from there.
-        disturbance: What the weights see instead of the projected mixture (SDARTS).
+        perturbation: What the weights learn with in place of the projected mixture (SDARTS).
     """
 
     def __init__(
         self,
-        trained: SearchLearner,
+        trained: SupernetLearner,
         recipe: Recipe,
-        projection: Projection,
+        projection: EdgeProjection,
         evaluation: CandidateEvaluation,
         *,
         at: Sequence[int],
         after: int,
-        disturbance: Disturbance | None = None,
+        perturbation: Perturbation | None = None,
     ) -> None:
-        weighting = Projected(trained.weighting, projection)
-        super().__init__(trained.supernet, weighting, recipe, trained.machine, trained.updater, disturbance)
+        arch_parameters = ProjectedParameters(trained.arch_parameters, projection)
+        super().__init__(
+            trained.supernet, arch_parameters, recipe, trained.device_config, trained.architect, perturbation
+        )
         self.projection = projection
         self._evaluation = evaluation
         self._at = at
@@ -75,9 +117,9 @@ class ProjectionLearner(SearchLearner):
         super().load_state_dict(state)
         self.projection.load_state_dict(state["projection"])
 
-    def _evaluate(self, removals: Sequence[Removal]) -> Sequence[Score]:
+    def _evaluate(self, removals: Sequence[Removal]) -> Sequence[HeldOutScore]:
         with torch.no_grad():
-            mixture = self.weighting.mixture()
+            mixture = self.arch_parameters.mixture()
         return self._evaluation(self.supernet, mixture, removals, self.projection.evaluations)
 
     def _keep(self, epoch: int) -> None:

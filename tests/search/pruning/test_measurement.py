@@ -17,10 +17,10 @@ from prejudge.engine.random_state import own_random_state
 from prejudge.proxies.kernels.spectrum import condition_number
 from prejudge.proxies.passes.jacobian import exact_kernel
 from prejudge.search.pruning import convention
-from prejudge.search.pruning.draws import Draw, draw, image_set
-from prejudge.search.pruning.figures import channels_last_convolutions, count_regions, measurer
-from prejudge.search.pruning.layout import Active, layout
-from prejudge.search.pruning.tasks import Found, Task
+from prejudge.search.pruning.inputs import MeasurementInputs, draw_inputs, image_set
+from prejudge.search.pruning.measurement import channels_last_convolutions, count_regions, measurer
+from prejudge.search.pruning.pruning_space import Active, pruning_space
+from prejudge.search.pruning.tasks import NetworkMeasurement, NetworkTask
 from prejudge.spaces import space
 from prejudge.spaces.nn.supernet import Supernet, Weighted, uniform
 from tests.search.pruning import oracles
@@ -42,16 +42,16 @@ class Original:
             self.arrays = {name: stored[name] for name in stored.files}
         self.results = json.loads(str(self.arrays["meta"]))["results"]
         self.space = space(CASES[case])
-        self.layout = layout(self.space)
-        kinds = self.layout.start
+        self.pruning_space = pruning_space(self.space)
+        kinds = self.pruning_space.start
         self.active: Active = {
             kind: tuple(tuple(np.flatnonzero(row == 0).tolist()) for row in alphas)
             for kind, alphas in zip(kinds, self.arrays["alphas"], strict=True)
         }
 
     def network(self, which: str) -> Weighted:
-        numbers = self.layout.kernel if which == "p" else self.layout.thin
-        network: Supernet = self.space.supernet(**self.layout.supernet_options, **numbers)
+        numbers = self.pruning_space.kernel if which == "p" else self.pruning_space.thin
+        network: Supernet = self.space.supernet(**self.pruning_space.supernet_options, **numbers)
         names = sorted(n for n in self.arrays if n[0] == which and n[1:].isdigit())
         # The thin network of the original has a stem that it never runs.
         values = [self.arrays[n] for n in names][0 if which == "p" else 3 :]
@@ -90,12 +90,12 @@ def test_regions_equal_the_originals(golden: Path, case: str) -> None:
 
 
 def active(name: str) -> Active:
-    return layout(space(name)).start
+    return pruning_space(space(name)).start
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "darts-s2"])
 def test_figures_equal_the_plain_oracles(name: str) -> None:
-    found = layout(space(name))
+    found = pruning_space(space(name))
     with own_random_state(3):
         thin = Weighted(space(name).supernet(**found.supernet_options, **found.thin), uniform(found.start)).train()
         wide = Weighted(space(name).supernet(**found.supernet_options, **found.kernel), uniform(found.start)).train()
@@ -118,10 +118,10 @@ def data(n: int = 24, side: int = 9, channels: int = 3) -> Any:
     return image_set(np.random.default_rng(0).integers(0, 256, (n, side, side, channels), dtype=np.uint8), 4)
 
 
-def measured(name: str, task: Task, *, seed: int = 0, **changes: Any) -> Found:
+def measured(name: str, task: NetworkTask, *, seed: int = 0, **changes: Any) -> NetworkMeasurement:
     protocol = convention("default", crops=50, crop_batches=2, **changes)
-    found = layout(space(name))
-    draws = {r: draw(data(), protocol, 8, seed, task.stage, r) for r in range(2)}
+    found = pruning_space(space(name))
+    draws = {r: draw_inputs(data(), protocol, 8, seed, task.stage, r) for r in range(2)}
     return measurer(space(name), found, protocol, draws, 4, "cpu")(task)
 
 
@@ -130,7 +130,7 @@ def measured(name: str, task: Task, *, seed: int = 0, **changes: Any) -> Found:
 @pytest.mark.parametrize("name", ["nasbench201", "darts-s4"])
 def test_a_task_gives_the_same_figures_again(name: str, kernel: str, initialization: str) -> None:
     """darts-s4 has an operation that draws noise when it runs."""
-    task = Task(0, 1, "unpruned", active(name))
+    task = NetworkTask(0, 1, "unpruned", active(name))
     first, second = (measured(name, task, kernel=kernel, initialization=initialization) for _ in range(2))
     assert first[:2] == second[:2]
     assert first.condition > 1
@@ -140,27 +140,27 @@ def test_a_task_gives_the_same_figures_again(name: str, kernel: str, initializat
 
 
 def test_only_what_is_wanted_is_measured() -> None:
-    found = measured("nasbench201", Task(0, 0, "unpruned", active("nasbench201"), kernel=False))
+    found = measured("nasbench201", NetworkTask(0, 0, "unpruned", active("nasbench201"), kernel=False))
     assert math.isnan(found.condition)
     assert found.regions > 1
-    found = measured("nasbench201", Task(0, 0, "unpruned", active("nasbench201"), regions=False))
+    found = measured("nasbench201", NetworkTask(0, 0, "unpruned", active("nasbench201"), regions=False))
     assert math.isnan(found.regions)
     assert found.condition > 1
 
 
 def test_a_measurer_gives_each_repeat_its_weights() -> None:
-    protocol, found = convention("default", crops=50), layout(space("nasbench201"))
-    draws = {r: draw(data(), protocol, 8, 0, 0, r) for r in range(2)}
-    tasks = [Task(0, r, "unpruned", found.start) for r in (0, 1, 0)]
+    protocol, found = convention("default", crops=50), pruning_space(space("nasbench201"))
+    draws = {r: draw_inputs(data(), protocol, 8, 0, 0, r) for r in range(2)}
+    tasks = [NetworkTask(0, r, "unpruned", found.start) for r in (0, 1, 0)]
     measure = measurer(space("nasbench201"), found, protocol, draws, 4, "cpu")
     one, other, again = (measure(task)[:2] for task in tasks)
     assert one == again != other
 
 
 def test_a_kernel_without_a_condition_number_is_a_stated_failure() -> None:
-    protocol, found = convention("default", crops=50), layout(space("nasbench201"))
-    same: Draw = replace(draw(data(), protocol, 8, 0, 0, 0), images=torch.ones(4, 3, 8, 8))
-    result = measurer(space("nasbench201"), found, protocol, {0: same}, 4, "cpu")(Task(0, 0, "x", found.start))
+    protocol, found = convention("default", crops=50), pruning_space(space("nasbench201"))
+    same: MeasurementInputs = replace(draw_inputs(data(), protocol, 8, 0, 0, 0), images=torch.ones(4, 3, 8, 8))
+    result = measurer(space("nasbench201"), found, protocol, {0: same}, 4, "cpu")(NetworkTask(0, 0, "x", found.start))
     assert math.isnan(result.condition)
     assert "singular" in result.reason
     assert result.regions > 1
@@ -171,6 +171,6 @@ def test_the_callers_random_state_and_gradient_mode_stay() -> None:
     expected = torch.rand(3)
     torch.manual_seed(7)
     with torch.no_grad():
-        assert measured("nasbench201", Task(0, 0, "unpruned", active("nasbench201"))).condition > 1
+        assert measured("nasbench201", NetworkTask(0, 0, "unpruned", active("nasbench201"))).condition > 1
         assert not torch.is_grad_enabled()
     assert torch.equal(torch.rand(3), expected)

@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prejudge.proxies.passes.image_by_image import Unstackable, watch_first_forward
-from prejudge.proxies.passes.layers import BatchNorm, Stacked, fold, unfold
+from prejudge.proxies.network.image_by_image import Unstackable, watch_first_forward
+from prejudge.proxies.network.layers import BatchNorm, StackedLayer, fold, unfold
 
 
-class StackedConv2d(Stacked, nn.Conv2d):
+class StackedConv2d(StackedLayer, nn.Conv2d):
     """R convolutions; weight ``(R, C_out, C_in / groups, kh, kw)``, bias ``(R, C_out)``."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ class StackedConv2d(Stacked, nn.Conv2d):
         )
 
 
-class StackedLinear(Stacked, nn.Linear):
+class StackedLinear(StackedLayer, nn.Linear):
     """R linear layers; weight ``(R, D_out, D_in)``, bias ``(R, D_out)``."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -45,10 +45,13 @@ class StackedLinear(Stacked, nn.Linear):
         bias: Tensor | None = self.bias  # None without one, whatever torch's stubs say
         columns = self.weight.mT
         output = torch.bmm(rows, columns) if bias is None else torch.baddbmm(bias.unsqueeze(1), rows, columns)
-        return output.unflatten(1, (-1, inner.numel())).transpose(0, 1).reshape(len(x), *inner, output.shape[-1])
+        result: Tensor = (
+            output.unflatten(1, (-1, inner.numel())).transpose(0, 1).reshape(len(x), *inner, output.shape[-1])
+        )
+        return result
 
 
-class _StackedBatchNorm(Stacked, BatchNorm):
+class _StackedBatchNorm(StackedLayer, BatchNorm):
     """R batch norms that use the statistics of their repeat's batch and keep none; weight and bias ``(R, C)``."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -129,7 +132,7 @@ def stack(networks: Sequence[nn.Module]) -> nn.Module:
             if hasattr(module, name):
                 setattr(module, name, None)
         module.__class__ = _STACKED[type(module)]
-        module.repeats = len(networks)  # type: ignore[assignment]
+        module.repeats = len(networks)
     watch_first_forward(stacked)
     return stacked
 
