@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table as RichTable
 
-    from prejudge.report.blocks import DataTable
 
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.")]
 """The option that every command has."""
@@ -95,13 +94,6 @@ def print_table(
     for row in rows:
         table.add_row(*[escape(_cell(v)) for v in row])
     _print(table)
-
-
-def print_report_table(table: DataTable) -> None:
-    """Print a report's table as papers show it."""
-    columns = table.print_columns()
-    rows = [[name, *(text for text, _ in cells)] for group in table.print_groups() for name, cells in group]
-    print_table(table.heading, columns, rows, numeric=columns[1:])
 
 
 def print_facts(title: str, facts: Mapping[str, Any]) -> None:

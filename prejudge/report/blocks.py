@@ -57,6 +57,10 @@ class TableColumn:
         return max(known) if self.better == "high" else min(known)
 
 
+def _is_printed(column: TableColumn) -> bool:
+    return column.printed
+
+
 @dataclass(frozen=True)
 class Bar:
     """A bar from zero to a value, drawn in a cell.
@@ -157,21 +161,17 @@ class DataTable:
         """Headings and meanings of the columns that have one."""
         return {column.heading: column.meaning for column in self.columns if column.meaning and column.layout != "bar"}
 
-    def print_columns(self) -> list[str]:
-        """The headings that papers and the screen show, that of the names first."""
-        return [self.names, *(column.heading for column in self.columns if column.printed)]
+    def headings(self, keep: Callable[[TableColumn], bool] = _is_printed) -> list[str]:
+        """The heading of the names, and those of the columns to keep: by default those that papers show."""
+        return [self.names, *(column.heading for column in self.columns if keep(column))]
 
-    def print_groups(self) -> Iterator[list[tuple[str, list[tuple[str, bool]]]]]:
-        """The rows that papers and the screen show, group by group: the name, and each cell with whether it is bold."""
-        shown = [k for k, column in enumerate(self.columns) if column.printed]
-        for group in self.groups:
-            rows = [row for row in self.rows if row.group == group]
-            if rows:
-                yield [(row.name, [(self._printed(row, k), row.cells[k].bold) for k in shown]) for row in rows]
-
-    def _printed(self, row: TableRow, number: int) -> str:
-        cell = row.cells[number]
-        return f"{cell.text} {cell.note}" if cell.note and self.columns[number].notes_printed else cell.text
+    def texts(self, row: TableRow, keep: Callable[[TableColumn], bool] = _is_printed) -> list[tuple[str, bool]]:
+        """The text of each cell to keep as papers and the screen show it, and whether it is bold."""
+        return [
+            (f"{cell.text} {cell.note}" if cell.note and column.notes_printed else cell.text, cell.bold)
+            for column, cell in zip(self.columns, row.cells, strict=True)
+            if keep(column)
+        ]
 
 
 @dataclass(frozen=True)

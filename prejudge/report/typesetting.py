@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 
-from prejudge.report.blocks import DataTable, ReportPage
+from prejudge.report.blocks import DataTable, ReportPage, TableRow
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -22,10 +22,10 @@ def render_markdown(page: ReportPage) -> str:
     parts = [f"# {_markdown(page.title)}\n"]
     for table in _printed(page):
         parts.append(f"## {_markdown(table.heading)}\n")
-        columns = table.print_columns()
+        columns = table.headings()
         lines = [_line(map(_markdown, columns)), "|---|" + "---:|" * (len(columns) - 1)]
-        for group in table.print_groups():
-            lines += [_line(_cells(row, _markdown, "**{}**".format)) for row in group]
+        for group in _groups(table):
+            lines += [_line(_cells(table, row, _markdown, "**{}**".format)) for row in group]
         parts.append("\n".join(lines) + "\n")
         parts.append(_markdown(table.caption) + "\n")
     return "\n".join(parts)
@@ -38,7 +38,7 @@ def render_latex(page: ReportPage) -> str:
     """
     parts = ["% needs \\usepackage{booktabs}"]
     for number, table in enumerate(_printed(page), 1):
-        columns = table.print_columns()
+        columns = table.headings()
         lines = [
             r"\begin{table}[t]",
             r"\centering",
@@ -48,9 +48,9 @@ def render_latex(page: ReportPage) -> str:
             r"\toprule",
             " & ".join(map(_latex, columns)) + r" \\",
         ]
-        for group in table.print_groups():
+        for group in _groups(table):
             lines.append(r"\midrule")
-            lines += [" & ".join(_cells(row, _latex, r"\textbf{{{}}}".format)) + r" \\" for row in group]
+            lines += [" & ".join(_cells(table, row, _latex, r"\textbf{{{}}}".format)) + r" \\" for row in group]
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]))
     return "\n\n".join(parts) + "\n"
 
@@ -64,11 +64,13 @@ def _printed(page: ReportPage) -> list[DataTable]:
     return [table for table in page.tables() if table.printed]
 
 
-def _cells(
-    row: tuple[str, list[tuple[str, bool]]], escape: Callable[[str], str], bold: Callable[[str], str]
-) -> list[str]:
-    name, cells = row
-    return [escape(name), *(bold(escape(text)) if best else escape(text) for text, best in cells)]
+def _groups(table: DataTable) -> list[list[TableRow]]:
+    groups = [[row for row in table.rows if row.group == group] for group in table.groups]
+    return [group for group in groups if group]
+
+
+def _cells(table: DataTable, row: TableRow, escape: Callable[[str], str], bold: Callable[[str], str]) -> list[str]:
+    return [escape(row.name), *(bold(escape(text)) if best else escape(text) for text, best in table.texts(row))]
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -116,13 +116,13 @@ def search_gradient(
             answer = end.value
     return Trajectory(
         seed=seed,
-        answer=str(answer),
+        recommendation=str(answer),
         architectures=[epoch.facts["architecture"] for epoch in record.epochs],
         epochs=np.arange(1, len(record.epochs) + 1, dtype=np.int32),
         values=np.array([epoch.accuracies.get("valid", math.nan) for epoch in record.epochs]),
         seconds=np.array([epoch.seconds for epoch in record.epochs]),
         overhead=0.0,
-        facts={**setup.facts, "stages": record.stages, "curve": [_curve(epoch) for epoch in record.epochs]},
+        metadata={**setup.facts, "stages": record.stages, "curve": [_curve(epoch) for epoch in record.epochs]},
     )
 
 
