@@ -172,7 +172,7 @@ def _command(name: str) -> App:
                 one = SeedRun(name, where, data, make, options, chosen_macro, training.given(), kept)
                 runs = search_seeds(one, range(seed, seed + seeds), engine, device=device, progress=bar)
             for number in range(seed + len(runs), seed + seeds):
-                computing = DeviceConfig(world.device(device), precision, channels_last, world=world)
+                computing = DeviceConfig(world.device(device), precision, channels_last, process_group=world)
                 with _EpochBar(number, quiet=as_json or not world.is_first) as epochs:
                     runs.append(
                         search_gradient(
