@@ -24,7 +24,7 @@ DARTS7 = DARTS8[1:]
 """The same without ``none``: NAS-Bench-301, ISTA-NAS, DARTS-PT's space S5, and what a genotype can hold."""
 
 HNAS6 = DARTS7[:-1]
-"""The operations that HNAS samples: its code pairs eight names with seven columns, so ``dil_conv_5x5`` is out of reach."""
+"""The operations of HNAS: its code pairs eight names with seven columns, so ``dil_conv_5x5`` is out of reach."""
 
 TENAS8 = (
     "none",

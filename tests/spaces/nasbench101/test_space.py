@@ -128,7 +128,7 @@ def test_every_notation_gives_the_same_cell() -> None:
 
 @pytest.mark.parametrize("text", ["{x", "['a']", "(__import__('os'), 1)", "[" * 5000])
 def test_a_literal_that_is_no_cell(text: str) -> None:
-    with pytest.raises(InputError, match=r"nasbench101: .*(no cell|cannot read)"):
+    with pytest.raises(InputError, match=r"nasbench101: .*(not a cell|cannot read)"):
         S.parse(text)
 
 
@@ -221,7 +221,7 @@ def test_malformed_cells_are_named(given: Any, message: str) -> None:
         ("0010", "input,output", "leads back"),
         ("001000000", f"input,{C3},output", "not pruned"),
         ("0" * 49, "input,output", "not pruned"),
-        ("01000", "input,output", "no adjacency"),
+        ("01000", "input,output", "not an adjacency"),
         ("0100", "input,outputs", "should read input,…,output"),
         ("010001000", "input,conv3x3,relu,output", "unknown nasbench101 operation 'relu'"),
     ],
