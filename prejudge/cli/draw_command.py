@@ -72,20 +72,20 @@ def _draw_result(file: Path, out: Path, show: str, seed: int | None, title: str 
     from prejudge.spaces import space as find_space
 
     result = read_result(file)
-    run = result.best() if seed is None else result.run(seed)
+    run = result.best_run if seed is None else result.run(seed)
     heading = f"{result.method} in {result.space}, seed {run.seed}" if title is None else title
     if show == "cells":
         where = find_space(result.space)
-        return draw_cells(where.graphs(where.parse(run.answer)), out, title=heading), run.answer
-    facts = run.facts
+        return draw_cells(where.graphs(where.parse(run.recommendation)), out, title=heading), run.recommendation
+    facts = run.metadata
     if show == "epochs" and "curve" in facts:
         values = [None if value != value else value for value in run.values.tolist()]
         epochs = [{**epoch, "valid": value} for epoch, value in zip(facts["curve"], values, strict=True)]
-        return pictures.draw_epochs(epochs, facts["stages"], out, title=heading), run.answer
+        return pictures.draw_epochs(epochs, facts["stages"], out, title=heading), run.recommendation
     if show == "likeness" and "features" in facts:
-        return pictures.draw_likeness(facts["features"], out, title=heading), run.answer
+        return pictures.draw_likeness(facts["features"], out, title=heading), run.recommendation
     if show == "worth" and "single operations" in facts:
-        return pictures.draw_worth(facts["single operations"], out, title=heading), run.answer
+        return pictures.draw_worth(facts["single operations"], out, title=heading), run.recommendation
     remedy = {
         "epochs": "only searches on supernets have epochs",
         "likeness": "search with stacnas and --option features=10000",

@@ -29,7 +29,7 @@ def outcomes(result: SearchResult) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "seed": [r.seed for r in runs],
-            "answer": [r.answer for r in runs],
+            "answer": [r.recommendation for r in runs],
             "value": [float(r.values[r.incumbents()[-1]]) for r in runs],
             "queries": [len(r.values) for r in runs],
             "seconds": [float(np.sum(r.seconds)) for r in runs],

@@ -217,7 +217,7 @@ def whole_search(world: ProcessGroup, method: str, folder: Path) -> tuple[str, l
         folder=folder,
         progress=lambda stage, number, *_: told.append(number),
     )
-    return str(run.answer), [float(v) for v in run.values], len(told)
+    return str(run.recommendation), [float(v) for v in run.values], len(told)
 
 
 @pytest.mark.parametrize("method", ["darts", pytest.param("darts-pt(tune_epochs=1)", marks=pytest.mark.slow)])
