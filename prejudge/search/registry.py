@@ -40,7 +40,7 @@ class SearchMethod:
         """First line of the function's docstring."""
         return summary_of(self.function)
 
-    def check_space(self, space: Space) -> None:
+    def check_space(self, space: Space[Any]) -> None:
         """Raise :class:`InputError` unless the method searches this space."""
         if not any(fnmatch(space.name, pattern) for pattern in self.spaces):
             known = ", ".join(self.spaces)

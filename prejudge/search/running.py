@@ -33,7 +33,7 @@ def run(
     objective: Objective | None = None,
     budget: Budget | None = None,
     *,
-    space: Space | str | None = None,
+    space: Space[Any] | str | None = None,
     data: ImageDataset | None = None,
     seeds: Sequence[int] = (0,),
     options: Mapping[str, Any] | None = None,
@@ -128,7 +128,7 @@ def read_method(text: str, options: Mapping[str, Any] | None) -> tuple[SearchMet
     return chosen, given
 
 
-def _space(method: SearchMethod, objective: Objective | None, space: Space | str | None) -> Space:
+def _space(method: SearchMethod, objective: Objective | None, space: Space[Any] | str | None) -> Space[Any]:
     given = find_space(space) if isinstance(space, str) else space
     if objective is None:
         if given is None:
@@ -175,10 +175,13 @@ class RunJob:
     def begin(self, seed: int, stack: ExitStack, **services: Any) -> SearchRun:
         """A run that is ready to go; what it keeps is closed with the stack."""
         chosen, _ = register.read(self.method)
-        context = chosen.context(seed=seed, **self.numbers, **services)
+        context = chosen.context(seed=seed, method=chosen.name, options=self.options, **self.numbers, **services)
+        stack.enter_context(context.active())
         if self.folder is not None:
             context.folder = self.folder / f"seed-{seed}"
-            context.journal = stack.enter_context(RunRecords(self._path(chosen, seed), self._plan(chosen, context)))
+            if context.is_writer:
+                plan = self._plan(chosen, context)
+                context.journal = stack.enter_context(RunRecords(self._path(chosen, seed), plan))
         return SearchRun(chosen, self.options, context)
 
     def _path(self, method: SearchMethod, seed: int) -> Path:
@@ -240,7 +243,7 @@ class _Runs:
 
     def _seeds_shared(self, device: Any) -> list[Trajectory]:
         engine = self.engine
-        if isinstance(engine, LocalEngine):
+        if type(engine) is LocalEngine:
             engine = LocalEngine(min(engine.workers, len(self.seeds)))
         found: dict[int, Trajectory] = {}
         with closing(engine.run(self.job, self.seeds, **_setup(engine, device))) as results:

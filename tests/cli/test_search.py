@@ -121,7 +121,7 @@ def test_a_search_that_trains_its_own_supernet(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_the_help_of_a_gradient_search_says_what_option_takes(capsys: pytest.CaptureFixture[str]) -> None:
-    from prejudge.cli.search_gradient import METHODS, OPTIONS
+    from prejudge.cli.search_supernet import METHODS, OPTIONS
     from prejudge.search.supernet import register
 
     assert sorted(OPTIONS) == sorted(METHODS) == sorted(register.names())

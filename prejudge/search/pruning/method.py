@@ -9,13 +9,13 @@ import math
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
 from prejudge.data.dataset import ImageDataset
 from prejudge.engine.worker import prepare
-from prejudge.errors import InputError
+from prejudge.errors import FileFormatError, InputError, unknown
 from prejudge.search.protocol import SearchContext, Work
 from prejudge.search.pruning.protocol import PruningProtocol, convention_protocol
 from prejudge.search.pruning.pruning_space import PruningSpace, pruning_space
@@ -23,7 +23,6 @@ from prejudge.search.pruning.ranking import Rounding
 from prejudge.search.pruning.rounds import (
     NetworkMeasurement,
     NetworkTask,
-    PruningRound,
     number_of_networks,
     prune_rounds,
 )
@@ -43,6 +42,7 @@ class PruningContext(SearchContext):
 
     needs: ClassVar[str] = "data"
     side_by_side: ClassVar[str] = "work"
+    needs_labels: ClassVar[bool] = False
 
     networks: int = field(default=0, init=False)
     measured: set[str] = field(default_factory=set, init=False)
@@ -92,7 +92,7 @@ def te_nas(
     start_kernel: bool | None = None,
     prune_number: int | None = None,
     image_size: int | None = None,
-) -> Generator[Measurements, list[NetworkMeasurement], Architecture]:
+) -> Generator[Measurements, Sequence[NetworkMeasurement], Architecture]:
     """TE-NAS: prune a supernet by its kernel's condition and its linear regions.
 
     The figures depend on the seed alone, not on the workers or on interruptions (in the last digits on the threads of
@@ -119,7 +119,7 @@ def te_nas(
     settings = {
         "kernel": kernel, "batch_size": batch_size, "repeats": repeats, "crops": crops, "crop_batches": crop_batches,
         "augment": augment, "initialization": initialization, "redraw": redraw,
-        "rounding": None if rounding is None else Rounding(**rounding), "start_kernel": start_kernel,
+        "rounding": None if rounding is None else _rounding(rounding), "start_kernel": start_kernel,
         "prune_number": prune_number, "image_size": image_size,
     }  # fmt: skip
     protocol = convention_protocol(convention, **{name: value for name, value in settings.items() if value is not None})
@@ -129,14 +129,12 @@ def te_nas(
         raise InputError(f"te-nas: num_classes must be a positive integer, not {classes!r}")
     size = min(protocol.batch_size or space.batch_size, len(search.images))
     search.networks = number_of_networks(space, protocol)
-    pruning = prune_rounds(space, protocol, lambda made: search.tell(made.title, 1, None, made))
-    found = None
-    try:
-        while True:
-            tasks = pruning.send(found)
-            found = yield Measurements(tuple(tasks), space, protocol, classes)
-    except StopIteration as end:
-        rounds: list[PruningRound] = end.value
+    rounds = yield from prune_rounds(
+        space,
+        protocol,
+        ask=lambda tasks: Measurements(tuple(tasks), space, protocol, classes),
+        on_round=lambda made: search.tell(made.title, 1, None, made),
+    )
     architecture = space.derive(rounds[-1].active)
     search.metadata |= {
         "convention": convention,
@@ -177,22 +175,22 @@ class Measurements(Work):
             PrejudgeError: A worker died, or the engine cannot be had.
         """
         records = {str(task): context.recall(str(task)) for task in self.tasks}
-        clock = max((record[-1] for record in records.values() if record is not None), default=0.0)
-        missing = [task for task in self.tasks if records[str(task)] is None]
-        for name, record in records.items():
-            if record is not None:
-                self._count(context, name)
+        known = {name: _read(name, record) for name, record in records.items() if record is not None}
+        clock = max((record[1] for record in known.values()), default=0.0)
+        missing = [task for task in self.tasks if str(task) not in known]
+        for name in known:
+            self._count(context, name)
         if missing:
             start = time.perf_counter() - clock
             with closing(self._run(context, missing)) as results:
                 for task, found in results:
                     clock = time.perf_counter() - start
-                    record = [_plain(found.condition), _plain(found.regions), found.seconds, found.reason, clock]
-                    records[str(task)] = record
-                    context.keep(str(task), record)
+                    known[str(task)] = found, clock
+                    figures = [_plain(found.condition), _plain(found.regions)]
+                    context.keep(str(task), [*figures, found.seconds, found.reason, clock])
                     self._count(context, str(task))
         context.measuring += clock
-        return [_measurement(*records[str(task)]) for task in self.tasks]
+        return [known[str(task)][0] for task in self.tasks]
 
     def _run(
         self, context: PruningContext, tasks: Sequence[NetworkTask]
@@ -221,12 +219,25 @@ class Measurements(Work):
         context.report(len(context.measured), context.networks)
 
 
+def _rounding(given: Mapping[str, int]) -> Rounding:
+    known = tuple(field.name for field in fields(Rounding))
+    for name in given:
+        if name not in known:
+            raise unknown("rounding", name, known)
+    return Rounding(**given)
+
+
 def _plain(value: float) -> float | str:
     """A number as JSON can write it."""
     return value if math.isfinite(value) else str(value)
 
 
-def _measurement(
-    condition: float | str, regions: float | str, seconds: float, reason: str, clock: float
-) -> NetworkMeasurement:
-    return NetworkMeasurement(float(condition), float(regions), seconds, reason)
+def _read(name: str, record: Any) -> tuple[NetworkMeasurement, float]:
+    """The figures of a network as the journal has them, and the clock of its question by then."""
+    try:
+        condition, regions, seconds, reason, clock = record
+        return NetworkMeasurement(float(condition), float(regions), float(seconds), str(reason)), float(clock)
+    except (ValueError, TypeError, OverflowError):
+        raise FileFormatError(
+            f"the journal of the run: the record of {name!r} is not the figures of a network; remove the journal"
+        ) from None

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -30,6 +30,8 @@ from prejudge.search.pruning.ranking import (
     choose_operations,
     mean_change,
 )
+
+Q = TypeVar("Q")
 
 
 class NetworkTask(NamedTuple):
@@ -115,18 +117,23 @@ class PruningRound:
         }
 
 
-Rounds = Generator[list[NetworkTask], Sequence[NetworkMeasurement], list[PruningRound]]
-"""A pruning under way: it yields networks to be measured, and is resumed with their figures in the same order."""
+Ask = Callable[[list[NetworkTask]], Q]
+"""Makes the question of a round from the networks that are to be measured."""
 
 
 def prune_rounds(
-    space: PruningSpace, protocol: PruningProtocol, on_round: Callable[[PruningRound], None] = lambda made: None
-) -> Rounds:
-    """Prune a space, round after round.
+    space: PruningSpace,
+    protocol: PruningProtocol,
+    *,
+    ask: Ask[Q],
+    on_round: Callable[[PruningRound], None] = lambda made: None,
+) -> Generator[Q, Sequence[NetworkMeasurement], list[PruningRound]]:
+    """Prune a space, round after round: yield questions, to be resumed with the figures of each question's networks.
 
     Args:
         space: What is pruned.
         protocol: The settings.
+        ask: Makes a question.
         on_round: Called after every round.
 
     Returns:
@@ -145,7 +152,7 @@ def prune_rounds(
     active = space.start
     while candidates := operations_of(active):
         question = _Question(f"round {len(rounds) + 1}", len(rounds), active, active, candidates)
-        answer = yield from question.ask(protocol.repeats)
+        answer = question.answer(protocol.repeats, (yield ask(question.tasks(protocol.repeats))))
         number = protocol.prune_number or space.prune_number
         active = make(question, answer, choose_operations(answer.measured, number, protocol.rounding))
     stage, before = len(rounds), active
@@ -155,7 +162,7 @@ def prune_rounds(
             if len(candidates) > KEPT_EDGES:
                 origin = before if protocol.start_kernel else active
                 question = _Question(f"{cell} node {node}", stage, origin, active, candidates)
-                answer = yield from question.ask(protocol.repeats)
+                answer = question.answer(protocol.repeats, (yield ask(question.tasks(protocol.repeats))))
                 active = make(question, answer, choose_edges(answer.measured, KEPT_EDGES, protocol.rounding))
     return rounds
 
@@ -216,14 +223,16 @@ class _Question:
     active: Active
     candidates: Sequence[EdgeOperation]
 
-    def ask(self, repeats: int) -> Generator[list[NetworkTask], Sequence[NetworkMeasurement], _Answer]:
-        """Have the unpruned network measured once per repeat, and every removal on the same draws."""
-        tasks = [self._tasks(repeat) for repeat in range(repeats)]
-        found = yield [task for repeat in tasks for task in repeat]
-        flat = iter(found)
-        rows = [[next(flat) for _ in repeat] for repeat in tasks]
+    def tasks(self, repeats: int) -> list[NetworkTask]:
+        """The unpruned network once per repeat, and every removal on the same draws."""
+        return [task for repeat in range(repeats) for task in self._tasks(repeat)]
+
+    def answer(self, repeats: int, found: Sequence[NetworkMeasurement]) -> _Answer:
+        """The figures of the removals, from those of the networks."""
+        each = len(found) // repeats
+        rows = [found[repeat * each : (repeat + 1) * each] for repeat in range(repeats)]
         measured = []
-        unpruned = len(tasks[0]) - len(self.candidates)  # one network for both figures, or one for each
+        unpruned = each - len(self.candidates)  # one network for both figures, or one for each
         for place, removal in enumerate(self.candidates, start=unpruned):
             measured.append(
                 OperationMeasurement(
