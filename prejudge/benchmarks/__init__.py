@@ -1,6 +1,7 @@
 """Tables of trained accuracies, and how well scores predict them."""
 
 from prejudge.benchmarks.importers.csv import import_csv
+from prejudge.benchmarks.importers.kinds import import_table
 from prejudge.benchmarks.simulation import SimulatedTraining
 from prejudge.benchmarks.statistics.correlation import correlate
 from prejudge.benchmarks.table.library import benchmark, benchmark_names
@@ -15,6 +16,7 @@ __all__ = [
     "benchmark_names",
     "correlate",
     "import_csv",
+    "import_table",
     "open_table",
     "write_table",
 ]

@@ -20,7 +20,9 @@ All data is gzip-compressed, shuffled and checksummed (Fletcher-32) in chunks al
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -29,7 +31,7 @@ import numpy as np
 
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.scores import FAILED, Column, Contents, ProtocolScores
-from prejudge.errors import FileFormatError, InputError, MissingDataError
+from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.formats import hdf5
 
 if TYPE_CHECKING:
@@ -41,34 +43,67 @@ CHUNK_ROWS = 8192
 _TYPES = {"value": "<f8", "status": "|u1", "seconds": "<f4", "run": "<i4"}
 
 
-def encode(contents: Contents) -> bytes:
-    """The HDF5 file as bytes: it is made in memory, so that a full disk never leaves HDF5 half-written."""
+def encode(contents: Contents) -> bytes | memoryview:
+    """The HDF5 file as bytes: it is made in memory, so that a full disk never leaves HDF5 half-written.
+
+    Raises:
+        PrejudgeError: Read back, it does not give the same scores: the HDF5 library writes damaged files.
+    """
     import h5py
 
-    with h5py.File("scores", "w", driver="core", backing_store=False, libver=("v110", "v110")) as file:
-        file.attrs.update(format=FORMAT, version=VERSION, identity=contents.identity, previous=contents.previous)
-        _write_texts(file, "runs", [json.dumps(run, sort_keys=True) for run in contents.runs])
-        protocols = file.create_group("protocols")
-        for position, (digest, scores) in enumerate(contents.protocols.items()):
-            group = protocols.create_group(digest)
-            group.attrs.update(json=scores.protocol.to_json(), position=position)
-            _write_texts(group, "architectures", scores.architectures)
-            columns = group.create_group("columns")
-            for number, name in enumerate(scores.columns):
-                column = scores.full(name)
-                # "/" and "." mean something to HDF5
-                where = columns.create_group(quote(name, safe="(),=' ").replace(".", "%2E"))
-                where.attrs.update(name=name, info=json.dumps(column.info, sort_keys=True), position=number)
-                where.attrs["digest"] = column_digest(column)
-                for part in ("value", "status", "seconds", "run"):
-                    _write(where, part, getattr(column, part))
-                reasons = {text: i for i, text in enumerate(dict.fromkeys(column.reasons.values()))}
-                failures = [(row, repeat, reasons[text]) for (row, repeat), text in column.reasons.items()]
-                _write(where, "failures", np.array(failures, np.int32).reshape(-1, 3))
-                _write_texts(where, "reasons", list(reasons))
-        file.flush()
-        result: bytes = file.id.get_file_image()
-        return result
+    # Not the "core" driver: HDF5 1.14 gives its image a wrong checksum.
+    memory = io.BytesIO()
+    with h5py.File(memory, "w", libver=("v110", "v110")) as file:
+        digests = _write_contents(file, contents)
+    _read_back(memory, contents, digests)
+    return memory.getbuffer()
+
+
+def _write_contents(file: h5py.File, contents: Contents) -> dict[tuple[str, str], str]:
+    """Write everything; returns the digest of each column."""
+    digests = {}
+    file.attrs.update(format=FORMAT, version=VERSION, identity=contents.identity, previous=contents.previous)
+    _write_texts(file, "runs", [json.dumps(run, sort_keys=True) for run in contents.runs])
+    protocols = file.create_group("protocols")
+    for position, (digest, scores) in enumerate(contents.protocols.items()):
+        group = protocols.create_group(digest)
+        group.attrs.update(json=scores.protocol.to_json(), position=position)
+        _write_texts(group, "architectures", scores.architectures)
+        columns = group.create_group("columns")
+        for number, name in enumerate(scores.columns):
+            column = scores.full(name)
+            # "/" and "." mean something to HDF5
+            where = columns.create_group(quote(name, safe="(),=' ").replace(".", "%2E"))
+            where.attrs.update(name=name, info=json.dumps(column.info, sort_keys=True), position=number)
+            where.attrs["digest"] = digests[digest, name] = column_digest(column)
+            for part in ("value", "status", "seconds", "run"):
+                _write(where, part, getattr(column, part))
+            reasons = {text: i for i, text in enumerate(dict.fromkeys(column.reasons.values()))}
+            failures = [(row, repeat, reasons[text]) for (row, repeat), text in column.reasons.items()]
+            _write(where, "failures", np.array(failures, np.int32).reshape(-1, 3))
+            _write_texts(where, "reasons", list(reasons))
+    return digests
+
+
+def _read_back(memory: io.BytesIO, contents: Contents, digests: Mapping[tuple[str, str], str]) -> None:
+    """Make sure that a file holds what was written to it, before anything else that holds it goes."""
+    import h5py
+
+    try:
+        with h5py.File(memory, "r") as file:
+            budget = hdf5.Budget(memory.getbuffer().nbytes)
+            _texts(file, "runs", budget)
+            for group, (digest, scores) in zip(_in_order(file, "protocols"), contents.protocols.items(), strict=True):
+                if _texts(group, "architectures", budget) != scores.architectures:
+                    raise ValueError("other architectures than were written")
+                for part, name in zip(_in_order(group, "columns"), scores.columns, strict=True):
+                    if column_digest(_column(part, name, len(scores.row), budget)) != digests[digest, name]:
+                        raise ValueError("other scores than were written")
+    except hdf5.READ_ERRORS as error:
+        raise PrejudgeError(
+            f"h5py {h5py.__version__} with HDF5 {h5py.version.hdf5_version} writes files that it cannot read "
+            f"({hdf5.describe(error)}); nothing was replaced: update h5py and open the cache again"
+        ) from error
 
 
 def _write(group: h5py.Group, name: str, data: np.ndarray) -> None:
@@ -96,7 +131,7 @@ def decode(path: Path) -> Contents:
     """
     with _open(path) as file:
         try:
-            return _contents(file, hdf5.Budget(path))
+            return _contents(file, hdf5.Budget(path.stat().st_size))
         except hdf5.READ_ERRORS as error:
             raise FileFormatError(
                 f"{path} is damaged ({hdf5.describe(error)}); restore it from a copy or score again into a new file"
@@ -109,6 +144,8 @@ def _open(path: Path) -> h5py.File:
         raise InputError(f"{path} is a folder; name a score file such as {path / 'scores.h5'}")
     if not path.exists():
         raise MissingDataError(f"no score file {path}")
+    if not path.is_file():
+        raise InputError(f"{path} is a pipe or a device; a score cache is a file")
     try:
         file = hdf5.open_file(path)  # it is only ever replaced as a whole, so no lock is needed
     except PermissionError:

@@ -25,7 +25,7 @@ from prejudge.cache.reader import ScoreReader
 from prejudge.cache.scores import Record, checked_name, checked_text
 from prejudge.cache.snapshot import read_snapshot
 from prejudge.errors import InputError, PrejudgeError, one_line, quoted, unknown
-from prejudge.formats.atomic import beside, write_atomically
+from prejudge.formats.atomic import beside, destination, write_atomically
 from prejudge.formats.hdf5 import check_in_child
 from prejudge.formats.lock import writer_lock
 from prejudge.proxies.score import Score
@@ -87,8 +87,11 @@ class ScoreCache(ScoreReader):
             raise unknown("cache mode", mode, ("a", "r"))
         self.mode = mode
         file = Path(path)
+        where = destination(file)
+        if where is None:
+            raise InputError(f"{file} is a pipe or a device; a score cache needs a file, by custom NAME.h5")
         if file.is_symlink():
-            file = file.resolve()  # the file is replaced, not the link
+            file = where  # the file is replaced, not the link
         self._compact_bytes = compact_bytes
         self._journal: Journal | None = None
         self._lock: BaseFileLock | None = None

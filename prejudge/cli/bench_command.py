@@ -98,11 +98,11 @@ def query(
         as_json: Print JSON instead of text.
     """
     from prejudge.benchmarks import benchmark
-    from prejudge.cli.metrics import choose
+    from prejudge.benchmarks.table.selection import select_metrics
     from prejudge.spaces import space as find_space
 
     opened = benchmark(table)
-    found = choose(
+    found = select_metrics(
         opened,
         [m for m in opened.metrics() if seed is not None or m.seed == "mean"] or opened.metrics(),
         metric=[metric] if metric else None,

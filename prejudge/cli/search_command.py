@@ -9,7 +9,6 @@ from cyclopts import App, Group, Parameter, validators
 
 from prejudge.cli import COMMANDS, output, search_supernet
 from prejudge.cli.arguments import pairs
-from prejudge.cli.node_rates import ClusterBar
 from prejudge.cli.options import (
     MACHINE,
     OWN_TRAINING,
@@ -21,6 +20,7 @@ from prejudge.cli.options import (
     Positive,
     TrainingOptions,
 )
+from prejudge.cli.progress import ClusterBar
 from prejudge.cli.recipe_option import Recipe
 from prejudge.cli.search_images import search_images
 from prejudge.cli.search_objective import A_TRAINING, LIVE, NO_TABLE, LiveOptions, TableOptions

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prejudge.cli import output
-from prejudge.cli.node_rates import ClusterBar
 from prejudge.cli.options import DataOptions, EngineOptions
-from prejudge.cli.progress import ProgressBar
+from prejudge.cli.progress import ClusterBar, ProgressBar
 from prejudge.cli.search_answers import open_table, show_answers
 from prejudge.errors import InputError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter, validators
 
@@ -20,9 +20,6 @@ from prejudge.cli.options import (
 )
 from prejudge.cli.recipe_option import Recipe
 from prejudge.cli.search_images import search_images
-
-if TYPE_CHECKING:
-    pass
 
 METHODS = {
     "darts": "DARTS: learn softmax weights of a supernet's operations on held-out images.",

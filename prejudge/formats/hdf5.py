@@ -11,11 +11,13 @@ elsewhere are read by a process of their own first (:func:`check_in_child`), who
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prejudge.errors import FileFormatError, PrejudgeError
+from prejudge.formats.atomic import destination, write_atomically
 
 if TYPE_CHECKING:
     import h5py
@@ -50,11 +53,11 @@ class Budget:
     """How many bytes of arrays may still be read from a file.
 
     Args:
-        path: The file; its size is what counts.
+        size: Bytes of the file.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.stat().st_size
+    def __init__(self, size: int) -> None:
+        self._file = size
         self._left = min(FREE_BYTES + MOST_GROWTH * self._file, LARGEST_BYTES)
 
     def take(self, nbytes: int, stored: int) -> None:
@@ -62,6 +65,28 @@ class Budget:
         self._left -= nbytes
         if self._left < 0 or nbytes > FREE_BYTES + MOST_GROWTH * min(stored, self._file):
             raise ValueError(f"it claims arrays of {nbytes:,} bytes, more than it can hold")
+
+
+@contextmanager
+def writing(path: Path, **options: Any) -> Iterator[h5py.File]:
+    """Give an HDF5 file to write, which takes the place of ``path`` in one step when the block ends well.
+
+    It is made in memory: a full disk makes the HDF5 library crash, and leaves half a file.
+
+    Args:
+        path: The file.
+        options: For :class:`h5py.File`.
+
+    Raises:
+        PrejudgeError: The file cannot be written; ``path`` is untouched.
+    """
+    import h5py
+
+    destination(path)  # before any work is done
+    memory = io.BytesIO()
+    with h5py.File(memory, "w", **options) as file:
+        yield file
+    write_atomically(path, memory.getbuffer())
 
 
 def open_file(path: Path) -> h5py.File:
@@ -278,7 +303,7 @@ def read_everything(path: Path) -> None:
     import h5py
 
     try:
-        budget, seen = Budget(path), set()
+        budget, seen = Budget(path.stat().st_size), set()
         with open_file(path) as file:
             waiting: list[h5py.Group] = [file["/"]]
             while waiting:

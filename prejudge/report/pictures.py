@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prejudge.errors import InputError, PrejudgeError
+from prejudge.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,11 +55,12 @@ def save_figure(figure: Figure, path: Path) -> Path:
     """
     import matplotlib
 
+    from prejudge.formats.atomic import write_atomically
+
     kind = picture_format(path)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "prejudge"}):
         metadata = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else None
-        try:
-            figure.savefig(path, format=kind, dpi=160, metadata=metadata, facecolor="white")
-        except OSError as error:
-            raise PrejudgeError(f"cannot write {path}: {error.strerror or error}") from error
+        picture = io.BytesIO()
+        figure.savefig(picture, format=kind, dpi=160, metadata=metadata, facecolor="white")
+    write_atomically(path, picture.getbuffer())
     return path

@@ -6,7 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from prejudge.errors import InputError, PrejudgeError, unknown
+from prejudge.errors import InputError, unknown
+from prejudge.formats.atomic import write_atomically
 from prejudge.report import searches, training
 from prejudge.report.data import ReportData
 from prejudge.report.html import to_html
@@ -87,21 +88,5 @@ def write_report(
 
 
 def _replace(path: Path, text: str) -> Path:
-    if path.is_dir():
-        raise InputError(f"{path} is a folder; name a file for the report")
-    if not path.parent.is_dir():
-        raise InputError(f"no folder {path.parent} to write the report into; create it first")
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-    except OSError as error:
-        raise PrejudgeError(
-            f"cannot write the report {path}: {error.strerror or error}; free space or choose another file"
-        ) from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_atomically(path, text.encode())
     return path

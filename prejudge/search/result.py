@@ -120,12 +120,6 @@ def write_result(result: SearchResult, path: str | os.PathLike[str]) -> Path:
         InputError: There is no run.
         PrejudgeError: The file cannot be written.
     """
-    import io
-
-    import h5py
-
-    from prejudge.formats.atomic import write_atomically
-
     path = Path(path)
     runs = result.trajectories
     if not runs:
@@ -150,8 +144,7 @@ def write_result(result: SearchResult, path: str | os.PathLike[str]) -> Path:
             for r in runs
         ],
     }
-    memory = io.BytesIO()
-    with h5py.File(memory, "w") as file:
+    with hdf5.writing(path) as file:
         file.attrs["format"] = FORMAT
         file.attrs["version"] = VERSION
         file["index"] = json.dumps(index)
@@ -164,7 +157,6 @@ def write_result(result: SearchResult, path: str | os.PathLike[str]) -> Path:
         }
         for name, column in columns.items():
             file.create_dataset(name, data=column, compression="gzip" if len(column) else None)
-    write_atomically(path, memory.getvalue())
     return path
 
 
@@ -184,7 +176,7 @@ def read_result(path: str | os.PathLike[str]) -> SearchResult:
                 raise FileFormatError(f"{path} is an HDF5 file but no search result")
             if int(hdf5.attribute(file, "version")) > VERSION:
                 raise FileFormatError(f"{path} was written by a newer prejudge; upgrade prejudge")
-            budget = hdf5.Budget(path)
+            budget = hdf5.Budget(path.stat().st_size)
             index = json.loads(hdf5.text(file, "index", budget))
             texts = hdf5.array(file, "architectures", budget, "|u1", (1,)).tobytes().decode().split("\n")
             steps = {name: hdf5.array(file, f"steps/{name}", budget, kind, (1,)) for name, kind in _STEPS.items()}

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prejudge.benchmarks.statistics.matched import default_metrics
 from prejudge.benchmarks.table.metric import Metric
+from prejudge.benchmarks.table.selection import default_metrics
 from prejudge.benchmarks.table.table import Table
 from prejudge.errors import InputError
 from prejudge.search.result import SearchResult

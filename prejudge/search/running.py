@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prejudge import __version__
+from prejudge._version import __version__
 from prejudge.engine import LATER, Engine, LocalEngine, Progress, local_unless
 from prejudge.errors import InputError, unknown
 from prejudge.search.budget import Budget

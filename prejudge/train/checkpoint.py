@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import shutil
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +20,7 @@ import torch
 from torch import Tensor
 
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError, quoted
-from prejudge.formats.atomic import replacing
+from prejudge.formats.atomic import replace_by_copy, replacing
 from prejudge.formats.torch_file import TorchFile
 
 _FORMAT, _VERSION = "prejudge checkpoint", 1
@@ -114,8 +112,7 @@ class CheckpointManager:
             part.write_bytes(content.getbuffer())
             # last.pt comes last: a run that ends between two files repeats this epoch and makes both again.
             for other in others:
-                with replacing(other) as link:
-                    _link_or_copy(part, link)
+                replace_by_copy(other, part)
         return last
 
     def latest(self) -> Checkpoint | None:
@@ -208,14 +205,6 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 def _rank() -> int:
     distributed = torch.distributed
     return distributed.get_rank() if distributed.is_available() and distributed.is_initialized() else 0
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    target.unlink()
-    try:
-        os.link(source, target)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, target)
 
 
 def _plain(value: Any, where: str) -> Any:

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+import pytest
 
-from prejudge.cache import Protocol, ScoreCache
+from prejudge.cache import Protocol, ScoreCache, layout
 from prejudge.cache.layout import decode, encode
+from prejudge.errors import PrejudgeError
 
 
 def test_the_file_is_as_documented_for_any_hdf5_reader(filled: Path, protocol: Protocol) -> None:
@@ -44,3 +48,38 @@ def test_protocols_and_columns_without_scores(path: Path, protocol: Protocol, ot
     assert cache.protocols() == [other_protocol, protocol] and cache.columns(protocol) == ["snip"]
     assert cache.frame(protocol).empty and cache.frame(other_protocol).empty and cache.failures(protocol).empty
     assert cache.info()["protocols"][0]["columns"] == {}
+
+
+def test_an_hdf5_library_that_writes_damaged_files_costs_no_score(
+    path: Path, protocol: Protocol, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the core driver of HDF5 1.14 did: the file is read back before it takes the place of anything."""
+    with ScoreCache(path) as cache:
+        cache.put(protocol, "first", {"snip": 1.0})
+    whole = path.read_bytes()
+
+    class Damaging(io.BytesIO):
+        def write(self, content: Any) -> int:
+            return super().write(bytes(content).replace(b"\x89HDF", b"\x89HDX"))
+
+    for damaging in (Damaging, Forgetful):
+        with monkeypatch.context() as patch:
+            patch.setattr(layout.io, "BytesIO", damaging)
+            cache = ScoreCache(path)
+            cache.put(protocol, "second", {"snip": 2.0})
+            with pytest.raises(PrejudgeError, match=r"^h5py .* writes files that it cannot read .*update h5py"):
+                cache.close()
+        assert path.read_bytes() == whole
+        assert len(ScoreCache(path, "r").frame()) == 2  # from the journal
+    with ScoreCache(path):
+        pass
+    assert len(decode(path).protocols[protocol.digest].architectures) == 2
+
+
+class Forgetful(io.BytesIO):
+    """Memory that loses what is written last."""
+
+    def write(self, content: Any) -> int:
+        if self.tell() > 4000:
+            return len(bytes(content))
+        return super().write(content)

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -435,3 +436,22 @@ print([m for m in ("torch", "scipy") if m in sys.modules])
 """
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
     assert result.stdout.strip() == "[]", result.stderr
+
+
+@pytest.mark.parametrize("mode", ["a", "r"])
+def test_what_cannot_be_a_cache_is_refused_in_one_line(tmp_path: Path, mode: Any) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (tmp_path / "pipe", tmp_path / "loop", tmp_path, Path(), tmp_path / "a\0b", Path("/dev/null")):
+        with pytest.raises(PrejudgeError) as caught:
+            ScoreCache(path, mode)
+        assert len(str(caught.value).splitlines()) == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["loop", "pipe"]
+
+
+def test_a_link_to_a_cache_stays_one(tmp_path: Path, protocol: Protocol) -> None:
+    (tmp_path / "link.h5").symlink_to("there.h5")
+    for number in range(2):
+        with ScoreCache(tmp_path / "link.h5") as cache:
+            cache.put(protocol, f"arch {number}", {"snip": 1.0})
+    assert (tmp_path / "link.h5").is_symlink() and len(ScoreCache(tmp_path / "there.h5", "r").frame()) == 2

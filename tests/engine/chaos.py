@@ -37,7 +37,7 @@ ALONE = [
     "prejudge.cli.test_command", "prejudge.cli.report_command", "prejudge.report.training",
     "prejudge.search.recommendation", "prejudge.spaces.nasbench201.network", "prejudge.train.records",
     "prejudge.train.recipes.resolve",
-    "prejudge.train.images", "prejudge.cli.training_report", "prejudge.search.objectives.table",
+    "prejudge.cli.report_tables", "prejudge.search.objectives.table",
     "prejudge.search.result_table", "prejudge.spaces.nasbench201.supernet",
     "prejudge.search.supernet.darts_pt.learner",
 ]  # fmt: skip

@@ -364,7 +364,7 @@ class _Watch:
     def __init__(self, folder: str) -> None:
         self.on = False
         self.seen = ""
-        self._allowed = (os.path.join(os.path.realpath(folder), ""), os.devnull)  # noqa: PTH118
+        self._allowed = (os.path.join(os.path.realpath(folder), ""), os.path.join(os.devnull, ""))  # noqa: PTH118
 
     def __call__(self, event: str, args: tuple[Any, ...]) -> None:
         if not self.on:
@@ -375,7 +375,8 @@ class _Watch:
             if not writes or not isinstance(path, str | bytes):
                 return
             where = os.path.realpath(os.fsdecode(path))
-            if where.startswith(self._allowed):
+            # A lock opens its folder itself: a nameless file in it (O_TMPFILE) shows whether there are locks.
+            if os.path.join(where, "").startswith(self._allowed):  # noqa: PTH118
                 return
             event = f"open {where} for writing"
         elif event == "exec":

@@ -13,7 +13,7 @@ from typing import Any
 from cyclopts.exceptions import CycloptsError
 
 from prejudge.cli import _one_line, build_app, recipe_option
-from prejudge.cli.arguments import architectures, pairs, split_list
+from prejudge.cli.arguments import pairs, split_list
 from prejudge.cli.run_command import _ThisProcess
 from prejudge.cli.search_objective import TableOptions
 from prejudge.data.loading import _parse as parse_data_kind
@@ -26,7 +26,7 @@ from prejudge.pipeline.run_folder import RunFolder
 from prejudge.proxies import resolve
 from prejudge.search.recommendation import choose_architecture
 from prejudge.search.registry import register as searches
-from prejudge.spaces import genotype_names, space
+from prejudge.spaces import genotype_names, select, space
 from prejudge.train.recipes.published import PUBLISHED
 from prejudge.train.recipes.resolve import Images, fitted_recipe
 from tests.fuzz.harness import ATTEMPTS, file_target, text_target
@@ -48,7 +48,7 @@ def _selection(where: Any, seed: int) -> Callable[[str], None]:
     def read(text: str) -> None:
         if len(text.partition("random:")[2].strip()) > 3:
             return  # a million may be drawn, which takes as long as it takes
-        found = architectures(where, text, seed=seed)
+        found = select(where, text, seed=seed)
         assert len(found) == len(set(found)) > 0
 
     return read

@@ -22,6 +22,7 @@ from prejudge.benchmarks.table.index import FORMAT, KEYS, TEXTS, VERSION, TableI
 from prejudge.benchmarks.table.metric import Metric
 from prejudge.benchmarks.table.rows import has_own_order, row_key
 from prejudge.errors import InputError
+from prejudge.formats import hdf5
 from prejudge.spaces import space as find_space
 from prejudge.spaces.base import Architecture, EnumerableSpace, Space
 
@@ -70,10 +71,6 @@ def write_table(
             architecture.
         PrejudgeError: The file cannot be written (no space left, read-only folder).
     """
-    import h5py
-
-    from prejudge.formats.atomic import replacing
-
     path = Path(path)
     where = find_space(space)
     if not columns:
@@ -106,7 +103,7 @@ def write_table(
     low, high = math.inf, -math.inf
     stored: dict[int, str] = {}
     # One array after the other: columns may be made when they are asked for, and all at once may not fit into memory.
-    with replacing(path) as part, h5py.File(part, "w") as file:
+    with hdf5.writing(path) as file:
         for key, (values, what, shape) in given.items():
             array = _checked(values, what, shape)
             if key in accuracies and np.isfinite(array).any():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prejudge.errors import FileFormatError, InputError, MissingDataError, quoted
+from prejudge.formats.atomic import write_atomically
 from prejudge.formats.text import parse_json
 from prejudge.spaces.darts.genotype import Genotype
 from prejudge.spaces.darts.notations import parse_genotype, to_dict
@@ -64,14 +65,7 @@ def write_genotype(
         lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()]
     except (TypeError, ValueError) as error:
         raise InputError(f"{target}: network and origin must be plain values for JSON ({error})") from None
-    if not target.parent.is_dir():
-        raise MissingDataError(f"{target}: the folder {target.parent} does not exist; make it first")
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
-    try:
-        partial.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
-        partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_atomically(target, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 def read_genotype(path: str | os.PathLike[str]) -> SavedGenotype:

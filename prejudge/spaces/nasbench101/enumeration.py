@@ -13,12 +13,14 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from io import BytesIO
 from itertools import permutations, product
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import numpy as np
 
+from prejudge.errors import PrejudgeError
+from prejudge.formats.atomic import write_atomically
 from prejudge.spaces.nasbench101.cell import MAX_EDGES, MAX_VERTICES, OPERATIONS, Cell101, Matrix
 from prejudge.spaces.nasbench101.hash import INPUT, OUTPUT, hash_graphs
 
@@ -188,15 +190,8 @@ def _read(path: Path) -> Enumeration | None:
 
 
 def _keep(path: Path, cells: Enumeration) -> None:
-    part = None
-    try:
+    content = BytesIO()
+    np.savez(content, **vars(cells))
+    with suppress(OSError, PrejudgeError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Renamed when complete: another process reads the whole file or none.
-        with NamedTemporaryFile(dir=path.parent, prefix=path.name, suffix=".part", delete=False) as file:
-            part = Path(file.name)
-            np.savez(file, **vars(cells))
-        part.replace(path)
-    except OSError:
-        if part is not None:
-            with suppress(OSError):
-                part.unlink()
+        write_atomically(path, content.getbuffer())

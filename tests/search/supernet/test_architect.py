@@ -66,7 +66,7 @@ def doubled(seed: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("case", ["fresh", "after1"])
 def test_the_second_order_gradient_of_the_original(original: dict[str, np.ndarray], case: str) -> None:
-    # In double precision: on four images a rectifier that turns by rounding changes everything behind it.
+    # In double precision: on four images a ReLU that turns by rounding changes everything behind it.
     search = learner(original, SecondOrderArchitect, Given([22]))
     search.network.double()
     if case == "after1":
