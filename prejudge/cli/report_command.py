@@ -150,9 +150,9 @@ def _report_searches(
 
 def _report_trainings(folders: Sequence[Path], title: str | None, to: _Output) -> None:
     from prejudge.report.training.tables import summary_frame
-    from prejudge.train.records import read_records, report_data
+    from prejudge.train.training_folder import read_training, report_data
 
-    data = report_data([read_records(folder) for folder in folders], title=title)
+    data = report_data([read_training(folder) for folder in folders], title=title)
     written = to.write(data)
     if to.as_json:
         trainings = summary_frame(data).to_dict("records")

@@ -62,7 +62,7 @@ def search_images(
     with joined(device) as world, bar:
         computing: Any = device
         if trains and engine.in_process:
-            computing = DeviceConfig(world.device(device), precision, channels_last, world=world)
+            computing = DeviceConfig(world.device(device), precision, channels_last, process_group=world)
         elif trains:
             if world.size > 1 or resume is not None:
                 what = "--resume" if resume is not None else "torchrun"

@@ -20,7 +20,7 @@ from prejudge.formats.lock import _holder
 from prejudge.search.objectives.base import Evaluation
 from prejudge.search.records import RunRecords
 from prejudge.train.recipes.recipe import Recipe
-from prejudge.train.records import read_records, report_data
+from prejudge.train.training_folder import read_training, report_data
 from tests.fuzz.harness import Target, file_target, register, text_target
 from tests.fuzz.mutation import with_other_values
 from tests.fuzz.text_spaces import CELL_201
@@ -222,7 +222,7 @@ def _records(data: bytes) -> None:
             Path(name).write_bytes(part)
         else:
             Path(name).unlink(missing_ok=True)
-    report_data([read_records(Path())])
+    report_data([read_training(Path())])
 
 
 def _three(rng: random.Random) -> bytes:

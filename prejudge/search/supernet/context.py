@@ -53,7 +53,7 @@ class SupernetContext(SearchContext):
     @property
     def is_writer(self) -> bool:
         """Whether this is the first of the processes that train together, which alone writes files."""
-        return self.device_config.world.is_first
+        return self.device_config.process_group.is_first
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -91,12 +91,12 @@ class SupernetContext(SearchContext):
         """Batches of some images; another stream has another order and other crops."""
         from prejudge.train.recipes.batches import recipe_batches
 
-        size, world = min(recipe.batch_size, len(images)), self.device_config.world
+        size, group = min(recipe.batch_size, len(images)), self.device_config.process_group
         return recipe_batches(
             images,
             replace(recipe, batch_size=size, accumulation_steps=min(recipe.accumulation_steps, size)),
             seed=2 * self.seed + stream,
             device=self.device_config.device,
-            rank=world.rank,
-            world=world.size,
+            rank=group.rank,
+            world=group.size,
         )

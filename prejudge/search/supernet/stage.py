@@ -54,8 +54,8 @@ class Stage(Work, Generic[L]):
             TrainingFailure: The loss was not finite.
         """
         from prejudge.train.checkpoint import CheckpointManager
-        from prejudge.train.logs import RunLog
         from prejudge.train.loop import run_epochs
+        from prejudge.train.training_log import TrainingLog
 
         device_config = context.device_config
         checkpoints = log = None
@@ -63,7 +63,7 @@ class Stage(Work, Generic[L]):
             folder, plan = context.folder / self.name, self.plan(context)
             checkpoints = CheckpointManager(folder, plan, keep_every=self.keep_every)
             self.learner.within_epoch = CheckpointManager(folder / "within-epoch", plan)
-            log = RunLog(folder)
+            log = TrainingLog(folder)
 
         def on_epoch(number: int, epoch: Epoch) -> None:
             if log is not None:
@@ -75,9 +75,9 @@ class Stage(Work, Generic[L]):
                 self.learner,
                 self.batches,
                 self.epochs,
-                machine=device_config,
+                device_config=device_config,
                 evaluate=partial(_accuracy, self.held_out, device_config) if self.held_out is not None else None,
-                keeper=checkpoints,
+                checkpoints=checkpoints,
                 on_start=None if log is None else log.begin,
                 on_epoch=on_epoch,
             )
@@ -115,6 +115,6 @@ class Stage(Work, Generic[L]):
 
 
 def _accuracy(data: ImageDataset, device_config: DeviceConfig, network: nn.Module) -> dict[str, float]:
-    from prejudge.train.evaluation.accuracy import test
+    from prejudge.train.evaluation.evaluate import evaluate
 
-    return {"valid": test(network, data, device_config).top1}
+    return {"valid": evaluate(network, data, device_config).top1}

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from prejudge.benchmarks.importers.nasbench101.model_metrics import QUANTITIES, VALUES
-from prejudge.benchmarks.importers.nasbench101.records import read_records
+from prejudge.benchmarks.importers.nasbench101.records import read_training
 from prejudge.benchmarks.importers.nasbench101.runs import REPEATS, Runs, TooManyRuns, columns
 from prejudge.benchmarks.importers.result import ImportResult
 from prejudge.benchmarks.importers.sources import Progress, file_sha256, imported_by, is_there, place, require_file
@@ -196,7 +196,7 @@ def read_file(path: Path, *, digest: hashlib._Hash | None = None, progress: Prog
     start, size = time.perf_counter(), path.stat().st_size
     gathered = Gathered()
     for block in read_blocks(path, digest=digest):
-        records = read_records(path, block)
+        records = read_training(path, block)
         gathered.add(
             records.hashes, records.epochs, records.values, records.params, cells=records.cells, wrong=records.wrong
         )

@@ -79,7 +79,7 @@ class Records:
         return FileFormatError(f"{self.path}: {self.block.where(i)} is no record of NAS-Bench-101: {reason}")
 
 
-def read_records(path: Path, block: Block) -> Records:
+def read_training(path: Path, block: Block) -> Records:
     """Read the payloads of a block.
 
     Raises:

@@ -161,7 +161,7 @@ def test_what_an_epoch_has_trained_is_evaluated_and_recorded() -> None:
         search,
         Given([50]),
         3,
-        machine=DeviceConfig(),
+        device_config=DeviceConfig(),
         evaluate=lambda network: {"valid": float(seen.append(str(search.architecture())) is None)},
     )
     assert [epoch.facts["architecture"] for epoch in history] == seen and len(set(seen)) == 3
@@ -179,7 +179,7 @@ def test_a_search_answers_with_the_choice_after_its_last_epoch() -> None:
     torch.manual_seed(1)
     stages = ista(SupernetContext(DARTS, 1, data=few(), macro=SMALL, training=TRAINING))
     stage = next(stages)
-    run_epochs(stage.learner, stage.batches, stage.epochs, machine=DeviceConfig())
+    run_epochs(stage.learner, stage.batches, stage.epochs, device_config=DeviceConfig())
     assert str(stage.learner.architecture()) == found.architectures[-1]
     stage.learner.recover()
     assert str(stage.learner.architecture()) == found.recommendation
