@@ -42,7 +42,7 @@ def test_a_live_proxy_and_a_live_training_that_is_resumed(tmp_path: Path, capsys
     out = tmp_path / "live.h5"
     words = ["search", "random", *small, "--epochs", "1", "--out", str(out)]
     first = _json(capsys, *words)
-    journal = out.with_name("live.h5.journal") / "random-0.jsonl"
+    journal = out.with_name("live.h5.run") / "random-0.jsonl"
     assert len(journal.read_text().splitlines()) == 4
     out.unlink()
     assert _json(capsys, *words)["runs"][0]["seconds"] == first["runs"][0]["seconds"]  # replayed, not trained again
@@ -83,7 +83,10 @@ def test_te_nas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["random", "--benchmark", "digits", "--budget", "0.0001"], "smaller than one evaluation"),
         (["random", "--benchmark", "digits", "--space", "darts"], "is of nasbench201, not darts"),
         (["random", "--benchmark", "digits", "--run-seed", "seven"], "--run-seed is mean, random or"),
-        (["te-nas", "--data", "digits", "--space", "nasbench101"], "te-nas searches darts, darts-s?, nasbench201; it is not defined on nasbench101"),
+        (
+            ["te-nas", "--data", "digits", "--space", "nasbench101"],
+            "te-nas searches darts, darts-s?, nasbench201; it is not defined on nasbench101",
+        ),
         (["te-nas", "--data", "digits", "--setting", "kernels=exact"], "did you mean 'kernel'"),
     ],
 )
