@@ -10,7 +10,7 @@ import prejudge.search.supernet.ista.one_stage
 import prejudge.search.supernet.ista.two_stage
 import prejudge.search.supernet.sdarts.method
 import prejudge.search.supernet.stacnas.method  # noqa: F401
-from prejudge.search.supernet.context import Stages, SupernetContext
-from prejudge.search.supernet.stage import Stage
+from prejudge.search.supernet.context import SupernetContext
+from prejudge.search.supernet.stage import Stage, Stages
 
 __all__ = ["Stage", "Stages", "SupernetContext"]

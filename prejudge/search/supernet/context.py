@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -11,18 +11,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from prejudge.data.dataset import ImageDataset
 from prejudge.data.splits import random_split
 from prejudge.search.protocol import SearchContext
-from prejudge.spaces.base import Architecture
 from prejudge.train.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from prejudge.data.batches import ImageBatches
-    from prejudge.search.supernet.stage import Stage
     from prejudge.spaces.nn.supernet import Supernet
     from prejudge.train.device import DeviceConfig
-    from prejudge.train.loop import Epoch
-
-Stages = Generator["Stage[Any]", "list[Epoch]", Architecture]
-"""The result of a method's function: it is resumed with all epochs of the stage that it yielded, once that has run."""
 
 
 @dataclass(eq=False)

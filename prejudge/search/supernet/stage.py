@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from prejudge.data.dataset import ImageDataset
 from prejudge.search.protocol import Work
 from prejudge.search.supernet.context import SupernetContext
+from prejudge.spaces.base import Architecture
 
 if TYPE_CHECKING:
     from torch import nn
@@ -112,6 +113,10 @@ class Stage(Work, Generic[L]):
             curve.append({"train_loss": epoch.train_loss, "train_accuracy": epoch.train_accuracy, **facts})
             valid = epoch.accuracies.get("valid", math.nan)
             context.add_step(epoch.facts["architecture"], len(context.steps) + 1, valid, epoch.seconds)
+
+
+Stages = Generator[Stage[Any], "list[Epoch]", Architecture]
+"""The result of a method's function: it is resumed with all epochs of the stage that it yielded, once that has run."""
 
 
 def _accuracy(data: ImageDataset, device_config: DeviceConfig, network: nn.Module) -> dict[str, float]:

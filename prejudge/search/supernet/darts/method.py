@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from prejudge.errors import unknown
 from prejudge.search.registry import search_method
-from prejudge.search.supernet.context import Stages, SupernetContext
-from prejudge.search.supernet.stage import Stage
+from prejudge.search.supernet.context import SupernetContext
+from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.spaces.base import Space
 from prejudge.spaces.darts.candidates import DARTS8
 from prejudge.train.recipes.recipe import Recipe

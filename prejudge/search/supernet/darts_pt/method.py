@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from prejudge.errors import InputError, unknown
 from prejudge.search.registry import search_method
-from prejudge.search.supernet.context import Stages, SupernetContext
+from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.darts.method import SPACES, bilevel, candidates_of, family
 from prejudge.search.supernet.darts_pt.earlier_run import described, take_supernet
 from prejudge.search.supernet.sdarts.method import perturbed
-from prejudge.search.supernet.stage import Stage
+from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.spaces.base import Architecture
 
 if TYPE_CHECKING:

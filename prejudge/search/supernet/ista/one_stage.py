@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, cast
 
 from prejudge.errors import InputError, unknown
 from prejudge.search.registry import search_method
-from prejudge.search.supernet.context import Stages, SupernetContext
+from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.ista.sparse_solvers import solver as solver_of
 from prejudge.search.supernet.ista.two_stage import REFERENCE
-from prejudge.search.supernet.stage import Stage
+from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.spaces.darts.genotype import Genotype
 from prejudge.train.recipes.recipe import Recipe
 

@@ -7,9 +7,9 @@ arXiv:2010.06176, with the numbers of the command in the README of iboing/ISTA-N
 from __future__ import annotations
 
 from prejudge.search.registry import search_method
-from prejudge.search.supernet.context import Stages, SupernetContext
+from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.ista.sparse_solvers import solver as solver_of
-from prejudge.search.supernet.stage import Stage
+from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.train.recipes.recipe import Recipe
 
 REFERENCE = "Yang et al., NeurIPS 2020, arXiv:2010.06176"

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 from prejudge.search.registry import search_method
-from prejudge.search.supernet.context import Stages, SupernetContext
+from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.darts.method import RECIPES, SPACES, bilevel, candidates_of, family
-from prejudge.search.supernet.stage import Stage
+from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.spaces.base import Architecture
 
 

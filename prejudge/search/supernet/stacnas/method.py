@@ -15,9 +15,9 @@ import numpy as np
 
 from prejudge.errors import InputError
 from prejudge.search.registry import search_method
-from prejudge.search.supernet.context import Stages, SupernetContext
+from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.stacnas.analysis import compared, single_operations
-from prejudge.search.supernet.stage import Stage
+from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.spaces.darts.candidates import (
     STACNAS_STAGE1,
     Candidates,
