@@ -64,7 +64,7 @@ class ProgressBar:
         self._bar.update(self._task, completed=done, total=total)
 
     def describe(self, text: str) -> None:
-        """What stands before the bar from now on."""
+        """Change the text before the bar."""
         self._bar.update(self._task, description=text)
 
 
@@ -72,7 +72,7 @@ class ClusterBar(ProgressBar):
     """The progress bar of work that may run on a cluster: :meth:`watch` is called with the node of every job.
 
     Attributes:
-        nodes: What each node has done; empty where the work is done on this machine.
+        nodes: The jobs of each node; empty where the work is done on this machine.
     """
 
     def __init__(self, what: str, *, quiet: bool = False) -> None:
@@ -91,5 +91,5 @@ class ClusterBar(ProgressBar):
 
     @property
     def summary(self) -> str:
-        """What each node has done, for the last line; empty where the work was done on this machine."""
+        """The number of jobs of each node, in words; empty where the work was done on this machine."""
         return ", ".join(f"{node} {count}" for node, count in sorted(self.nodes.done.items()))

@@ -172,7 +172,7 @@ def _show(result: TrainingResult, out: Path, source: Path | None) -> None:
     rows["weights"] = str(out / WEIGHTS)
     if source is not None:
         rows["source"] = str(source)
-    output.print_facts(f"{plan.space.name}, {plan.data.name}: {plan.architecture}", rows)
+    output.print_fields(f"{plan.space.name}, {plan.data.name}: {plan.architecture}", rows)
     output.say(f"next: prejudge report --training {out} --out training.html")
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from prejudge.benchmarks.importers.nasbench101.records import read_training
+from prejudge.benchmarks.importers.nasbench101.records import read_records
 from prejudge.benchmarks.importers.nasbench201.trials import MalformedTrial, Trials
 from prejudge.benchmarks.importers.nasbench301 import _result, import_nasbench301
 from prejudge.cache import ScoreCache, import_pickles
@@ -196,7 +196,7 @@ def test_a_record_that_is_shorter_than_a_hash(tmp_path: Path) -> None:
     path.write_bytes(frame)
     (block,) = read_blocks(path)
     with pytest.raises(FileFormatError, match="record 1 at byte 0 is no record of NAS-Bench-101"):
-        read_training(path, block)
+        read_records(path, block)
 
 
 def picture(path: Path, width: int, height: int) -> Path:

@@ -24,7 +24,7 @@ from prejudge.benchmarks.importers.nasbench101 import importer as nasbench101
 from prejudge.benchmarks.importers.nasbench101 import records as nasbench101_records
 from prejudge.benchmarks.importers.nasbench101.importer import import_nasbench101
 from prejudge.benchmarks.importers.nasbench101.model_metrics import QUANTITIES, VALUES
-from prejudge.benchmarks.importers.nasbench101.records import read_training
+from prejudge.benchmarks.importers.nasbench101.records import read_records
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.formats.tfrecord import read_blocks
 from prejudge.spaces.nasbench101.space import NASBench101
@@ -120,13 +120,13 @@ def test_the_regular_and_the_single_way_give_the_same(
 ) -> None:
     path = files.write_tfrecord(tmp_path / "f", shuffled(list(files.payloads(some_cells, SCHEDULES, lines=True))))
     block = next(read_blocks(path))
-    together = read_training(path, block)
+    together = read_records(path, block)
     assert together.regular.all()
     original = nasbench101_records._taken_apart
     monkeypatch.setattr(
         nasbench101_records, "_taken_apart", lambda *a: (*original(*a)[:2], np.zeros(len(block), dtype=bool))
     )
-    alone = read_training(path, block)
+    alone = read_records(path, block)
     assert not alone.regular.any()
     assert together.hashes == alone.hashes
     for field in ("epochs", "values", "params"):
@@ -163,7 +163,7 @@ def test_every_form_of_json_reads_the_same(
     metrics = files.random_message(rng, 108, params, unknown)
     payloads = odd_forms(rng.choice(some_cells), 108, metrics)
     path = files.write_tfrecord(tmp_path_factory.mktemp("forms") / "f", shuffled(payloads))
-    records = read_training(path, next(read_blocks(path)))
+    records = read_records(path, next(read_blocks(path)))
     plain = files.plain_reading(payloads[0])
     names = ("training_time", "train_accuracy", "validation_accuracy", "test_accuracy")
     values = [plain["evaluations"][e][name] for e in (1, 2) for name in names] + [plain["total"]]
