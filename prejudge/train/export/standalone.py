@@ -31,7 +31,7 @@ _ERRORS = {
 
 _FRAME = '''"""A network of the space {space}, for images of {classes}.
 
-{architecture}Written by prejudge {version}; it needs torch, and nothing else. Weights exported by prejudge are loaded by
+{architecture}Written by prejudge {version}; it needs only torch. Weights exported by prejudge are loaded by
 
     network = Network()
     network.load_state_dict(safetensors.torch.load_file("weights.safetensors"))
