@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prejudge.report.data import ReportData
+from prejudge.report.correlation.data import ReportData
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,9 +1,11 @@
-// Sorting, the tables of the other metrics and strata, and the scatter plots.
+// Scatter plots: one dot is one architecture; every plot can be enlarged.
 (() => {
   const MISSING = 65535, LEVELS = 65534;
-  if (!payload.panels.length) return;
-  const points = payload.points;
-  const view = { metric: payload.panels[0].metric, stratum: payload.panels[0].stratum, plot: "score", sort: "0", descending: true };
+  const { points, unit } = payload.scatter;
+  const place = document.querySelector('[data-charts="scatter"]');
+  const view = { plot: "score" };
+  const metricNow = () => chosen[0];
+  const rhoNow = () => new Map(Object.entries(payload.scatter.rho.find(([when]) => when.every((option, k) => option === chosen[k]))?.[1] ?? {}));
 
   // ---- decoding -------------------------------------------------------------------------------------------------
   const codes16 = (text) => new Uint16Array(bytes(text).buffer);
@@ -25,70 +27,6 @@
   const decodeSeries = (series) => ({ ...series, codes: codes16(series.codes) });
   const proxies = points.proxies.map(decodeSeries);
   const metrics = new Map(points.metrics.map((series) => [series.name, decodeSeries(series)]));
-
-  // ---- the correlation table ------------------------------------------------------------------------------------
-  const table = byId("table");
-  const headings = [...table.tHead.rows[0].cells];
-  const findPanel = () => payload.panels.find((panel) => panel.metric === view.metric && panel.stratum === view.stratum);
-
-  function intervalCell([low, rho, high, ceiling]) {
-    const span = element("span", { class: rho !== null && rho < 0 ? "interval negative" : "interval" }, element("i", { class: "zero" }));
-    const set = (name, value) => span.style.setProperty(name, value);
-    const mark = (name) => span.append(element("i", { class: name }));
-    if (ceiling !== null) { set("--ceiling", ceiling); mark("ceiling"); }
-    if (rho !== null) {
-      set("--rho", rho);
-      mark("bar");
-      if (low !== null && high !== null) { set("--from", low); set("--to", high); mark("whisker"); }
-      mark("dot");
-    }
-    return element("td", { class: "plot" }, span);
-  }
-
-  function bestOf(rows, column) {
-    const { better, best } = headings[column + 2].dataset;
-    const values = rows.map((row) => row[3][column]).filter((value) => value !== null);
-    return better && best !== undefined && values.length > 1 ? Math[better === "high" ? "max" : "min"](...values) : null;
-  }
-
-  function tableRow([proxy, role, texts, values, interval], best) {
-    const name = element("th", { scope: "row", class: "name" }, element("span", { title: proxy }, proxy));
-    if (role !== "proxy") name.append(element("span", { class: `badge ${role}` }, role));
-    const cells = texts.map((text, k) => {
-      const kind = values[k] === null ? "missing" : values[k] === best[k] ? "best" : "";
-      return element("td", kind ? { class: kind } : {}, text);
-    });
-    return element("tr", { class: role }, name, intervalCell(interval), ...cells);
-  }
-
-  function drawTable() {
-    const panel = findPanel();
-    const rows = panel ? [...panel.rows] : [];
-    const key = view.sort === "name" ? (row) => row[0] : (row) => row[3][+view.sort];
-    rows.sort((a, b) => {
-      const x = key(a), y = key(b);
-      if (x === null || y === null) return (x === null) - (y === null) || (a[0] < b[0] ? -1 : 1); // what is missing stays last
-      const order = x < y ? -1 : x > y ? 1 : 0;
-      return (view.descending ? -order : order) || (a[0] < b[0] ? -1 : 1);
-    });
-    const best = headings.slice(2).map((_, k) => bestOf(rows, k));
-    table.tBodies[0].replaceChildren(...rows.map((row) => tableRow(row, best)));
-    if (!rows.length) table.tBodies[0].append(element("tr", {}, element("td", { colspan: headings.length }, "not computed for these architectures")));
-    let marked = false;
-    for (const heading of headings) {
-      const active = !marked && heading.dataset.sort === view.sort && heading === (view.heading ?? heading);
-      if (active) { heading.setAttribute("aria-sort", view.descending ? "descending" : "ascending"); marked = true; }
-      else heading.removeAttribute("aria-sort");
-    }
-  }
-
-  function drawFacts() {
-    const panel = findPanel();
-    byId("facts").replaceChildren(...(panel ? panel.facts : []).map(({ label, value, detail }) => element("div", { class: "fact" },
-      element("p", { class: "label" }, label), element("p", { class: "value" }, value), element("p", { class: "detail" }, detail))));
-    for (const node of document.querySelectorAll("[data-context]")) node.textContent = `${view.metric}, ${view.stratum}`;
-    for (const node of document.querySelectorAll("[data-metric-context]")) node.textContent = view.metric;
-  }
 
   // ---- scatter plots --------------------------------------------------------------------------------------------
   const byRank = new Map();
@@ -115,7 +53,7 @@
 
   // Coordinates in 0..1 with the axes that label them; NaN where a dot is not drawn.
   function layout(proxy) {
-    const metric = metrics.get(view.metric);
+    const metric = metrics.get(metricNow());
     if (!metric) return null;
     if (view.plot === "rank") {
       const x = ranks(proxy), y = ranks(metric);
@@ -209,7 +147,11 @@
   }
 
   const cards = [];
-  const dialog = byId("enlarged");
+  const title = element("h2", { id: "enlarged-title" });
+  const stage = element("div", { class: "stage" });
+  const close = element("form", { method: "dialog" }, title, element("button", { class: "close", "aria-label": "Close" }, "×"));
+  const dialog = element("dialog", { "aria-labelledby": "enlarged-title" }, close, stage);
+  document.body.append(dialog);
 
   function ringAt(field, plot, i) {
     let ring = field.querySelector(".ring");
@@ -224,10 +166,10 @@
     for (const card of cards) ringAt(card.field, card.plot, i);
     tip.hidden = i < 0;
     if (i < 0) return;
-    const metric = metrics.get(view.metric);
+    const metric = metrics.get(metricNow());
     const value = (series) => format(valueAt(series.axis, series.codes[i] / LEVELS));
     const state = isOutside(i) ? " · disconnected" : "";
-    showTip(event.clientX, event.clientY, element("b", {}, names[i]), `${proxy.name} ${value(proxy)} · ${view.metric} ${value(metric)}${payload.unit === "%" ? " %" : ` ${payload.unit}`}${state}`);
+    showTip(event.clientX, event.clientY, element("b", {}, names[i]), `${proxy.name} ${value(proxy)} · ${metricNow()} ${value(metric)}${unit === "%" ? " %" : ` ${unit}`}${state}`);
   }
 
   function watch(field, proxy, plotOf) {
@@ -257,12 +199,11 @@
   }
 
   function drawCards() {
-    const panel = findPanel();
-    const rho = new Map((panel ? panel.rows : []).map((row) => [row[0], row[4][1]]));
+    const rho = rhoNow();
     const quality = (card) => rho.get(card.proxy.name) ?? -2;
     cards.sort((a, b) => quality(b) - quality(a) || (a.proxy.name < b.proxy.name ? -1 : 1));
-    const unmoved = cards.every((card, k) => byId("multiples").children[k] === card.node);
-    if (!unmoved) byId("multiples").replaceChildren(...cards.map((card) => card.node));
+    const unmoved = cards.every((card, k) => place.children[k] === card.node);
+    if (!unmoved) place.replaceChildren(...cards.map((card) => card.node));
     for (const card of cards) {
       const value = rho.get(card.proxy.name) ?? null;
       card.rho.textContent = value === null ? "" : `ρ ${value.toFixed(2).replace("-", "−")}`;
@@ -273,7 +214,7 @@
       card.high.textContent = prefix + format(card.plot.xAxis.high);
       drawField(card.field, card.plot, false);
     }
-    byId("count").textContent = caption();
+    place.parentNode.querySelector(".count").textContent = caption();
   }
 
   function caption() {
@@ -282,15 +223,14 @@
     const plot = cards.length ? cards[0].plot : null;
     if (!plot) return "There are no accuracies to draw for this metric.";
     if (view.plot === "rank") return `${drawn}, by rank on both axes.`;
-    const unit = payload.unit ? ` ${payload.unit}` : "";
-    const range = `vertical axis from ${format(plot.yAxis.low)} to ${format(plot.yAxis.high)}${unit}`;
+    const suffix = unit ? ` ${unit}` : "";
+    const range = `vertical axis from ${format(plot.yAxis.low)} to ${format(plot.yAxis.high)}${suffix}`;
     if (view.plot === "half") return `The better half by accuracy is drawn; ${range}.`;
-    return `${drawn}; ${range}${floorOf(metrics.get(view.metric)) > 0 ? ", the worst 4 % sit on the lower edge" : ""}.`;
+    return `${drawn}; ${range}${floorOf(metrics.get(metricNow())) > 0 ? ", the worst 4 % sit on the lower edge" : ""}.`;
   }
 
   // ---- the enlarged plot ----------------------------------------------------------------------------------------
   let open = null;
-  const stage = dialog.querySelector(".stage");
   const large = {
     ylabel: element("p", { class: "ylabel" }), yticks: element("div", { class: "yticks" }),
     field: element("div", { class: "field" }, element("canvas", { "aria-hidden": "true" })),
@@ -304,9 +244,9 @@
     if (!dialog.open) { dialog.append(tip); dialog.showModal(); }
     point(card.proxy, -1);
     ringAt(large.field, null, -1);
-    byId("enlarged-title").textContent = [card.proxy.name, card.rho.textContent].filter(Boolean).join(" · ");
-    large.ylabel.textContent = view.plot === "rank" ? `↑ rank by ${view.metric}` : `↑ ${view.metric}${payload.unit ? `, ${payload.unit}` : ""}`;
-    if (view.plot === "score" && card.plot && floorOf(metrics.get(view.metric)) > 0) large.ylabel.textContent += " (the worst 4 % sit on the lower edge)";
+    title.textContent = [card.proxy.name, card.rho.textContent].filter(Boolean).join(" · ");
+    large.ylabel.textContent = view.plot === "rank" ? `↑ rank by ${metricNow()}` : `↑ ${metricNow()}${unit ? `, ${unit}` : ""}`;
+    if (view.plot === "score" && card.plot && floorOf(metrics.get(metricNow())) > 0) large.ylabel.textContent += " (the worst 4 % sit on the lower edge)";
     const scale = { linear: "", log: ", logarithmic", symlog: ", logarithmic on both sides of 0" }[card.proxy.axis.kind];
     large.xlabel.textContent = (view.plot === "rank" ? `rank by ${card.proxy.name}` : card.proxy.name + scale) + (card.proxy.higher ? " →" : " (lower is meant to be better) →");
     large.xticks.replaceChildren();
@@ -338,31 +278,13 @@
   });
 
   // ---- wiring ---------------------------------------------------------------------------------------------------
-  function draw() {
-    drawFacts();
-    drawTable();
+  onSegment(place, (_, option) => {
+    view.plot = ["score", "half", "rank"][option];
     drawCards();
-  }
-
-  for (const heading of headings) heading.querySelector("button").addEventListener("click", () => {
-    const again = heading.hasAttribute("aria-sort");
-    view.descending = again ? !view.descending : heading.dataset.sort !== "name" && heading.dataset.better !== "low";
-    view.sort = heading.dataset.sort;
-    view.heading = heading;
-    drawTable();
   });
-  for (const name of ["metric", "stratum"]) {
-    byId(name).value = view[name]; // a reload may have kept another choice in the form
-    byId(name).addEventListener("change", (event) => { view[name] = event.target.value; draw(); });
-  }
-  for (const input of document.querySelectorAll("#axis input")) {
-    input.checked = input.value === view.plot;
-    input.addEventListener("change", () => { view.plot = input.value; drawCards(); });
-  }
+  onChoice.push(drawCards);
   for (const proxy of proxies) cards.push(makeCard(proxy));
-  for (const node of document.querySelectorAll(".controls, .toolbar")) node.hidden = false;
-  document.documentElement.classList.add("live");
-  draw();
+  drawCards();
 
   let pending = 0;
   const redraw = () => {
@@ -372,6 +294,6 @@
       if (open) enlarge(open);
     });
   };
-  new ResizeObserver(redraw).observe(byId("multiples"));
+  new ResizeObserver(redraw).observe(place);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 })();

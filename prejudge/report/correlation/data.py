@@ -1,4 +1,4 @@
-"""What a report is made of: plain values, checked once, so that every writer may trust them."""
+"""The content of a report on scores: plain values, checked once."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 "use strict";
-// What the scripts of all pages share: the JSON in #payload, elements, axes with their labels, the tip. Asks nothing of any network.
+// The JSON in #payload, elements, axes with their labels, the tip; tables that sort, and variants that are chosen. Asks nothing of any network.
 const byId = (id) => document.getElementById(id);
 const payload = JSON.parse(byId("payload").textContent);
 
@@ -91,3 +91,67 @@ function showTip(x, y, ...content) {
   tip.style.left = `${Math.max(8, Math.min(innerWidth - box.width - 8, x + 14))}px`;
   tip.style.top = `${y + 18 + box.height > innerHeight ? Math.max(8, y - box.height - 12) : y + 18}px`;
 }
+
+// ---- tables that sort ---------------------------------------------------------------------------------------------
+// All variants of a table sort by the same column, so that another variant can be chosen without losing the order.
+function sortTable(table, key, descending) {
+  const headings = [...table.tHead.rows[0].cells], column = headings.findIndex((heading) => heading.dataset.sort === key);
+  const name = (row) => row.cells[0].firstChild.textContent;
+  const value = (row) => (column ? parseFloat(row.cells[column].dataset.value ?? "NaN") : name(row));
+  const rows = [...table.tBodies[0].rows].map((row) => [value(row), name(row), row]);
+  rows.sort(([x, a], [y, b]) => {
+    const lost = (x !== x) - (y !== y); // what is missing stays last
+    const order = x < y ? -1 : x > y ? 1 : 0;
+    return lost || (descending ? -order : order) || (a < b ? -1 : 1);
+  });
+  table.tBodies[0].append(...rows.map(([, , row]) => row));
+  headings.forEach((heading, k) => {
+    if (k === column) heading.setAttribute("aria-sort", descending ? "descending" : "ascending");
+    else heading.removeAttribute("aria-sort");
+  });
+}
+
+for (const button of document.querySelectorAll("table.sortable thead button"))
+  button.addEventListener("click", () => {
+    const heading = button.closest("th"), { sort, better } = heading.dataset;
+    const again = heading.getAttribute("aria-sort");
+    const descending = again ? again === "ascending" : sort !== "" && better !== "low";
+    for (const table of heading.closest("section").querySelectorAll("table.sortable")) sortTable(table, sort, descending);
+  });
+
+// ---- variants -----------------------------------------------------------------------------------------------------
+const chosen = payload.chosen;
+const onChoice = []; // called with nothing whenever a reader has chosen another variant
+
+function showVariants() {
+  for (const node of document.querySelectorAll("[data-when]")) node.hidden = JSON.parse(node.dataset.when).some((option, k) => option !== chosen[k]);
+  for (const node of document.querySelectorAll("[data-context]")) {
+    const texts = JSON.parse(node.dataset.context).map((number) => chosen[number]);
+    const variants = [...node.closest("section").querySelectorAll("[data-when]")];
+    const lost = variants.length && variants.every((variant) => variant.hidden);
+    node.textContent = texts.join(", ") + (lost ? ": not computed" : "");
+  }
+}
+
+for (const choice of document.querySelectorAll("[data-choice]")) {
+  choice.value = chosen[+choice.dataset.choice]; // a reload may have kept another choice in the form
+  choice.addEventListener("change", () => {
+    chosen[+choice.dataset.choice] = choice.value;
+    showVariants();
+    for (const draw of onChoice) draw();
+  });
+}
+
+// Groups of buttons above charts: calls `change(group, option)` with their numbers.
+function onSegment(charts, change) {
+  const toolbar = charts.parentNode.querySelector(".toolbar");
+  for (const group of toolbar.querySelectorAll("[data-segment]"))
+    for (const input of group.querySelectorAll("input")) {
+      input.checked = input.value === "0";
+      input.addEventListener("change", () => change(+group.dataset.segment, +input.value));
+    }
+  toolbar.hidden = !toolbar.querySelector("input");
+}
+
+for (const node of document.querySelectorAll(".controls")) node.hidden = false;
+document.documentElement.classList.add("live");
