@@ -101,7 +101,7 @@ def standalone_source(
             "DARTS, nasbench201 and nasbench101 are"
         )
     with torch.device("meta"):
-        network = type(where.network(arch, **asdict(numbers)))
+        network = type(where.network(arch, **given))
     records = sorted({type(arch).__name__, type(numbers).__name__})
     source = SourceCollector([*_ERRORS, *records])
     source.add(network.__name__, sys.modules[network.__module__])
