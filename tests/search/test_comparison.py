@@ -22,9 +22,9 @@ from prejudge import search
 from prejudge.benchmarks import Metric, Table, open_table, write_table
 from prejudge.errors import InputError
 from prejudge.search import Budget, SearchResult, Trajectory
-from prejudge.search.comparison import Progress, compare, contests, holm, paired
+from prejudge.search.comparison import Incumbents, compare, group_searches, holm, paired
 from prejudge.search.objectives import open_objective
-from prejudge.search.result_table import answers
+from prejudge.search.result_table import recommended_accuracies
 
 SPACE = prejudge.space("nasbench201")
 A_TEST, B_TEST = Metric("a", "test", 200), Metric("b", "test", 200)
@@ -134,7 +134,7 @@ def test_the_final_table_is_that_of_the_answers(table: Table) -> None:
     assert data.panels == [("a valid accuracy, 12 epochs", m) for m in ("a_test_200ep", "b_test_200ep")]
     assert data.optima == {"a_test_200ep": 15_624 / 200, "b_test_200ep": 100}
     for one in results:
-        frame = answers(one, table, [A_TEST])
+        frame = recommended_accuracies(one, table, [A_TEST])
         row = data.final[(data.final["method"] == one.method) & (data.final["metric"] == str(A_TEST))].iloc[0]
         assert row["mean"] == pytest.approx(frame[str(A_TEST)].mean())
         assert row["std"] == pytest.approx(frame[str(A_TEST)].std(ddof=0))
@@ -167,7 +167,10 @@ def test_a_pair_is_tested_over_equal_seeds(table: Table) -> None:
     second = replace(second, trajectories=[*second.trajectories[5:], drawn(99)])
     data = compare([first, second], table)
     (test,) = data.tests[data.tests["metric"] == str(A_TEST)].to_dict("records")
-    a, b = (dict(zip(range(15), answers(r, table, [A_TEST])[str(A_TEST)], strict=True)) for r in two(table, 15))
+    a, b = (
+        dict(zip(range(15), recommended_accuracies(r, table, [A_TEST])[str(A_TEST)], strict=True))
+        for r in two(table, 15)
+    )
     differences = np.array([a[s] - b[s] for s in range(5, 15)])
     assert (test["first"], test["second"], test["pairs"]) == ("random", "evolution", 10)
     assert test["difference"] == pytest.approx(differences.mean())
@@ -256,7 +259,7 @@ def test_an_answer_of_its_own_is_judged_but_not_drawn(table: Table) -> None:
     data = compare([result(table, "policy", runs)], table, metrics=[A_TEST])
     assert data.final["mean"].tolist() == pytest.approx([500 / 200])
     assert data.curves["mean"].max() == pytest.approx(20 / 200)
-    assert any("3 of 3 runs of policy answered with another architecture" in note for note in data.notes)
+    assert any("3 of 3 runs of policy recommend another architecture" in note for note in data.notes)
 
 
 def test_runs_of_one_search_in_several_files_belong_together(table: Table) -> None:
@@ -271,8 +274,8 @@ def test_runs_of_one_search_in_several_files_belong_together(table: Table) -> No
 def test_labels_say_what_differs(table: Table) -> None:
     first, second = (result(table, "e", [drawn(1)], options={"sample": s, "population": 10}) for s in (3, 5))
     third = replace(second, budget={"queries": 7, "seconds": 10.0, "overshoot": True})
-    (contest,) = contests([first, second, third], table)
-    assert [c.label for c in contest.contenders] == [
+    (comparison,) = group_searches([first, second, third], table)
+    assert [c.label for c in comparison.searches] == [
         "e(sample=3), 100 s",
         "e(sample=5), 100 s",
         "e(sample=5), 7 queries and at most 10 s, the last evaluation may end later",
@@ -347,7 +350,7 @@ def test_a_result_is_refused_with_its_name_and_the_reason(table: Table) -> None:
 
 
 def test_before_the_first_value_there_is_nothing(table: Table) -> None:
-    progress = Progress(result(table, "m", [run(0, [1, 2], [5, 5], [math.nan, 1.0])]))
+    progress = Incumbents(result(table, "m", [run(0, [1, 2], [5, 5], [math.nan, 1.0])]))
     assert progress.at("seconds", np.array([0, 5, 9.9, 10, 50])).tolist() == [[-1, -1, -1, 0, 0]]
     assert progress.begin("seconds") == 10
     assert progress.begin("queries") == 2
