@@ -127,7 +127,7 @@ def search_result(results: Sequence[PruningResult], values: Sequence[float] | No
     first = results[0]
     known = [math.nan] * len(results) if values is None else list(values)
     return SearchResult(
-        method="tenas",
+        method="te-nas",
         options={"convention": first.convention, **first.protocol.plain()},
         space=first.space,
         objective={"kind": "pruning", "data": first.data},

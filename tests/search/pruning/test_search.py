@@ -200,7 +200,7 @@ def test_results_are_written_as_those_of_other_searches(
     first: PruningResult, second: PruningResult, tmp_path: Path
 ) -> None:
     result = read_result(write_result(search_result([first, second], [93.0, math.nan]), tmp_path / "r.h5"))
-    assert result.method == "tenas"
+    assert result.method == "te-nas"
     assert result.options["kernel"] == "fixed-bn"
     assert result.options["rounding"] == {"decimals": None, "significant": None}
     assert [t.seed for t in result.trajectories] == [0, 1]
