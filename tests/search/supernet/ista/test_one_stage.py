@@ -29,7 +29,7 @@ from prejudge.search.supernet.ista.sparse_solvers import solver
 from prejudge.spaces import space
 from prejudge.spaces.darts.candidates import DARTS7, EDGES, same_everywhere
 from prejudge.spaces.darts.genotype import CELLS
-from prejudge.spaces.darts.network import Cell
+from prejudge.spaces.darts.network import CellModuleDARTS
 from prejudge.spaces.darts.supernet import SupernetDARTS
 from prejudge.spaces.nn.supernet import weighted
 from prejudge.train.device import DeviceConfig
@@ -344,7 +344,7 @@ def test_the_published_numbers() -> None:
     assert (final.epochs, recipe.drop_path_at(300)) == (600, 0.1)
     rates = [final.learner.learning_rate(TrainState(e, 600, 0, 1)) for e in (0, 300, 599)]
     assert rates == pytest.approx([0.025, 0.013, 0.0010001645], rel=1e-6)
-    cell: Cell = final.learner.network.cells[0]
+    cell: CellModuleDARTS = final.learner.network.cells[0]
     assert len(cell._ops) == 8 and not any(isinstance(operation, nn.Identity) for operation in cell._ops)
     default = DARTS.supernet(**NORMS, auxiliary=True)  # type: ignore[call-arg]
     assert (default.macro.channels, default.macro.cells) == (16, 8)  # type: ignore[union-attr]
