@@ -23,7 +23,7 @@ from prejudge.benchmarks import Metric, Table, open_table, write_table
 from prejudge.errors import InputError
 from prejudge.search import Budget, SearchResult, Trajectory
 from prejudge.search.comparison import Progress, compare, contests, holm, paired
-from prejudge.search.objectives.table import open_objective
+from prejudge.search.objectives import open_objective
 from prejudge.search.result_table import answers
 
 SPACE = prejudge.space("nasbench201")
