@@ -24,8 +24,7 @@ from prejudge.data import decoding
 from prejudge.data.decoding import decode_image
 from prejudge.data.published import read
 from prejudge.errors import FileFormatError, PrejudgeError
-from prejudge.formats.pickle.arrays import load_pickle
-from prejudge.formats.pickle.safe import read_pickles
+from prejudge.formats.pickle.files import load_pickle, read_pickles
 from prejudge.formats.tfrecord import masked_crc32c, read_blocks
 from prejudge.formats.zip import open_zip, read_arrays, read_entry
 from prejudge.spaces import space
