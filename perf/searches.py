@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 from environment import environment
 
+from prejudge import search
 from prejudge.benchmarks import Metric, Table, import_csv, open_table
-from prejudge.search import Budget, run_search
+from prejudge.search import Budget
 from prejudge.search.objectives.table import TableObjective
 
 SECONDS = 12_000
@@ -45,7 +46,7 @@ PUBLISHED = {
 OTHERS = (
     "local-search",
     "local-search(first_improvement=False)",
-    "reinforce(answer='policy')",
+    "reinforce(recommend='policy')",
     "bohb(ignore_epochs=True)",
     "bohb(ignore_epochs=True, min_epochs=12)",
     "evolution(warmup=3000, proxy='flops')",
@@ -87,7 +88,7 @@ def main() -> None:
 
 def _searched(method: str, objective: TableObjective, table: Table, seeds: int, workers: int) -> dict[str, Any]:
     start = time.perf_counter()
-    runs = run_search(method, objective, Budget(seconds=SECONDS), seeds=range(seeds), workers=workers).trajectories
+    runs = search.run(method, objective, Budget(seconds=SECONDS), seeds=range(seeds), workers=workers).trajectories
     wall = time.perf_counter() - start
     queries = sum(len(run.values) for run in runs)
     found: dict[str, Any] = {
@@ -98,7 +99,7 @@ def _searched(method: str, objective: TableObjective, table: Table, seeds: int, 
         "overhead_us_per_query": round(sum(run.overhead for run in runs) / queries * 1e6, 1),
     }
     for number, metric in enumerate(METRICS):
-        values = table.query_many([run.answer for run in runs], metric)
+        values = table.query_many([run.recommendation for run in runs], metric)
         found[str(metric)] = {"mean": round(float(values.mean()), 3), "std": round(float(values.std()), 3)}
         if method in PUBLISHED:
             mean, std = PUBLISHED[method][number]

@@ -1,4 +1,4 @@
-"""Repeats as one network, and the first-order backwards as one, against one by one. Writes ``results/stacked.json``.
+"""Repeats as one network against one by one. Writes ``results/stacked.json``.
 
     OMP_NUM_THREADS=1 python perf/stacked.py                 # CPU, small networks, minutes
     python perf/stacked.py --device cuda --channels 16 --cells 5 --batch 64 --side 32 --repeats 1 4 16 --times 10
@@ -24,14 +24,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from perf.environment import measure_parts  # noqa: E402
-from prejudge.proxies import Probe, default_names, resolve  # noqa: E402
-from prejudge.proxies.passes.memory import Limits, widest  # noqa: E402
+from prejudge.proxies import default_names, resolve  # noqa: E402
 from prejudge.proxies.scoring import score, score_repeats  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
 
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|"
-FIRST_ORDER = ["input_gradient", "label_kernel", "weight_gradients", "channel_saliency"]
-"""What the three backwards that are differentiated once are read for."""
 
 Repeats = tuple[list[nn.Module], list[Tensor], list[Tensor]]
 
@@ -97,30 +94,6 @@ def differences(found: Sequence[dict[str, Any]], expected: Sequence[dict[str, An
     return {name: max(abs(a - b) / max(abs(b), 1e-12) for a, b in values) for name, values in pairs.items()}
 
 
-def backwards(options: argparse.Namespace) -> dict[str, Any]:
-    """The three first-order backwards as one batched product and one after the other, of one network and of several."""
-    device, results = torch.device(options.device), {}
-    for number in options.repeats:
-        networks, inputs, targets = repeats(options, number)
-        base = widest(device, number, options.batch)
-
-        def run(batched: bool, given: Repeats = (networks, inputs, targets), base: Limits = base) -> dict[str, Any]:
-            limits = Limits(base.repeats, batched, base.images, base.rows)
-            probe = Probe.stacked(*given, reads=FIRST_ORDER, device=device, limits=limits)[0]
-            found = {read: getattr(probe, read) for read in FIRST_ORDER}
-            if probe.passes.limits.batched != batched:
-                raise RuntimeError("the batched backward is not supported here")
-            return found
-
-        medians = in_turns({"batched": lambda: run(True), "sequential": lambda: run(False)}, device, options.times)
-        figure = "seconds" if device.type == "cuda" else "process_seconds"
-        results[str(number)] = medians | {
-            "sequential_over_batched": medians["sequential"][figure] / medians["batched"][figure]
-        }
-        print(number, results[str(number)], flush=True)
-    return {"of": vars_of(options), "repeats": results}
-
-
 def vars_of(options: argparse.Namespace) -> dict[str, Any]:
     """The setting, as plain values."""
     device = torch.device(options.device)
@@ -143,18 +116,11 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=12)
     parser.add_argument("--repeats", type=int, nargs="+", default=[1, 3, 8])
     parser.add_argument("--times", type=int, default=5)
-    parser.add_argument("--only", choices=["stacked", "backwards"])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "stacked.json")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    parts = {"stacked": lambda: stacked(options), "backwards": lambda: backwards(options)}
     suffix = "" if options.device == "cpu" else f" on {options.device}"
-    measure_parts(
-        {f"{name}{suffix}": part for name, part in parts.items()},
-        options.only and f"{options.only}{suffix}",
-        options.out,
-        options.threads,
-    )
+    measure_parts({f"stacked{suffix}": lambda: stacked(options)}, None, options.out, options.threads)
 
 
 if __name__ == "__main__":

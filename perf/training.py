@@ -89,7 +89,7 @@ def our_training(network: nn.Module, data: ImageDataset, recipe: Recipe, device:
     machine = DeviceConfig(device, channels_last=True)
     learner = SupervisedLearner(network, recipe, machine)
     batches = recipe_batches(data, recipe, device=device)
-    return lambda: sum(epoch.images for epoch in run_epochs(learner, batches, 1, machine=machine))
+    return lambda: sum(epoch.images for epoch in run_epochs(learner, batches, 1, device_config=machine))
 
 
 def compared(data: ImageDataset, device: str, workers: int, repeats: int) -> dict[str, Any]:

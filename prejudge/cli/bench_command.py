@@ -44,7 +44,7 @@ def info(table: str, /, *, as_json: output.Json = False) -> None:
         return
     known, provenance = content.pop("metrics"), content.pop("provenance")
     units, aliases = content.pop("units"), content.pop("aliases")
-    output.print_facts("", {label: value for label, value in content.items() if value not in ([], "")})
+    output.print_fields("", {label: value for label, value in content.items() if value not in ([], "")})
     groups: dict[tuple[str, str, int], list[Metric]] = {}
     for metric in opened.metrics():
         groups.setdefault((metric.dataset, metric.split, metric.epochs), []).append(metric)
@@ -62,10 +62,10 @@ def info(table: str, /, *, as_json: output.Json = False) -> None:
         ],
         numeric=["epochs", "architectures"],
     )
-    output.print_facts("provenance", provenance)
-    output.print_facts("units", units)
+    output.print_fields("provenance", provenance)
+    output.print_fields("units", units)
     if aliases:
-        output.print_facts("other names of datasets", aliases)
+        output.print_fields("other names of datasets", aliases)
 
 
 @app.command(
@@ -98,11 +98,11 @@ def query(
         as_json: Print JSON instead of text.
     """
     from prejudge.benchmarks import benchmark
-    from prejudge.cli.metrics import choose
+    from prejudge.benchmarks.table.selection import select_metrics
     from prejudge.spaces import space as find_space
 
     opened = benchmark(table)
-    found = choose(
+    found = select_metrics(
         opened,
         [m for m in opened.metrics() if seed is not None or m.seed == "mean"] or opened.metrics(),
         metric=[metric] if metric else None,

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
 from prejudge.cli import output
 from prejudge.cli.progress import ProgressBar
-
-if TYPE_CHECKING:
-    from prejudge.benchmarks.importers.result import ImportResult
-    from prejudge.benchmarks.importers.sources import Progress
 
 Kind = Literal["csv", "npz", "nasbench201", "nasbench101", "nasbench301"]
 
@@ -28,7 +23,7 @@ app = App(
 
 
 @app.default
-def import_table(
+def import_file(
     kind: Kind,
     file: Path,
     /,
@@ -55,16 +50,17 @@ def import_table(
         unpublished: Take the file although its digest is not the published one.
         as_json: Print JSON instead of text.
     """
-    from prejudge.benchmarks import open_table
+    from prejudge.benchmarks import import_table, open_table
 
-    run = _importers(out, name, space, tuple(curves or ()), not unpublished)[kind]
     if kind == "nasbench201" and not as_json:
         from prejudge.benchmarks.importers.nasbench201.importer import plan
 
         planned = plan(file, curves=tuple(curves or ()))
         output.say(f"reading {planned.bytes / 1e6:,.0f} MB; this takes up to {planned.memory / 1e6:,.0f} MB of memory")
     with ProgressBar("importing", quiet=as_json) as bar:
-        found = run(file, bar)
+        found = import_table(
+            kind, file, out, name=name, space=space, curves=curves or (), check_published=not unpublished, progress=bar
+        )
     if as_json:
         content = {"written": found.path, "already_there": found.already_there}
         output.print_json(content | {"metrics": open_table(found.path).metrics()})
@@ -74,45 +70,3 @@ def import_table(
     else:
         print(f"wrote {found.path}")
     output.say(f"next: prejudge bench info {found.path if out else open_table(found.path).name}")
-
-
-def _importers(
-    out: Path | None, name: str | None, space: str, curves: tuple[int, ...], check_published: bool
-) -> dict[Kind, Callable[[Path, Progress], ImportResult]]:
-    """How each kind is imported; its module is loaded when it is called."""
-
-    def csv(file: Path, progress: Progress) -> ImportResult:
-        from prejudge.benchmarks import import_csv
-        from prejudge.benchmarks.importers.result import ImportResult
-
-        return ImportResult(import_csv(file, out, space, name=name), already_there=False)
-
-    def npz(file: Path, progress: Progress) -> ImportResult:
-        from prejudge.benchmarks.importers.npz import import_npz
-
-        return import_npz(file, out, space, name=name)
-
-    def nasbench201(file: Path, progress: Progress) -> ImportResult:
-        from prejudge.benchmarks.importers.nasbench201.importer import import_nasbench201
-
-        return import_nasbench201(
-            file, out, name=name, curves=curves, check_published=check_published, progress=progress
-        )
-
-    def nasbench101(file: Path, progress: Progress) -> ImportResult:
-        from prejudge.benchmarks.importers.nasbench101.importer import import_nasbench101
-
-        return import_nasbench101(file, out, name=name, check_published=check_published, progress=progress)
-
-    def nasbench301(file: Path, progress: Progress) -> ImportResult:
-        from prejudge.benchmarks.importers.nasbench301 import import_nasbench301
-
-        return import_nasbench301(file, out, name=name, progress=progress)
-
-    return {
-        "csv": csv,
-        "npz": npz,
-        "nasbench201": nasbench201,
-        "nasbench101": nasbench101,
-        "nasbench301": nasbench301,
-    }

@@ -8,8 +8,6 @@ from typing import Annotated
 from cyclopts import App, Group, Parameter
 
 from prejudge.cli import output
-from prejudge.cli.arguments import architectures
-from prejudge.cli.node_rates import ClusterBar
 from prejudge.cli.options import (
     MACHINE,
     OWN_TRAINING,
@@ -21,6 +19,7 @@ from prejudge.cli.options import (
     Positive,
     TrainingOptions,
 )
+from prejudge.cli.progress import ClusterBar
 from prejudge.cli.recipe_option import Recipe
 
 app = App(
@@ -74,10 +73,11 @@ def train(
     from prejudge.benchmarks.training.table_recipe import TableRecipe
     from prejudge.benchmarks.training.trainer import train_table
     from prejudge.data.splits import load_splits
+    from prejudge.spaces import select
     from prejudge.spaces import space as find_space
 
     where = find_space(space)
-    chosen = architectures(where, archs, seed=0)
+    chosen = select(where, archs)
     numbers = TableRecipe.from_dict(
         {
             "training": training.given(),

@@ -41,11 +41,11 @@ def info(file: Path, /, *, as_json: output.Json = False) -> None:
     size = f"{content['bytes'] / 1e6:.2f} MB" + (
         f" + {content['journal_bytes'] / 1e6:.2f} MB journal" * bool(content["journal_bytes"])
     )
-    output.print_facts("", {"file": content["path"], "size": size, "runs": len(content["runs"])})
+    output.print_fields("", {"file": content["path"], "size": size, "runs": len(content["runs"])})
     for protocol in content["protocols"]:
         columns = protocol.pop("columns")
         print()
-        output.print_facts("", protocol)
+        output.print_fields("", protocol)
         output.print_columns("", columns)
         failed = failures[protocol["protocol"]]
         if len(failed):

@@ -8,8 +8,8 @@ from typing import Annotated
 from cyclopts import App, Parameter, validators
 
 from prejudge.cli import output
-from prejudge.cli.correlation_table import print_correlations
 from prejudge.cli.progress import ProgressBar
+from prejudge.cli.report_tables import print_correlations
 
 app = App(
     name="demo",

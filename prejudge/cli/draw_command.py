@@ -47,14 +47,16 @@ def draw(
         title: Heading; says what is drawn if left out.
         as_json: Print JSON instead of text.
     """
-    from prejudge.report.cell_drawing import draw_cells
-    from prejudge.spaces import space as find_space
-
     if arch is None:
-        written, text = _draw_result(Path(space), out, show, seed, title)
+        from prejudge.pipeline import draw_result
+
+        written, text = draw_result(Path(space), out, show=show, seed=seed, title=title)
     elif show != "cells" or seed is not None:
         raise InputError("--show and --seed are for result files; give one instead of a space and an architecture")
     else:
+        from prejudge.report.cell_drawing import draw_cells
+        from prejudge.spaces import space as find_space
+
         where = find_space(space)
         found = where.parse(arch)
         written, text = draw_cells(where.graphs(found), out, title=arch if title is None else title), str(found)
@@ -62,33 +64,3 @@ def draw(
         output.print_json({"written": written, "architecture": text})
     else:
         print(f"wrote {written}")
-
-
-def _draw_result(file: Path, out: Path, show: str, seed: int | None, title: str | None) -> tuple[Path, str]:
-    """Draw something of a search result; the path written, and the answer of the run that is drawn."""
-    from prejudge.report import supernet_drawing as pictures
-    from prejudge.report.cell_drawing import draw_cells
-    from prejudge.search.result import read_result
-    from prejudge.spaces import space as find_space
-
-    result = read_result(file)
-    run = result.best() if seed is None else result.run(seed)
-    heading = f"{result.method} in {result.space}, seed {run.seed}" if title is None else title
-    if show == "cells":
-        where = find_space(result.space)
-        return draw_cells(where.graphs(where.parse(run.answer)), out, title=heading), run.answer
-    facts = run.facts
-    if show == "epochs" and "curve" in facts:
-        values = [None if value != value else value for value in run.values.tolist()]
-        epochs = [{**epoch, "valid": value} for epoch, value in zip(facts["curve"], values, strict=True)]
-        return pictures.draw_epochs(epochs, facts["stages"], out, title=heading), run.answer
-    if show == "likeness" and "features" in facts:
-        return pictures.draw_likeness(facts["features"], out, title=heading), run.answer
-    if show == "worth" and "single operations" in facts:
-        return pictures.draw_worth(facts["single operations"], out, title=heading), run.answer
-    remedy = {
-        "epochs": "only searches on supernets have epochs",
-        "likeness": "search with stacnas and --option features=10000",
-        "worth": "search with stacnas and --option single_epochs=10",
-    }
-    raise InputError(f"{file} has nothing about {show}; {remedy[show]}")

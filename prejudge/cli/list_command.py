@@ -36,7 +36,7 @@ def show(kind: Kind, /, *, as_json: output.Json = False) -> None:
 
 
 def _brief(row: dict[str, Any]) -> dict[str, Any]:
-    """What fits on a terminal: no files, and long remarks below what they are about."""
+    """The columns that fit on a terminal: no files, and options and references below the description."""
     brief = {
         key: value
         for key, value in row.items()
@@ -82,6 +82,12 @@ def _genotypes() -> list[dict[str, Any]]:
     ]
 
 
+def _described(found: Any) -> dict[str, str]:
+    """The columns of everything that is registered: description, options and reference."""
+    options = ", ".join(f"{k}={v!r}" for k, v in found.options.items())
+    return {"what it is": found.summary, "options": options, "reference": found.reference}
+
+
 def _proxies() -> list[dict[str, Any]]:
     from prejudge.proxies import registry
 
@@ -90,9 +96,7 @@ def _proxies() -> list[dict[str, Any]]:
             "proxy": name,
             "better": "higher" if found.higher_is_better else "lower",
             "labels": "yes" if found.needs_labels else "no",
-            "what it is": found.summary,
-            "options": ", ".join(f"{k}={v!r}" for k, v in found.options.items()),
-            "reference": found.reference,
+            **_described(found),
         }
         for name in registry.names()
         for found in [registry.get(name)]

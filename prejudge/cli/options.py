@@ -73,7 +73,7 @@ class DataOptions:
     normalization: str | None = None
 
     def places(self) -> dict[str, Any]:
-        """How to find and read them, as keyword arguments of the loaders."""
+        """Keyword arguments of the loaders: place, download, normalization."""
         return {"data_dir": self.data_dir, "download": self.download, "normalization": self.normalization}
 
 
@@ -107,7 +107,7 @@ OWN_TRAINING = TrainingOptions()
 @Parameter(name="*", group=MACHINE)
 @dataclass(frozen=True)
 class EngineOptions:
-    """Where independent jobs run.
+    """The engine of independent jobs.
 
     Attributes:
         workers: Processes; one here if left out, on a Ray cluster as many as fit.

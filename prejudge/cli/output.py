@@ -1,4 +1,4 @@
-"""What a command prints: results on standard output (tables, or JSON for machines), remarks on standard error."""
+"""Printing: results go to standard output (tables, or JSON), messages to standard error."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ def terminal_width() -> int | None:
 
 
 def say(text: str) -> None:
-    """A remark for the person at the terminal; never part of the result."""
+    """Print a message for the person at the terminal; it is never part of the result."""
     print(text, file=sys.stderr)
 
 
 def say_report(notes: Iterable[str], written: Any, hint: str = "") -> None:
-    """The remarks below a printed report: its notes, and where the full one is, or how to get it."""
+    """Print the notes of a report, and the place of the full one or the option that writes it."""
     for note in notes:
         say(f"note: {note}")
     if written is not None:
@@ -95,17 +95,17 @@ def print_table(
     _print(table)
 
 
-def print_facts(title: str, facts: Mapping[str, Any]) -> None:
+def print_fields(title: str, fields: Mapping[str, Any]) -> None:
     """Print labels and values, one pair a line."""
-    width = max((len(label) for label in facts), default=0)
+    width = max((len(label) for label in fields), default=0)
     if title:
         print(title)
-    for label, value in facts.items():
+    for label, value in fields.items():
         print(f"  {label:<{width}}  {_cell(value)}")
 
 
 def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print what a score cache says about its columns."""
+    """Print the columns of a score cache."""
     print_table(
         title,
         ["proxy", "scored", "failed", "repeats", "seconds", "version", "digest"],

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from types import TracebackType
 from typing import Self
+
+from prejudge.engine.rates import NodeRates
+
+_REDRAW_SECONDS = 0.5
 
 
 class ProgressBar:
@@ -59,5 +64,32 @@ class ProgressBar:
         self._bar.update(self._task, completed=done, total=total)
 
     def describe(self, text: str) -> None:
-        """What stands before the bar from now on."""
+        """Change the text before the bar."""
         self._bar.update(self._task, description=text)
+
+
+class ClusterBar(ProgressBar):
+    """The progress bar of work that may run on a cluster: :meth:`watch` is called with the node of every job.
+
+    Attributes:
+        nodes: The jobs of each node; empty where the work is done on this machine.
+    """
+
+    def __init__(self, what: str, *, quiet: bool = False) -> None:
+        super().__init__(what, quiet=quiet)
+        self.nodes = NodeRates()
+        self._what = what
+        self._drawn = 0.0
+
+    def watch(self, node: str) -> None:
+        """Note a job that ``node`` has just done."""
+        now = time.monotonic()
+        self.nodes.add(node, now)
+        if now - self._drawn >= _REDRAW_SECONDS:
+            self._drawn = now
+            self._bar.update(self._task, description=f"{self._what} ({self.nodes.text(now)})")
+
+    @property
+    def summary(self) -> str:
+        """The number of jobs of each node, in words; empty where the work was done on this machine."""
+        return ", ".join(f"{node} {count}" for node, count in sorted(self.nodes.done.items()))

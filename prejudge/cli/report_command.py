@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from prejudge.cli import output
+from prejudge.cli import output, report_tables
 from prejudge.cli.recipe_option import Recipe
 from prejudge.errors import InputError
+
+if TYPE_CHECKING:
+    from prejudge.benchmarks import Metric, Table
+    from prejudge.report import ReportData, SearchReportData, TrainingReportData
 
 app = App(
     name="report",
@@ -61,38 +67,96 @@ def report(
         recipe: YAML file that fills in what is left out here.
         as_json: Print JSON instead of text.
     """
-    from prejudge.benchmarks import benchmark as open_benchmark
-    from prejudge.benchmarks.statistics.matched import default_metrics
-    from prejudge.cli.metrics import choose
-
     if training:
         others: dict[str, object] = {"cache": cache, "benchmark": benchmark, "searches": searches, "metric": metric}
         others |= {"dataset": dataset, "split": split, "epochs": epochs, "stratum": stratum, "protocol": protocol}
         if given := [name for name, value in others.items() if value is not None]:
             raise InputError(f"--training goes with --out, --format and --title only; leave out {', '.join(given)}")
-        from prejudge.cli.training_report import report_trainings
-
-        report_trainings(training, out, format, title, as_json=as_json)
+        _report_trainings(training, title, _Output(out, format, as_json))
         return
     if (cache is None) == (not searches):
         raise InputError("give a score cache, or --searches with result files of `prejudge search`: one of the two")
     if benchmark is None:
         raise InputError("give --benchmark: the table whose accuracies count (see: prejudge list benchmarks)")
-    table = open_benchmark(benchmark)
-    candidates = (
-        default_metrics(table)
-        if split is None and epochs is None
-        else [m for m in table.metrics() if m.seed == "mean" and m.quantity == "accuracy"]
-    )
-    metrics = choose(table, candidates, metric=metric, dataset=dataset, split=split, epochs=epochs)
-    if cache is not None:
-        from prejudge.cli.score_report import report_scores
+    from prejudge.benchmarks import benchmark as open_benchmark
+    from prejudge.benchmarks.table.selection import report_metrics
 
-        report_scores(cache, table, metrics, out, format, stratum, protocol, title, as_json=as_json)
+    table = open_benchmark(benchmark)
+    metrics = report_metrics(table, metric=metric, dataset=dataset, split=split, epochs=epochs)
+    if cache is not None:
+        _report_scores(cache, table, metrics, stratum, protocol, title, _Output(out, format, as_json))
         return
     if stratum is not None or protocol is not None:
         raise InputError("--stratum and --protocol belong to a score cache; leave them out with --searches")
-    from prejudge.cli.search_report import report_searches
-
     named = any(v is not None for v in (metric, dataset, split, epochs))
-    report_searches(searches or [], table, metrics if named else None, out, format, title, as_json=as_json)
+    _report_searches(searches or [], table, metrics if named else None, title, _Output(out, format, as_json))
+
+
+@dataclass(frozen=True)
+class _Output:
+    """The place and the form of a report."""
+
+    file: Path | None
+    format: str | None
+    as_json: bool
+
+    def write(self, data: ReportData | SearchReportData | TrainingReportData) -> Path | None:
+        """Write the report where a file was named; the file."""
+        from prejudge.report import write_report
+
+        return write_report(data, self.file, self.format) if self.file is not None else None
+
+
+def _report_scores(
+    cache: Path,
+    table: Table,
+    metrics: Sequence[Metric],
+    stratum: str | None,
+    protocol: str | None,
+    title: str | None,
+    to: _Output,
+) -> None:
+    from prejudge.cache import ScoreCache
+    from prejudge.pipeline import report_data
+
+    with ScoreCache(cache, "r") as scores:
+        data = report_data(scores, table, metrics=metrics, protocol=protocol, title=title)
+    shown, written = data.rows(stratum=stratum), to.write(data)
+    if to.as_json:
+        output.print_json({"written": written, "notes": data.notes, "correlations": shown.to_dict("records")})
+        return
+    report_tables.print_correlations(shown, strata=[stratum or data.strata[0]])
+    hint = "--out report.html writes the full report; --stratum connected prints only connected cells"
+    output.say_report(data.notes, written, hint if stratum is None else "")
+
+
+def _report_searches(
+    files: Sequence[Path], table: Table, metrics: Sequence[Metric] | None, title: str | None, to: _Output
+) -> None:
+    from prejudge.search import read_result
+    from prejudge.search.comparison import compare
+
+    results = [read_result(file) for file in files]
+    data = compare(results, table, sources=[str(file) for file in files], metrics=metrics, title=title)
+    written = to.write(data)
+    if to.as_json:
+        content = {"written": written, "notes": data.notes, "optima": data.optima, "limits": data.limits}
+        frames = {"final": data.final.to_dict("records"), "tests": data.tests.to_dict("records")}
+        output.print_json(content | frames)
+        return
+    report_tables.print_searches(data)
+    output.say_report(data.notes, written, "--out compare.html writes the full report, with curves")
+
+
+def _report_trainings(folders: Sequence[Path], title: str | None, to: _Output) -> None:
+    from prejudge.report.training.tables import summary_frame
+    from prejudge.train.training_folder import read_training, report_data
+
+    data = report_data([read_training(folder) for folder in folders], title=title)
+    written = to.write(data)
+    if to.as_json:
+        trainings = summary_frame(data).to_dict("records")
+        output.print_json({"written": written, "notes": list(data.notes), "trainings": trainings})
+        return
+    report_tables.print_trainings(data)
+    output.say_report(data.notes, written, "--out training.html writes the full report, with curves")

@@ -8,8 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Group, Parameter, validators
 
 from prejudge.cli import output
-from prejudge.cli.arguments import architectures, split_list
-from prejudge.cli.node_rates import ClusterBar
+from prejudge.cli.arguments import split_list
 from prejudge.cli.options import (
     MACHINE,
     PUBLISHED,
@@ -19,6 +18,7 @@ from prejudge.cli.options import (
     NetworkOptions,
     Positive,
 )
+from prejudge.cli.progress import ClusterBar
 from prejudge.cli.recipe_option import Recipe
 
 app = App(
@@ -84,12 +84,13 @@ def score(
     from prejudge.cache import ScoreCache, Shard, fill
     from prejudge.proxies import resolve
     from prejudge.proxies.registry import default_names
+    from prejudge.spaces import select
     from prejudge.spaces import space as find_space
 
     part = None if shard is None else Shard.parse(shard)
     where = find_space(space)
     shared = archs == "unique"
-    chosen = architectures(where, "all" if shared else archs, seed=seed)
+    chosen = select(where, "all" if shared else archs, seed=seed)
     names = split_list(proxies) if proxies is not None else default_names()
     columns = [str(request) for request in resolve(names)]
     overrides = network.overrides(where)

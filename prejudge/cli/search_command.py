@@ -9,7 +9,6 @@ from cyclopts import App, Group, Parameter, validators
 
 from prejudge.cli import COMMANDS, output, search_gradient
 from prejudge.cli.arguments import pairs
-from prejudge.cli.node_rates import ClusterBar
 from prejudge.cli.options import (
     MACHINE,
     OWN_TRAINING,
@@ -21,6 +20,7 @@ from prejudge.cli.options import (
     Positive,
     TrainingOptions,
 )
+from prejudge.cli.progress import ClusterBar
 from prejudge.cli.recipe_option import Recipe
 from prejudge.cli.search_objective import A_TRAINING, LIVE, NO_TABLE, LiveOptions, TableOptions
 from prejudge.errors import InputError
@@ -97,7 +97,7 @@ def search(
         machine: Where the runs take place.
         as_json: Print JSON instead of text.
     """
-    from prejudge.search import Budget, run_search, write_result
+    from prejudge.search import Budget, run, write_result
 
     bar = ClusterBar("searching", quiet=as_json)
     engine = machine.open(device, bar.watch)
@@ -112,13 +112,13 @@ def search(
         objective = live.open(space, images, network, training, device)
     seconds = 12_000.0 if table is not None and queries is None and budget is None else budget
     with bar:
-        result = run_search(
+        result = run(
             method,
             objective,
             Budget(queries, seconds, overshoot),
             seeds=range(seed, seed + seeds),
             options=pairs(option or []),
-            journal=out.with_name(f"{out.name}.journal") if out is not None and table is None else None,
+            folder=out.with_name(f"{out.name}.run") if out is not None and table is None else None,
             engine=engine,
             progress=bar,
         )
@@ -130,9 +130,9 @@ def _show(result: SearchResult, table: Table | None, objective: Objective, writt
     from prejudge.search.result_table import answers, outcomes
 
     found = answers(result, table) if table is not None else outcomes(result)
-    best = result.best()
+    best = result.best_run
     if as_json:
-        output.print_json({"written": written, "best": best.answer, "runs": found.to_dict("records")})
+        output.print_json({"written": written, "best": best.recommendation, "runs": found.to_dict("records")})
         return
     numbers = found.drop(columns=["seed", "answer"])
     output.print_table(
@@ -141,7 +141,7 @@ def _show(result: SearchResult, table: Table | None, objective: Objective, writt
         [[c, numbers[c].mean(), numbers[c].std(ddof=0), numbers[c].min(), numbers[c].max()] for c in numbers.columns],
         numeric=["mean", "std", "min", "max"],
     )
-    print(f"best answer (seed {best.seed}): {best.answer}")
+    print(f"best answer (seed {best.seed}): {best.recommendation}")
     what = objective.describe()
     if what.get("note"):
         output.say(f"note: {what['note']}")

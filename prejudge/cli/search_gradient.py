@@ -10,7 +10,6 @@ from cyclopts import App, Group, Parameter, validators
 
 from prejudge.cli import output
 from prejudge.cli.arguments import pairs
-from prejudge.cli.node_rates import ClusterBar
 from prejudge.cli.options import (
     MACHINE,
     OWN_TRAINING,
@@ -20,7 +19,7 @@ from prejudge.cli.options import (
     Positive,
     TrainingOptions,
 )
-from prejudge.cli.progress import ProgressBar
+from prejudge.cli.progress import ClusterBar, ProgressBar
 from prejudge.cli.recipe_option import Recipe
 from prejudge.cli.search_answers import open_table, show_answers
 from prejudge.errors import InputError
@@ -173,7 +172,7 @@ def _command(name: str) -> App:
                 one = SeedRun(name, where, data, make, options, chosen_macro, training.given(), kept)
                 runs = search_seeds(one, range(seed, seed + seeds), engine, device=device, progress=bar)
             for number in range(seed + len(runs), seed + seeds):
-                computing = DeviceConfig(world.device(device), precision, channels_last, world=world)
+                computing = DeviceConfig(world.device(device), precision, channels_last, process_group=world)
                 with _EpochBar(number, quiet=as_json or not world.is_first) as epochs:
                     runs.append(
                         search_gradient(

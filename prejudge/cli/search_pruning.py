@@ -11,9 +11,8 @@ from cyclopts import App, Group, Parameter, validators
 
 from prejudge.cli import output
 from prejudge.cli.arguments import pairs
-from prejudge.cli.node_rates import ClusterBar
 from prejudge.cli.options import MACHINE, THIS_PROCESS, DataOptions, EngineOptions, Positive
-from prejudge.cli.progress import ProgressBar
+from prejudge.cli.progress import ClusterBar, ProgressBar
 from prejudge.cli.recipe_option import Recipe
 from prejudge.cli.search_answers import open_table, show_answers
 

@@ -10,6 +10,12 @@ from typing import Any, Self, TypeVar
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
+Progress = Callable[[int, int, float], None]
+"""Called with how much is done, how much there is in all, and the seconds since the start."""
+
+LATER: Any = type("Later", (), {"__repr__": lambda _: "LATER"})()
+"""In place of a job: there is none now, but there may be one after the next result."""
+
 
 class Engine(ABC):
     """Where independent jobs run. A context manager: inside the block a connection that it needs is kept.
@@ -38,9 +44,10 @@ class Engine(ABC):
     ) -> Generator[tuple[Job, Result], None, None]:
         """Apply ``function`` to every job and yield ``(job, result)`` as the results come.
 
-        ``jobs`` is read as workers become free, so it may be endless; at most one job per worker is under way. Leaving
-        the loop early or Ctrl-C ends the workers at once; after a failure the jobs under way are finished and yielded
-        before it is raised.
+        ``jobs`` is read as workers become free, so it may be endless, and it may depend on the results so far: it gives
+        :data:`LATER` where it has to wait for the next one. At most one job per worker is under way. Leaving the loop
+        early or Ctrl-C ends the workers at once; after a failure the jobs under way are finished and yielded before it
+        is raised.
 
         Args:
             function: Called once per job; sent to every worker once.

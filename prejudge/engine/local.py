@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, cast
 
-from prejudge.engine.base import Engine, Job, Result
+from prejudge.engine.base import LATER, Engine, Job, Result
 from prejudge.errors import InputError, PrejudgeError
 
 _START_HINT = "; a script that starts workers needs its calls under if __name__ == '__main__':"
@@ -81,9 +81,10 @@ def run_jobs(
 ) -> Generator[tuple[Job, Result], None, None]:
     """Apply ``function`` to every job and yield ``(job, result)`` as the results come.
 
-    ``jobs`` is read as workers become free, so it may be endless; at most one job per worker is under way. Leaving the
-    loop early or Ctrl-C ends the workers at once; after a failure the jobs under way are finished and yielded before it
-    is raised. A worker whose parent is killed ends at once.
+    ``jobs`` is read as workers become free, so it may be endless; :data:`~prejudge.engine.base.LATER` in it waits for
+    the next result. At most one job per worker is under way. Leaving the loop early or Ctrl-C ends the workers at once;
+    after a failure the jobs under way are finished and yielded before it is raised. A worker whose parent is killed
+    ends at once.
 
     Args:
         function: Called once per job. With several workers it is pickled once per worker, jobs and results each time.
@@ -103,17 +104,27 @@ def run_jobs(
         if initializer is not None:
             initializer(*initargs)
         for job in jobs:
-            yield job, function(job)
+            if job is not LATER:  # the result before it has been dealt with
+                yield job, function(job)
         return
     remaining = iter(jobs)
     team: list[_Worker[Job, Result]] = []
+    busy: dict[Connection, _Worker[Job, Result]] = {}
+    idle: list[_Worker[Job, Result]] = []
+    failure: Exception | None = None
     try:
-        for _ in range(workers):
-            if not _hand_out(remaining, team, (function, initializer, initargs)):
+        while True:
+            while failure is None and (idle or len(team) < workers):
+                job = next(remaining, LATER)
+                if job is LATER:
+                    break
+                if not idle:
+                    idle.append(_start(team, (function, initializer, initargs)))
+                worker = idle.pop()
+                worker.give(job)
+                busy[worker.pipe] = worker
+            if not busy:
                 break
-        busy = {worker.pipe: worker for worker in team}
-        failure: Exception | None = None
-        while busy:
             for pipe in wait(list(busy)):
                 worker = busy[pipe]  # type: ignore[index]
                 try:
@@ -124,8 +135,11 @@ def run_jobs(
                     continue
                 # The next job goes out before the result is dealt with: the worker does not wait for the writer. After
                 # a failure none does, but what the others are at is not thrown away.
-                if failure is not None or not worker.give(remaining):
-                    del busy[worker.pipe]
+                job = next(remaining, LATER) if failure is None else LATER
+                if job is LATER:
+                    idle.append(busy.pop(worker.pipe))
+                else:
+                    worker.give(job)
                 yield finished, result
         if failure is not None:
             raise failure
@@ -143,13 +157,11 @@ class _Worker(Generic[Job, Result]):
     job: Any = None
     done: int = 0
 
-    def give(self, jobs: Iterator[Job]) -> bool:
-        """Send the next job; False where there is none."""
-        for self.job in jobs:
-            with suppress(OSError):  # it has died: receiving says so
-                self.pipe.send(self.job)
-            return True
-        return False
+    def give(self, job: Job) -> None:
+        """Send the next job."""
+        self.job = job
+        with suppress(OSError):  # it has died: receiving says so
+            self.pipe.send(job)
 
     def receive(self) -> Result:
         """The result of the job, or the exception that it raised."""
@@ -181,11 +193,8 @@ class _Worker(Generic[Job, Result]):
             self.process.join()
 
 
-def _hand_out(jobs: Iterator[Job], team: list[_Worker[Job, Result]], task: tuple[Any, ...]) -> bool:
-    """Start one more worker on the next job; False where there is none."""
-    job = next(jobs, _Worker)  # any object that is no job
-    if job is _Worker:
-        return False
+def _start(team: list[_Worker[Job, Result]], task: tuple[Any, ...]) -> _Worker[Job, Result]:
+    """Start one more worker."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, *task), daemon=True)
@@ -194,7 +203,7 @@ def _hand_out(jobs: Iterator[Job], team: list[_Worker[Job, Result]], task: tuple
     theirs.close()
     worker: _Worker[Job, Result] = _Worker(process, ours)
     team.append(worker)
-    return worker.give(iter((job,)))  # type: ignore[arg-type]
+    return worker
 
 
 @contextmanager

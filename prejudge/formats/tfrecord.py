@@ -40,7 +40,7 @@ _FOREIGN = {
 
 
 @dataclass(frozen=True)
-class Block:
+class RecordBlock:
     """Consecutive records in one piece of memory.
 
     Attributes:
@@ -75,7 +75,7 @@ def masked_crc32c(data: bytes) -> int:
     return int(_checksums([data])[0])
 
 
-def read_blocks(path: Path, *, block_bytes: int = BLOCK_BYTES, digest: _Hash | None = None) -> Iterator[Block]:
+def read_blocks(path: Path, *, block_bytes: int = BLOCK_BYTES, digest: _Hash | None = None) -> Iterator[RecordBlock]:
     """Read a TFRecord file piece by piece and check every record.
 
     Args:
@@ -124,7 +124,7 @@ def read_blocks(path: Path, *, block_bytes: int = BLOCK_BYTES, digest: _Hash | N
         raise FileFormatError(f"{path} is empty; a TFRecord file has at least one record")
 
 
-def _frames(path: Path, data: bytes, offset: int, first: int) -> tuple[Block, int]:
+def _frames(path: Path, data: bytes, offset: int, first: int) -> tuple[RecordBlock, int]:
     """The whole records of ``data``, their payloads unchecked, and how many bytes they take."""
     headers: list[int] = []
     position, last, add, length, frame = 0, len(data) - _HEADER, headers.append, _LENGTH, _HEADER + _FOOTER
@@ -155,10 +155,10 @@ def _frames(path: Path, data: bytes, offset: int, first: int) -> tuple[Block, in
         position = headers[-1]
         at, kept = at[:-1], kept[:-1]
     starts = at + _HEADER
-    return Block(data, starts, starts + kept.astype(np.int64), offset, first), position
+    return RecordBlock(data, starts, starts + kept.astype(np.int64), offset, first), position
 
 
-def _check(path: Path, block: Block) -> None:
+def _check(path: Path, block: RecordBlock) -> None:
     found = _checksums([block.data[a:b] for a, b in zip(block.starts.tolist(), block.ends.tolist(), strict=True)])
     wrong = np.flatnonzero(found != _at(block.data, block.ends, 4).view("<u4").ravel())
     if wrong.size:

@@ -77,7 +77,7 @@ class Step:
         return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
     def place(self, out: Path) -> Path:
-        """Where its result is."""
+        """The path of its result."""
         return out / self.folder / self.result if self.result else out / self.folder
 
 

@@ -25,7 +25,7 @@ MACRO = dict(DIGITS_RECIPE.macro)
 
 @dataclass(frozen=True)
 class Demo:
-    """What a demo run has left behind.
+    """The results of a demo.
 
     Attributes:
         cache: The score cache.
@@ -63,7 +63,7 @@ def run_demo(
         architectures: How many are scored, each of another class of equivalent cells, connected or not.
         workers: Processes.
         seed: Of the sample, the initializations and the batch.
-        progress: Told after each architecture, as :func:`prejudge.fill` does.
+        progress: Called after each architecture, as :func:`prejudge.fill` does.
 
     Returns:
         The files and the content of the report.

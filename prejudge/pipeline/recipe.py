@@ -16,7 +16,7 @@ from prejudge.formats.text import is_file
 
 
 def folder() -> Path | None:
-    """Where the shipped recipes are; None where this installation has none."""
+    """The folder of the shipped recipes; None where this installation has none."""
     package = Path(__file__).parents[1]
     for place in (package / "recipes", package.parent / "recipes"):
         if place.is_dir():

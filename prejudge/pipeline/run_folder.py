@@ -97,7 +97,7 @@ class RunFolder:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether an entry of the folder is not what a run leaves that was killed at its start."""
+    """Whether an entry of the folder was not left by a run that was killed at its start."""
     if path.is_dir() and not path.is_symlink():
         return any(path.iterdir())
     return not path.name.startswith("run.")

@@ -76,7 +76,7 @@ def report_data(
         failures=None if isinstance(source, pd.DataFrame) else source.failures(matched.protocol),
         protocol=matched.protocol.describe() if matched.protocol is not None else {},
         provenance=_provenance(source, table, matched, f"{confidence:.0%}", resamples, seed),
-        notes=[*notes, *_remarks(matched, table, correlations)],
+        notes=[*notes, *_notes(matched, table, correlations)],
         directions=matched.directions,
         roles=dict.fromkeys(BASELINES, "baseline") | dict.fromkeys(ensembles, "ensemble"),
         unit=_UNITS.get(table.index.units["accuracy"], table.index.units["accuracy"]),
@@ -88,22 +88,22 @@ def _provenance(
 ) -> dict[str, str]:
     import pandas as pd
 
-    facts = {"prejudge": __version__}
+    provenance = {"prejudge": __version__}
     if not isinstance(source, pd.DataFrame):
-        facts["score cache"] = source.path.name
-        facts |= {f"scored with: {k}": v for k, v in _summary(source.runs()).items() if k != "prejudge"}
-    facts["table"] = f"{table.name} ({table.path.name}, {table.index.digest})"
-    facts |= {f"table: {label}": text for label, text in table.index.provenance.items()}
-    facts["architectures"] = f"{len(matched.index):,} of {table.index.size:,}"
-    facts["repeats"] = str(max(1, len(matched.repeats)))
-    facts["intervals"] = f"{level} percentile bootstrap over architectures, {resamples} resamples, seed {seed}"
+        provenance["score cache"] = source.path.name
+        provenance |= {f"scored with: {k}": v for k, v in _summary(source.runs()).items() if k != "prejudge"}
+    provenance["table"] = f"{table.name} ({table.path.name}, {table.index.digest})"
+    provenance |= {f"table: {label}": text for label, text in table.index.provenance.items()}
+    provenance["architectures"] = f"{len(matched.index):,} of {table.index.size:,}"
+    provenance["repeats"] = str(max(1, len(matched.repeats)))
+    provenance["intervals"] = f"{level} percentile bootstrap over architectures, {resamples} resamples, seed {seed}"
     if len(matched.index) > EXACT_BOOTSTRAP_UP_TO:
-        facts["intervals"] += f"; above {EXACT_BOOTSTRAP_UP_TO:,} architectures its normal limit"
-    return facts
+        provenance["intervals"] += f"; above {EXACT_BOOTSTRAP_UP_TO:,} architectures its normal limit"
+    return provenance
 
 
 def _summary(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """What the runs say about themselves: every distinct value, or the first and last where there are many."""
+    """The environments of the runs: every distinct value, or the first and last where there are many."""
     found: dict[str, list[str]] = {}
     for run in runs:
         for key, value in run.items():
@@ -116,17 +116,17 @@ def _summary(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def _remarks(matched: Matched, table: Table, correlations: pd.DataFrame) -> list[str]:
-    remarks = []
+def _notes(matched: Matched, table: Table, correlations: pd.DataFrame) -> list[str]:
+    notes = []
     silent = [m for m, rows in correlations.groupby("metric", sort=False) if rows["noise_ceiling"].isna().all()]
     if silent:
-        remarks.append(
+        notes.append(
             f"Table {table.name} has no single training seeds of {', '.join(map(str, silent))}, so how well its own "
             f"trainings agree (the noise ceiling) is not known."
         )
     if len(matched.repeats) < 2 and matched.protocol is not None:
-        remarks.append("Every score was computed once; with --repeats the spread over seeds and batches is shown too.")
+        notes.append("Every score was computed once; with --repeats the spread over seeds and batches is shown too.")
     counts = correlations[correlations["stratum"] == "all"].groupby("metric")["n"]
     if (counts.max() != counts.min()).any():
-        remarks.append("Proxies have scores of different numbers of architectures (column n); compare them with care.")
-    return remarks
+        notes.append("Proxies have scores of different numbers of architectures (column n); compare them with care.")
+    return notes

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.proxies.passes.memory import Limits
-from prejudge.proxies.passes.runner import STAGES, Passes
+from prejudge.proxies.passes.runner import Passes
+from prejudge.proxies.quantities import STAGES, Quantity
 
 
 class Probe:
@@ -94,7 +95,7 @@ class Probe:
 
     def _share(self, passes: Passes, repeat: int) -> None:
         self.passes, self._repeat = passes, repeat
-        self.read: set[str] = set()
+        self.read: set[Quantity] = set()
         """Names of the quantities that have been read so far."""
 
     # ---- what the passes run on --------------------------------------------------------------------------------
@@ -110,8 +111,8 @@ class Probe:
         return self.passes.inputs(self._repeat)
 
     @property
-    def targets(self) -> Tensor | None:
-        """The labels, on the device."""
+    def targets(self) -> Tensor:
+        """The labels ``(N,)``, on the device; raises :class:`~prejudge.errors.InputError` where there are none."""
         return self.passes.targets(self._repeat)
 
     @property
@@ -149,17 +150,17 @@ class Probe:
 
     @property
     def weight_gradients(self) -> dict[str, Tensor]:
-        """Gradient of the loss for each counted layer's weight; zeros where the layer did not run."""
+        """Gradient of the loss for each prunable layer's weight; zeros where the layer did not run."""
         return self._by_layer("weight_gradients")
 
     @property
     def channel_saliency(self) -> dict[str, Tensor]:
-        """Fisher saliency of each output channel of each executed counted layer, ``(C_out,)``."""
+        """Fisher saliency of each output channel of each executed prunable layer, ``(C_out,)``."""
         return self._by_layer("channel_saliency")
 
     @property
     def weight_curvature(self) -> dict[str, Tensor]:
-        """theta_l . (H g)_l for each counted layer l."""
+        """theta_l . (H g)_l for each prunable layer l."""
         return self._by_layer("weight_curvature")
 
     @property
@@ -179,26 +180,26 @@ class Probe:
 
     @property
     def activation_kernel(self) -> Tensor | None:
-        """``(N, N)``: in how many live rectifier units two images are in the same state; None without rectifiers."""
+        """``(N, N)``: in how many live ReLU units two images are in the same state; None without activations."""
         kernel = self._shared("activation_kernel")
         return None if kernel is None else kernel.cpu()
 
     @property
     def preactivation_kernel(self) -> Tensor | None:
-        """``(N, N)``: inner products of what the live rectifiers read; None without rectifiers."""
+        """``(N, N)``: inner products of what the live ReLUs read; None without activations."""
         kernel = self._shared("preactivation_kernel")
         return None if kernel is None else kernel.cpu()
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds of one image through the counted layers."""
+        """Multiply-adds of one image through the prunable layers."""
         return int(self._shared("multiply_adds"))
 
     # ---- quantities without a pass, or with one of their own ---------------------------------------------------
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """Weight of every counted layer, executed or not."""
+        """Weight of every prunable layer, executed or not."""
         self.read.add("weights")
         return self.passes.weights()[self._repeat]
 
@@ -209,7 +210,7 @@ class Probe:
         return self.passes.parameters()
 
     def synaptic_flow(self, keep_bn: str = "") -> dict[str, Tensor]:
-        """|theta * dR/dtheta| summed over each counted layer, R the linearized network's output; see :mod:`flow`."""
+        """|theta * dR/dtheta| summed over each prunable layer, R the linearized network's output; see :mod:`flow`."""
         self.read.add("synaptic_flow")
         return self.passes.synaptic_flow(keep_bn)[self._repeat]
 
@@ -230,19 +231,19 @@ class Probe:
         self.read.add("fixed_bn_kernel")
         return self.passes.fixed_bn_kernel()[self._repeat]
 
-    def seconds_for(self, reads: Iterable[str]) -> float:
+    def seconds_for(self, reads: Iterable[Quantity]) -> float:
         """Seconds of all passes behind some quantities: what reading them alone costs."""
         stages, spent = {stage for read in reads for stage in STAGES[read]}, self.seconds
         return sum(spent.get(stage, 0.0) for stage in stages)
 
-    def _tensor(self, name: str) -> Tensor:
+    def _tensor(self, name: Quantity) -> Tensor:
         found: Tensor = self._shared(name)
         return found
 
-    def _by_layer(self, name: str) -> dict[str, Tensor]:
+    def _by_layer(self, name: Quantity) -> dict[str, Tensor]:
         found: dict[str, Tensor] = self._shared(name)
         return found
 
-    def _shared(self, name: str) -> Any:
+    def _shared(self, name: Quantity) -> Any:
         self.read.add(name)
         return self.passes.shared(name)[self._repeat]

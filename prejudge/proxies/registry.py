@@ -1,13 +1,23 @@
-"""The register of proxies: what each one is called, reads, needs and means. Free of torch."""
+"""The register of proxies: the name, quantities, needs and direction of each. Free of torch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
 
 from prejudge.errors import InputError
 from prejudge.plugins import Register, options_of, summary_of
+from prejudge.proxies.quantities import LABELED, Quantity, checked
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prejudge.proxies.probe import Probe
+
+    ProxyFunction = Callable[Concatenate[Probe, ...], float | Tensor]
+
+Function = TypeVar("Function", bound="ProxyFunction")
 
 
 @dataclass(frozen=True)
@@ -30,9 +40,9 @@ class Proxy:
     """
 
     name: str
-    function: Callable[..., Any]
+    function: ProxyFunction
     reference: str
-    reads: tuple[str, ...] = ()
+    reads: tuple[Quantity, ...] = ()
     higher_is_better: bool = True
     needs_labels: bool = False
     deterministic: bool = True
@@ -63,26 +73,60 @@ register: Register[Proxy] = Register("proxy", "prejudge.proxies")
 
 
 def proxy(
-    name: str, *, reference: str, reads: Iterable[str] = (), **declared: Any
-) -> Callable[[Callable[..., Any]], Any]:
-    """Decorator: register a function over a probe as a proxy.
+    name: str,
+    *,
+    reference: str,
+    reads: Iterable[Quantity] = (),
+    higher_is_better: bool = True,
+    needs_labels: bool = False,
+    deterministic: bool = True,
+    invariant_to_dead_edges: bool = True,
+    min_batch: int = 1,
+    version: int = 1,
+) -> Callable[[Function], Function]:
+    """Decorator: register a function over a probe as a proxy; see :class:`Proxy` for what is declared.
 
     Args:
         name: The name that users type.
         reference: The paper or note that defines the score.
         reads: The probe quantities that the function reads; the probe plans its passes by them.
-        declared: Any other field of :class:`Proxy` (``higher_is_better``, ``needs_labels`` …).
+        higher_is_better: The declared direction.
+        needs_labels: Whether the value depends on the targets.
+        deterministic: Whether network and batch fix the value.
+        invariant_to_dead_edges: Whether edges that cannot reach the output leave the value alone.
+        min_batch: Fewest images for which it is defined.
+        version: Raised when the definition changes.
+
+    Raises:
+        InputError: A quantity does not exist, one needs labels but the proxy does not, or an option has no default.
 
     Example:
         >>> @proxy("weight_sum", reference="mine, 2026", reads=["weights"])
-        ... def weight_sum(probe):
+        ... def weight_sum(probe: Probe) -> Tensor:
         ...     "Sum of all weights."
         ...     return sum(w.sum() for w in probe.weights.values())
     """
+    quantities = checked(reads)
+    labeled = [quantity for quantity in quantities if quantity in LABELED]
+    if labeled and not needs_labels:
+        raise InputError(f"proxy {name!r} reads {labeled[0]}, which depends on the targets; declare needs_labels=True")
 
-    def add(function: Callable[..., Any]) -> Callable[..., Any]:
-        options = options_of("proxy", name, function)
-        register.add(Proxy(name, function, reference, tuple(reads), options=options, **declared))
+    def add(function: Function) -> Function:
+        register.add(
+            Proxy(
+                name,
+                function,
+                reference,
+                quantities,
+                higher_is_better=higher_is_better,
+                needs_labels=needs_labels,
+                deterministic=deterministic,
+                invariant_to_dead_edges=invariant_to_dead_edges,
+                min_batch=min_batch,
+                version=version,
+                options=options_of("proxy", name, function),
+            )
+        )
         return function
 
     return add
@@ -113,11 +157,11 @@ def get(name: str) -> Proxy:
     return register.get(name)
 
 
-def resolve(requests: Iterable[str | ProxyRequest]) -> list[ProxyRequest]:
+def resolve(requests: str | ProxyRequest | Iterable[str | ProxyRequest]) -> list[ProxyRequest]:
     """Read proxy names as users write them.
 
     Args:
-        requests: Each one ``NAME``, ``NAME(option=value, …)`` or ``FILE.py:NAME``, or an already resolved request.
+        requests: One or several, each ``NAME``, ``NAME(option=value, …)`` or ``FILE.py:NAME``, or already resolved.
 
     Returns:
         The requests in the given order, duplicates dropped.
@@ -125,6 +169,8 @@ def resolve(requests: Iterable[str | ProxyRequest]) -> list[ProxyRequest]:
     Raises:
         InputError: An unknown proxy or option, or none requested.
     """
+    if isinstance(requests, str | ProxyRequest):
+        requests = [requests]
     found = {str(r): r for r in (r if isinstance(r, ProxyRequest) else _read(r) for r in requests)}
     if not found:
         raise InputError(f"no proxy requested (known: {', '.join(names())})")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from prejudge.engine.device import where_to_run
 from prejudge.errors import InputError, PrejudgeError
-from prejudge.proxies.passes.image_by_image import Unstackable
+from prejudge.proxies.network.image_by_image import Unstackable
 from prejudge.proxies.passes.memory import Limits, Memory, widest
 from prejudge.proxies.probe import Probe
 from prejudge.proxies.registry import ProxyRequest, default_names, resolve
@@ -24,7 +24,7 @@ def score(
     network: nn.Module,
     inputs: Tensor,
     targets: Tensor | None = None,
-    proxies: Iterable[str | ProxyRequest] | None = None,
+    proxies: str | ProxyRequest | Iterable[str | ProxyRequest] | None = None,
     *,
     mode: str = "exact",
     device: torch.device | str | None = None,
@@ -36,8 +36,8 @@ def score(
         network: Any module from ``inputs`` to logits ``(N, classes)``. It is left exactly as it was.
         inputs: Images ``(N, C, H, W)``, normalized; or any floating tensor with the batch first.
         targets: Class indices ``(N,)``; only proxies that need labels read them.
-        proxies: Names, ``NAME(option=value)`` or ``FILE.py:NAME``. Default: all but those of TE-NAS's exact kernel, and
-            without targets all of these that need no labels.
+        proxies: One or several of ``NAME``, ``NAME(option=value)`` or ``FILE.py:NAME``. Default: all but those of
+            TE-NAS's exact kernel, and without targets all of these that need no labels.
         mode: ``"exact"``, or ``"fast"`` for bf16 passes (approximate: same ranking, other digits).
         device: Where to run; default: where the network is.
         seed: Of the draws that a proxy makes itself (Gaussian images, dropout).
@@ -65,7 +65,7 @@ def score_repeats(
     networks: Sequence[nn.Module],
     inputs: Sequence[Tensor],
     targets: Sequence[Tensor] | None = None,
-    proxies: Iterable[str | ProxyRequest] | None = None,
+    proxies: str | ProxyRequest | Iterable[str | ProxyRequest] | None = None,
     *,
     mode: str = "exact",
     device: torch.device | str | None = None,

@@ -1,12 +1,12 @@
 """Searches: which architecture should one take?"""
 
-from prejudge.search import bayesian as hybrid
-from prejudge.search import query as methods
+from prejudge.search import bayesian, pruning, query, supernet
+from prejudge.search.budget import Budget, BudgetSpent
 from prejudge.search.objectives.base import Evaluation, MappingObjective, Objective
-from prejudge.search.registry import search_method
+from prejudge.search.protocol import Query, Questions, SearchContext, SearchEvent, SearchStep, Work
+from prejudge.search.registry import SearchMethod, search_method
 from prejudge.search.result import SearchResult, Trajectory, read_result, write_result
-from prejudge.search.run import Budget, BudgetSpent, Run
-from prejudge.search.running import run_search
+from prejudge.search.running import run
 
 __all__ = [
     "Budget",
@@ -14,13 +14,21 @@ __all__ = [
     "Evaluation",
     "MappingObjective",
     "Objective",
-    "Run",
+    "Query",
+    "Questions",
+    "SearchContext",
+    "SearchEvent",
+    "SearchMethod",
     "SearchResult",
+    "SearchStep",
     "Trajectory",
-    "hybrid",
-    "methods",
+    "Work",
+    "bayesian",
+    "pruning",
+    "query",
     "read_result",
-    "run_search",
+    "run",
     "search_method",
+    "supernet",
     "write_result",
 ]

@@ -132,7 +132,7 @@ def _from_result(path: Path, space: str | None, seed: int | None) -> ChosenArchi
         raise InputError(f"{path} is of a search in {result.space}, not {space}")
     run, notes = _run(path, result, seed)
     where = space_named(result.space)
-    form = run.facts.get("form")
+    form = run.metadata.get("form")
     left = path.with_name(f"{path.name}.run") / f"seed-{run.seed}" / _LEFT_WEIGHTS
     weights = left if left.is_file() else None
     if weights is not None:
@@ -143,7 +143,7 @@ def _from_result(path: Path, space: str | None, seed: int | None) -> ChosenArchi
         )
     origin = {"search": result.method, "result": path.name, "search seed": run.seed, "searched": _searched(result)}
     return ChosenArchitecture(
-        where, where.parse(run.answer), form, result.method, origin, notes, weights
+        where, where.parse(run.recommendation), form, result.method, origin, notes, weights
     )  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def _run(path: Path, result: SearchResult, seed: int | None) -> tuple[Trajectory
             if run.seed == seed:
                 return run, ()
         raise InputError(f"{path} has no run from seed {seed} (it has {', '.join(str(r.seed) for r in runs)})")
-    best = result.best()
+    best = result.best_run
     if len(runs) == 1:
         return best, ()
     known = any(np.isfinite(r.values).any() for r in runs)

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from typing import Any
 
+from prejudge.errors import InputError
 from prejudge.plugins import Register, options_of, summary_of
-from prejudge.search.run import Run
+from prejudge.search.protocol import Questions, SearchContext
+from prejudge.spaces.base import Space
 
 
 @dataclass(frozen=True)
-class Method:
+class SearchMethod:
     """A registered search method.
 
     Attributes:
         name: The name that users type.
-        function: ``function(run, **options)``; it asks ``run.evaluate`` until the budget is spent, or returns earlier.
+        function: ``function(search, **options)``, a generator of questions (:mod:`prejudge.search.protocol`).
         reference: The paper, and whose settings the defaults are.
+        context: What ``function`` is called with.
+        spaces: Patterns of the names of the spaces that it searches.
+        continues: Whether it can start from the supernet of an earlier run.
         options: Keyword options of ``function`` with their defaults.
     """
 
     name: str
-    function: Callable[..., None]
+    function: Callable[..., Questions]
     reference: str
+    context: type[SearchContext] = SearchContext
+    spaces: Sequence[str] = ("*",)
+    continues: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -31,30 +40,43 @@ class Method:
         """First line of the function's docstring."""
         return summary_of(self.function)
 
-    def __call__(self, run: Run, **options: Any) -> None:
-        self.function(run, **{**self.options, **options})
+    def check_space(self, space: Space[Any]) -> None:
+        """Raise :class:`InputError` unless the method searches this space."""
+        if not any(fnmatch(space.name, pattern) for pattern in self.spaces):
+            known = ", ".join(self.spaces)
+            raise InputError(f"{self.name} searches {known}; it is not defined on {space.name}")
 
 
-register: Register[Method] = Register("search", "prejudge.searches")
+register: Register[SearchMethod] = Register("search", "prejudge.searches")
 
 
-def search_method(name: str, *, reference: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Decorator: register a function over a :class:`~prejudge.search.run.Run` as a search method.
+def search_method(
+    name: str,
+    *,
+    reference: str,
+    context: type[SearchContext] = SearchContext,
+    spaces: Sequence[str] = ("*",),
+    continues: bool = False,
+) -> Callable[[Callable[..., Questions]], Callable[..., Questions]]:
+    """Decorator: register a generator function as a search method.
 
     Args:
         name: The name that users type.
         reference: The paper or note that defines it.
+        context: What the function is called with; another one for supernets or pruning.
+        spaces: Names of the spaces that it searches; ``*`` stands for any text.
+        continues: Whether it looks at the context's ``resume_from``.
 
     Example:
         >>> @search_method("first-come", reference="mine, 2026")
-        ... def first_come(run, tries=10):
-        ...     "Takes what comes."
-        ...     for _ in range(tries):
-        ...         run.evaluate(run.space.sample(run.rng))
+        ... def first_come(search, tries=10):
+        ...     "Take what comes."
+        ...     yield [search.space.sample(search.rng) for _ in range(tries)]
     """
 
-    def add(function: Callable[..., None]) -> Callable[..., None]:
-        register.add(Method(name, function, reference, options_of("search", name, function)))
+    def add(function: Callable[..., Questions]) -> Callable[..., Questions]:
+        options = options_of("search", name, function)
+        register.add(SearchMethod(name, function, reference, context, tuple(spaces), continues, options))
         return function
 
     return add

@@ -1,4 +1,4 @@
-"""What searches found: the answers, and every step that led there, in one self-describing file."""
+"""What searches found: what they recommend, and every step that led there, in one self-describing file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _STEPS = {"architecture": "u", "epochs": "i", "value": "f", "seconds": "f"}
 _INDEX = {
     "method": str, "options": dict, "space": str, "objective": dict, "budget": dict, "provenance": dict, "runs": list,
 }  # fmt: skip
-_RUN = {"seed": int, "answer": str, "steps": int, "overhead": int | float, "facts": dict}
+_RUN = {"seed": int, "recommendation": str, "steps": int, "overhead": int | float, "metadata": dict}
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,23 +29,23 @@ class Trajectory:
 
     Attributes:
         seed: The seed.
-        answer: Text of the architecture that the method chose.
+        recommendation: Text of the architecture that the method recommends.
         architectures: Text of each evaluated architecture, in order.
         epochs: Schedule of each evaluation, 0 where there is none to choose, shape ``(steps,)``.
-        values: What the objective answered, higher is better, NaN where it failed, shape ``(steps,)``.
+        values: What the objective said, higher is better, NaN where it failed, shape ``(steps,)``.
         seconds: What each evaluation cost (simulated for a table), shape ``(steps,)``.
         overhead: Wall-clock seconds of the method itself, without the evaluations.
-        facts: What else the method says about this run, as plain values.
+        metadata: What else the method says about this run, as plain values.
     """
 
     seed: int
-    answer: str
+    recommendation: str
     architectures: list[str]
     epochs: np.ndarray
     values: np.ndarray
     seconds: np.ndarray
     overhead: float
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
 
     def incumbents(self) -> np.ndarray:
         """Step of the best architecture after each step: longest schedule first, then highest value; -1 before any.
@@ -84,8 +84,19 @@ class SearchResult:
     trajectories: list[Trajectory]
     provenance: dict[str, str] = field(default_factory=dict)
 
-    def best(self) -> Trajectory:
-        """The run whose answer has the highest value; of equals the first."""
+    @property
+    def architectures(self) -> list[str]:
+        """Text of the architecture that each run recommends."""
+        return [run.recommendation for run in self.trajectories]
+
+    @property
+    def best(self) -> str:
+        """Text of the architecture that :attr:`best_run` recommends."""
+        return self.best_run.recommendation
+
+    @property
+    def best_run(self) -> Trajectory:
+        """The run that has found the highest value; of equals the first."""
 
         def value(run: Trajectory) -> float:
             last = int(run.incumbents()[-1]) if len(run.values) else -1
@@ -123,7 +134,13 @@ def write_result(result: SearchResult, path: str | os.PathLike[str]) -> Path:
         "budget": result.budget,
         "provenance": result.provenance,
         "runs": [
-            {"seed": r.seed, "answer": r.answer, "steps": len(r.values), "overhead": r.overhead, "facts": r.facts}
+            {
+                "seed": r.seed,
+                "recommendation": r.recommendation,
+                "steps": len(r.values),
+                "overhead": r.overhead,
+                "metadata": r.metadata,
+            }
             for r in runs
         ],
     }
@@ -188,13 +205,13 @@ def _assemble(index: dict[str, Any], texts: Sequence[str], steps: dict[str, np.n
         trajectories.append(
             Trajectory(
                 seed=run["seed"],
-                answer=run["answer"],
+                recommendation=run["recommendation"],
                 architectures=[texts[i] for i in steps["architecture"][part]],
                 epochs=steps["epochs"][part],
                 values=steps["value"][part],
                 seconds=steps["seconds"][part],
                 overhead=run["overhead"],
-                facts=run["facts"],
+                metadata=run["metadata"],
             )
         )
     return SearchResult(trajectories=trajectories, **index)

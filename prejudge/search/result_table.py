@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from prejudge.benchmarks.statistics.matched import default_metrics
 from prejudge.benchmarks.table.metric import Metric
+from prejudge.benchmarks.table.selection import default_metrics
 from prejudge.benchmarks.table.table import Table
 from prejudge.errors import InputError
 from prejudge.search.result import SearchResult
@@ -29,7 +29,7 @@ def outcomes(result: SearchResult) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "seed": [r.seed for r in runs],
-            "answer": [r.answer for r in runs],
+            "answer": [r.recommendation for r in runs],
             "value": [float(r.values[r.incumbents()[-1]]) for r in runs],
             "queries": [len(r.values) for r in runs],
             "seconds": [float(np.sum(r.seconds)) for r in runs],

@@ -16,6 +16,7 @@ from prejudge.spaces.darts.published import PublishedGenotype, genotype_names, p
 from prejudge.spaces.darts.space import DARTS
 from prejudge.spaces.nasbench101.space import Cell101, NASBench101
 from prejudge.spaces.nasbench201.space import Cell201, NASBench201
+from prejudge.spaces.selection import select
 
 __all__ = [
     "DARTS",
@@ -35,6 +36,7 @@ __all__ = [
     "read_genotype",
     "register_space",
     "require_enumerable",
+    "select",
     "space",
     "space_names",
     "write_genotype",

@@ -1,4 +1,4 @@
-"""Where training computes, in which number format, and in which company."""
+"""The device of a training: its name, number format, memory layout, compiler and process group."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class DeviceConfig:
             machines.
         compile: Whether ordinary networks are compiled (``torch.compile``), which takes some minutes at first and a new
             compilation for another number of images. Supernets cannot be.
-        world: The processes that train together, of which this is one.
+        process_group: The processes that train together, of which this is one.
 
     Raises:
         InputError: There is no such device or precision, or the device cannot compute in it.
@@ -47,7 +47,7 @@ class DeviceConfig:
     precision: str = "fp32"
     channels_last: bool = False
     compile: bool = False
-    world: ProcessGroup = field(default_factory=ProcessGroup)
+    process_group: ProcessGroup = field(default_factory=ProcessGroup)
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:

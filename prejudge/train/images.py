@@ -42,22 +42,18 @@ def load_training_images(kind: str, **places: Any) -> tuple[Splits, list[str]]:
     return Splits(train, data.valid, test), [note]
 
 
-def load_test_images(
-    kind: str, split: str = "test", *, mean: Sequence[float] = (), std: Sequence[float] = (), **places: Any
-) -> tuple[ImageDataset, list[str]]:
-    """Load one split of a dataset as a network that was trained on the dataset sees it.
+def load_test_images(kind: str, split: str = "test", **places: Any) -> tuple[ImageDataset, list[str]]:
+    """Load one split of a dataset; test images as :func:`load_training_images` keeps them.
 
     Args:
         kind: As for :func:`load_training_images`, as are ``places``.
         split: ``"train"``, ``"valid"`` or ``"test"``.
-        mean: Of each channel, as the network's file says it; counts where no normalization is named.
-        std: Likewise.
 
     Returns:
         The images, and warnings.
 
     Raises:
-        InputError: The dataset has no such images, or the network was trained on another number of channels.
+        InputError: The dataset has no such images.
     """
     warnings: list[str] = []
     try:
@@ -69,11 +65,23 @@ def load_test_images(
         if data.test is None:
             raise
         found = data.test
-    if places.get("normalization") is None and mean:
-        if len(mean) != found.in_channels:
-            raise InputError(
-                f"the network sees images of {len(mean)} channels, {found.name} has {found.in_channels}; "
-                "give images like those that it was trained on"
-            )
-        found = replace(found, mean=tuple(mean), std=tuple(std))
     return found, warnings
+
+
+def normalized_by(data: ImageDataset, mean: Sequence[float], std: Sequence[float]) -> ImageDataset:
+    """The images with the normalization that a network was trained with.
+
+    Args:
+        data: The images.
+        mean: Of each channel, in 0..1 units.
+        std: Likewise.
+
+    Raises:
+        InputError: The network was trained on another number of channels.
+    """
+    if len(mean) != data.in_channels:
+        raise InputError(
+            f"the network sees images of {len(mean)} channels, {data.name} has {data.in_channels}; "
+            "give images like those that it was trained on"
+        )
+    return replace(data, mean=tuple(mean), std=tuple(std))

@@ -23,27 +23,27 @@ class SupervisedLearner(Learner):
 
     Args:
         network: From inputs ``(N, C, H, W)`` to logits ``(N, classes)``, and with ``auxiliary=True`` to these and the
-            logits of its ``auxiliary_head``; it is moved to the machine.
-        recipe: The numbers. With ``ema``, a moving average of weights and running statistics is what is evaluated.
-        machine: Where to compute.
+            logits of its ``auxiliary_head``; it is moved to the device.
+        recipe: The numbers. With ``ema_decay``, a moving average of weights and running statistics is evaluated.
+        device_config: Where to compute.
 
     Raises:
         InputError: The recipe drops paths, and the network has no ``drop_path_prob``; or it weighs the loss of an
             auxiliary classifier, and the network has none.
     """
 
-    def __init__(self, network: nn.Module, recipe: Recipe, machine: DeviceConfig) -> None:
+    def __init__(self, network: nn.Module, recipe: Recipe, device_config: DeviceConfig) -> None:
         check_network(network, recipe)
-        self.network = machine.place(network)
+        self.network = device_config.place(network)
         self.recipe = recipe
-        self._machine = machine
+        self._device_config = device_config
         self.average: AveragedModel | None = None
         if recipe.ema_decay:
             self.average = AveragedModel(
                 self.network, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema_decay), use_buffers=True
             ).requires_grad_(False)  # fmt: skip
-        machine.compiled(self.network)
-        self._step = WeightStep((p for p in network.parameters() if p.requires_grad), recipe, machine)
+        device_config.compiled(self.network)
+        self._step = WeightStep((p for p in network.parameters() if p.requires_grad), recipe, device_config)
 
     @property
     def evaluated(self) -> nn.Module:
@@ -52,17 +52,17 @@ class SupervisedLearner(Learner):
     def begin_epoch(self, epoch: int) -> None:
         super().begin_epoch(epoch)
         if self.recipe.drop_path:
-            probability = self._machine.varying(self.recipe.drop_path_at(epoch))
+            probability = self._device_config.varying(self.recipe.drop_path_at(epoch))
             self.network.drop_path_prob = probability  # type: ignore[assignment]  # a number or a tensor, no module
 
-    def learning_rate(self, at: TrainState) -> float:
-        return self._step.learning_rate(at)
+    def learning_rate(self, state: TrainState) -> float:
+        return self._step.learning_rate(state)
 
-    def step(self, inputs: Tensor, targets: Tensor, at: TrainState) -> StepOutput:
-        outcome = self._step(inputs, targets, at, self._loss)
+    def step(self, inputs: Tensor, targets: Tensor, state: TrainState) -> StepOutput:
+        step_output = self._step(inputs, targets, state, self._loss)
         if self.average is not None:
             self.average.update_parameters(self.network)
-        return outcome
+        return step_output
 
     def _loss(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         output = self.network(inputs, auxiliary=True) if self.recipe.auxiliary_weight else self.network(inputs)
@@ -105,7 +105,7 @@ def fit(
         network: From inputs ``(N, C, H, W)`` to logits ``(N, classes)``; with a ``drop_path_prob`` to set if the recipe
             drops paths, and with an auxiliary classifier if it weighs one's loss.
         batches: The training images.
-        recipe: The numbers. With ``ema`` it is the average that is evaluated, and that the network holds at the end.
+        recipe: The numbers. With ``ema_decay`` the average is evaluated, and the network holds it at the end.
         evaluate: Called after every epoch; returns accuracies in per cent by name.
         device: Where to train.
         on_epoch: Called after every epoch with its number (from 0) and what it did.
@@ -118,9 +118,9 @@ def fit(
         TrainingFailure: The loss of an epoch was not finite.
         OutOfMemory: The device has no memory left.
     """
-    machine = DeviceConfig(str(device))
-    learner = SupervisedLearner(network, recipe, machine)
-    epochs = run_epochs(learner, batches, recipe.epochs, machine=machine, evaluate=evaluate, on_epoch=on_epoch)
+    config = DeviceConfig(str(device))
+    learner = SupervisedLearner(network, recipe, config)
+    epochs = run_epochs(learner, batches, recipe.epochs, device_config=config, evaluate=evaluate, on_epoch=on_epoch)
     if learner.average is not None:
         network.load_state_dict(learner.evaluated.state_dict())
     return epochs

@@ -84,15 +84,15 @@ class Learner(ABC):
         self.network.train()
 
     @abstractmethod
-    def step(self, inputs: Tensor, targets: Tensor, at: TrainState) -> StepOutput:
+    def step(self, inputs: Tensor, targets: Tensor, state: TrainState) -> StepOutput:
         """Learn from one batch, ``(N, C, H, W)`` and ``(N,)``, which is on the device."""
 
     @property
     def evaluated(self) -> nn.Module:
-        """What is evaluated between epochs, and exported at the end: the network, or its moving average."""
+        """The network that is evaluated and exported: the learned one, or its moving average."""
         return self.network
 
-    def learning_rate(self, at: TrainState) -> float | None:
+    def learning_rate(self, state: TrainState) -> float | None:
         """The weights' learning rate at a step, for the log; None where there is none."""
         return None
 
@@ -142,9 +142,9 @@ def run_epochs(
     batches: Batches,
     epochs: int,
     *,
-    machine: DeviceConfig,
+    device_config: DeviceConfig,
     evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
-    keeper: CheckpointManager | None = None,
+    checkpoints: CheckpointManager | None = None,
     best_by: str | None = None,
     on_start: Callable[[Sequence[Epoch]], None] | None = None,
     on_epoch: Callable[[int, Epoch], None] | None = None,
@@ -158,11 +158,11 @@ def run_epochs(
         learner: What is trained, in place.
         batches: The training images.
         epochs: How many, unless the learner is finished earlier.
-        machine: Where to compute.
+        device_config: Where to compute.
         evaluate: Called after every epoch, in every process; returns accuracies in per cent by name.
-        keeper: Where a checkpoint is written after every epoch, and the last one is taken up from: the state of the
-            learner and of all random numbers, so that an interrupted training ends as if it had not been.
-        best_by: Name of the accuracy by which the keeper's best checkpoint is chosen, the first of equals; none is
+        checkpoints: Where a checkpoint is written after every epoch, and the last one is taken up from: the state of
+            the learner and of all random numbers, so that an interrupted training ends as if it had not been.
+        best_by: Name of the accuracy by which the best checkpoint is chosen, the first of equals; none is
             chosen if left out.
         on_start: Called with the epochs that are on file, in the first process only.
         on_epoch: Called after every epoch with its number (from 0) and what it did, once it is on file; in the first
@@ -176,35 +176,35 @@ def run_epochs(
         OutOfMemory: The device has no memory left.
         LostContact: Another process has ended.
     """
-    world = machine.world
-    world.broadcast_([*learner.network.parameters(), *learner.network.buffers()])
+    group = device_config.process_group
+    group.broadcast_([*learner.network.parameters(), *learner.network.buffers()])
     history: list[Epoch] = []
-    if keeper is not None and (found := world.from_first(keeper.latest)) is not None:
+    if checkpoints is not None and (found := group.from_first(checkpoints.latest)) is not None:
         learner.load_state_dict(found.state["learner"])
         learner.finished = bool(found.state["finished"])
-        _restore(found.state, machine)
+        _restore(found.state, device_config)
         history = [Epoch(**epoch) for epoch in found.state["history"]]
-    if on_start is not None and world.is_first:
+    if on_start is not None and group.is_first:
         on_start(history)
     for number in range(len(history), epochs):
         if learner.finished:
             break
-        with machine.running():
-            epoch = _run_epoch(learner, batches, number, epochs, machine)
+        with device_config.running():
+            epoch = _run_epoch(learner, batches, number, epochs, device_config)
             # One by one these differ between the processes: batch norm has seen other images in each.
-            world.broadcast_({id(b): b for n in (learner.network, learner.evaluated) for b in n.buffers()}.values())
+            group.broadcast_({id(b): b for n in (learner.network, learner.evaluated) for b in n.buffers()}.values())
             accuracies = evaluate(learner.evaluated) if evaluate is not None else {}
         best = best_by is not None and _is_best(accuracies[best_by], [e.accuracies[best_by] for e in history])
         history.append(replace(epoch, accuracies=accuracies))
-        if keeper is not None:
+        if checkpoints is not None:
             state = {
                 "learner": learner.state_dict(),
                 "finished": learner.finished,
-                **_random(machine),
+                **_random(device_config),
                 "history": [asdict(e) for e in history],
             }
-            keeper.save(number + 1, state, best=best)
-        if on_epoch is not None and world.is_first:
+            checkpoints.save(number + 1, state, best=best)
+        if on_epoch is not None and group.is_first:
             on_epoch(number, history[-1])
     return history
 
@@ -213,26 +213,26 @@ def _is_best(value: float, before: Sequence[float]) -> bool:
     return not before or value > max(before)
 
 
-def _random(machine: DeviceConfig) -> dict[str, Any]:
+def _random(device_config: DeviceConfig) -> dict[str, Any]:
     """Where the random numbers of all processes stand."""
-    first, *others = machine.world.gather(random_states())
+    first, *others = device_config.process_group.gather(random_states())
     return {"random": first, **({"others": others} if others else {})}
 
 
-def _restore(state: Mapping[str, Any], machine: DeviceConfig) -> None:
+def _restore(state: Mapping[str, Any], device_config: DeviceConfig) -> None:
     """Go on with this process's random numbers; one that was not there before keeps those that it has."""
-    rank = machine.world.rank
+    rank = device_config.process_group.rank
     states = [state["random"], *state.get("others", ())]
     if rank < len(states):
         restore_random_states(states[rank])
 
 
-def _run_epoch(learner: Learner, batches: Batches, number: int, epochs: int, machine: DeviceConfig) -> Epoch:
+def _run_epoch(learner: Learner, batches: Batches, number: int, epochs: int, device_config: DeviceConfig) -> Epoch:
     start = time.perf_counter()
     learner.begin_epoch(number)  # which may be long: a projection evaluates many networks
-    sums, steps = _Sums(machine), len(batches)
+    sums, steps = _Sums(device_config), len(batches)
     for step, (inputs, targets) in enumerate(batches.epoch(number)):
-        sums.add(learner.step(*machine.take(inputs, targets), TrainState(number, epochs, step, steps)))
+        sums.add(learner.step(*device_config.take(inputs, targets), TrainState(number, epochs, step, steps)))
         if step % WATCH == WATCH - 1 and not sums.looks_finite():
             raise _failure(number, f"not finite in its first {step + 1} steps")
     loss, correct, images = sums.totals()
@@ -258,24 +258,24 @@ def _failure(number: int, what: str) -> TrainingFailure:
 class _Sums:
     """Loss and hits of an epoch so far. They stay on the device: reading them at every step makes the host wait."""
 
-    def __init__(self, machine: DeviceConfig) -> None:
-        self._world = machine.world
-        self._loss = torch.zeros((), device=machine.device)
-        self._correct = torch.zeros((), device=machine.device)
+    def __init__(self, device_config: DeviceConfig) -> None:
+        self._group = device_config.process_group
+        self._loss = torch.zeros((), device=device_config.device)
+        self._correct = torch.zeros((), device=device_config.device)
         self._images = 0
         self._copy: tuple[Tensor, torch.cuda.Event] | None = None
 
-    def add(self, outcome: StepOutput) -> None:
-        self._loss += outcome.loss * outcome.images
-        self._correct += outcome.correct
-        self._images += outcome.images
+    def add(self, output: StepOutput) -> None:
+        self._loss += output.loss * output.images
+        self._correct += output.correct
+        self._images += output.images
 
     def looks_finite(self) -> bool:
         """Whether the loss was finite when this was last asked on a CUDA device, which it does not wait for; or is now.
 
         All processes ask at the same steps and get the same answer.
         """
-        loss = self._world.sum_(self._loss.clone())
+        loss = self._group.sum_(self._loss.clone())
         if not loss.is_cuda:
             return math.isfinite(loss)
         before, self._copy = self._copy, (loss.to("cpu", non_blocking=True), torch.cuda.Event())
@@ -287,8 +287,8 @@ class _Sums:
 
     def totals(self) -> tuple[float, float, float]:
         """Loss, hits and images of all processes, each summed over the images."""
-        if self._world.size == 1:
+        if self._group.size == 1:
             return float(self._loss), float(self._correct), self._images
         images = torch.full_like(self._loss, self._images)
-        loss, correct, count = self._world.sum_(torch.stack([self._loss, self._correct, images])).tolist()
+        loss, correct, count = self._group.sum_(torch.stack([self._loss, self._correct, images])).tolist()
         return loss, correct, count

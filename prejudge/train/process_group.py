@@ -135,24 +135,24 @@ def joined(device: str = "cpu", *, timeout: float = TIMEOUT) -> Iterator[Process
 
     Yields:
         This process's place, as the environment says it (``RANK``, ``WORLD_SIZE``, ``LOCAL_RANK``, ``MASTER_ADDR``,
-        ``MASTER_PORT``); where it says nothing, or this is the only one, a world of one.
+        ``MASTER_PORT``); where it says nothing, or this is the only one, a group of one.
 
     Raises:
         InputError: The environment is contradictory, or there are more processes than devices.
         LostContact: The processes do not find each other.
     """
-    world = _from_environment()
-    if world.size == 1:
-        yield world
+    group = _from_environment()
+    if group.size == 1:
+        yield group
         return
     on_cuda = device.startswith("cuda")
-    if device == "cuda" and world.local_rank >= torch.cuda.device_count():
+    if device == "cuda" and group.local_rank >= torch.cuda.device_count():
         raise InputError(
-            f"process {world.local_rank} of this machine has no CUDA device of its own (there are "
+            f"process {group.local_rank} of this machine has no CUDA device of its own (there are "
             f"{torch.cuda.device_count()}): start as many processes as there are devices (--nproc-per-node)"
         )
     if on_cuda:
-        torch.cuda.set_device(torch.device(world.device(device)))
+        torch.cuda.set_device(torch.device(group.device(device)))
     mine = not dist.is_initialized()
     if mine:
         with _in_contact():
@@ -160,7 +160,7 @@ def joined(device: str = "cpu", *, timeout: float = TIMEOUT) -> Iterator[Process
             backend = "cpu:gloo,cuda:nccl" if on_cuda else "gloo"
             dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
     try:
-        yield world
+        yield group
     finally:
         if mine:
             dist.destroy_process_group()

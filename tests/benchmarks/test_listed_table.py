@@ -58,6 +58,13 @@ def test_rows_ascend_by_hash_and_all_arrays_follow(path: Path) -> None:
     assert table.answers_for(CELLS[0]) == S.parse(CELLS[0])
 
 
+def test_a_frame_is_indexed_by_the_architectures_texts(path: Path) -> None:
+    table = open_table(path)
+    frame = table.frame()
+    assert list(frame.index) == [str(arch) for arch in table.architectures]
+    np.testing.assert_array_equal(frame["cifar10_test_108ep"], table.column(TEST))
+
+
 def test_an_architecture_that_is_not_listed(path: Path) -> None:
     table = open_table(path)
     with pytest.raises(NotListed, match="none of the 6 architectures listed"):

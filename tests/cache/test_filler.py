@@ -232,7 +232,7 @@ def test_repeats_at_once_give_the_same_rows(tmp_path: Path, data: ImageDataset) 
         assert verify(tmp_path / f"{at_once}.h5") == []
     for frames in caches[1:]:
         for expected, found in zip(caches[0], frames, strict=True):
-            # In networks so small, rounding alone turns single rectifiers, which shows in the third digit; another seed
+            # In networks so small, rounding alone turns single ReLUs, which shows in the third digit; another seed
             # or batch shows in the first. tests/proxies compares in float64.
             pd.testing.assert_frame_equal(found, expected, rtol=2e-2)
             np.testing.assert_allclose(found["synflow"], expected["synflow"], rtol=1e-12)

@@ -17,9 +17,10 @@ from rich.console import Console
 
 from prejudge import cli
 from prejudge.cache import ScoreCache
-from prejudge.cli.node_rates import ClusterBar, NodeRates
 from prejudge.cli.options import EngineOptions
+from prejudge.cli.progress import ClusterBar
 from prejudge.engine import LocalEngine, RayEngine
+from prejudge.engine.rates import NodeRates
 from prejudge.errors import InputError
 
 SMALL = ["--channels", "4", "--cells", "1", "--batch-size", "8"]

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from prejudge import cli
-from prejudge.cli.train_command import RUNNING
 from prejudge.formats.lock import alone
 from prejudge.train.export.weights import load_weights
+from prejudge.train.training import RUNNING
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 SMALL = ["--data", "digits", "--channels", "4", "--cells", "1", "--macro", "stages=1"]
@@ -114,7 +114,7 @@ def test_a_result_file_and_a_recipe_file(tmp_path: Path, capsys: Printed) -> Non
     words = ["train", str(found), "--search-seed", "1", "--recipe", str(recipe), "--out", str(tmp_path / "t"), "--json"]
     assert cli.run(words) == 0
     printed = json.loads(capsys.readouterr().out)
-    assert printed["about"]["origin"]["search seed"] == 1
+    assert printed["metadata"]["origin"]["search seed"] == 1
     assert printed["recipe"]["nesterov"] is False
     assert printed["recipe"]["batch_size"] == 100
     assert len(printed["classes"]) == 10

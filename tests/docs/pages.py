@@ -30,13 +30,12 @@ _REMARK = re.compile(r"^<!--\s*(not run|slow|smaller|output)(?::\s*(.*?))?\s*-->
 
 README = ROOT / "README.md"
 README_REMARKS = {
-    "$ make demo": ("not run", "it installs everything"),
-    "import prejudge, torch, torchvision": ("smaller", "64 = 8"),
-    "$ prejudge score nasbench201 --data cifar10": ("not run", "needs CIFAR-10 and the accuracies of NAS-Bench-201"),
-    "$ prejudge bench import nasbench201": ("not run", "needs the published files"),
-    "$ prejudge search evolution --benchmark nasbench201": (
-        "not run",
-        "needs the NAS-Bench-201 table",
+    "$ pip install .": ("not run", "it installs everything"),
+    "import prejudge": ("smaller", "[:50] = [:12]"),
+    "$ prejudge score nasbench201": (
+        "smaller",
+        "random:100 = random:12; --seeds 20 = --seeds 2; "
+        'run digits-darts = run digits-darts --set "search darts.epochs=1" --set train.epochs=1',
     ),
 }
 """Remarks for blocks of the README that have none there, by how the block begins."""

@@ -14,7 +14,7 @@ import prejudge
 from prejudge import cli
 from prejudge.proxies.registry import register
 from prejudge.search.registry import register as searches
-from tests.docs.pages import DOCS, PAGES, ROOT
+from tests.docs.pages import DOCS, PAGES, README, ROOT
 from tests.docs.proxy_facts import PAGE, with_facts
 
 BUILT_IN = [name for name, p in register.items.items() if p.function.__module__.startswith("prejudge.proxies.")]
@@ -54,6 +54,10 @@ def test_every_search_is_explained_where_papers_are_reproduced() -> None:
 def test_every_recipe_is_listed() -> None:
     for recipe in (ROOT / "recipes").glob("*.yaml"):
         assert f"`{recipe.stem}`" in text("papers.md"), recipe.stem
+
+
+def test_the_readme_is_read_in_two_minutes() -> None:
+    assert 300 <= len(README.read_text(encoding="utf-8").split()) <= 500
 
 
 def test_every_command_is_listed() -> None:
@@ -97,7 +101,10 @@ def test_the_navigation_names_pages_that_exist() -> None:
         assert (DOCS / page).is_file(), page
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+WITH_LINKS = [*PAGES, *(ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
+
+
+@pytest.mark.parametrize("page", WITH_LINKS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_between_pages_lead_somewhere(page: Path) -> None:
     prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", prose):

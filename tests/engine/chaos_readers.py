@@ -63,7 +63,7 @@ def searched(out: Path) -> Rows:
     """The runs of a result file, but for what the clock says."""
     whole(out.parent)
     return {
-        t.seed: (t.answer, tuple(t.architectures), tuple(map(repr, t.values)), plain(t.facts))
+        t.seed: (t.recommendation, tuple(t.architectures), tuple(map(repr, t.values)), plain(t.metadata))
         for t in read_result(out).trajectories
     }
 

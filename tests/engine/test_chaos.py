@@ -93,7 +93,7 @@ def evaluations(out: Path) -> Rows:
 
 def trajectories(out: Path) -> Rows:
     found = read_result(out).trajectories
-    return {t.seed: (t.answer, tuple(t.architectures), tuple(map(repr, t.values))) for t in found}
+    return {t.seed: (t.recommendation, tuple(t.architectures), tuple(map(repr, t.values))) for t in found}
 
 
 READERS = {

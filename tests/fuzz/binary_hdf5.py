@@ -262,7 +262,7 @@ def _read_table(path: Path) -> None:
 
 def _read_result(path: Path) -> None:
     result = read_result(path)
-    result.best()
+    assert result.best == result.best_run.recommendation
     result.run(result.trajectories[0].seed)
 
 

@@ -10,12 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from cyclopts.exceptions import CycloptsError
 
 from prejudge.cli import _one_line, build_app, recipe_option
-from prejudge.cli.arguments import architectures, pairs, split_list
+from prejudge.cli.arguments import pairs, split_list
 from prejudge.cli.run_command import _ThisProcess
 from prejudge.cli.search_objective import TableOptions
+from prejudge.data.dataset import ImageDataset
 from prejudge.data.loading import _parse as parse_data_kind
 from prejudge.engine.journal import _encode
 from prejudge.engine.ray.connection import _host_and_port
@@ -26,9 +28,9 @@ from prejudge.pipeline.run_folder import RunFolder
 from prejudge.proxies import resolve
 from prejudge.search.recommendation import choose_architecture
 from prejudge.search.registry import register as searches
-from prejudge.spaces import genotype_names, space
+from prejudge.spaces import genotype_names, select, space
 from prejudge.train.recipes.published import PUBLISHED
-from prejudge.train.recipes.resolve import Images, fitted_recipe
+from prejudge.train.recipes.resolve import fitted_recipe
 from tests.fuzz.harness import ATTEMPTS, file_target, text_target
 from tests.fuzz.mutation import with_other_values
 from tests.fuzz.text_spaces import CELL_101, CELL_201, GENOTYPE, nasbench101
@@ -48,7 +50,7 @@ def _selection(where: Any, seed: int) -> Callable[[str], None]:
     def read(text: str) -> None:
         if len(text.partition("random:")[2].strip()) > 3:
             return  # a million may be drawn, which takes as long as it takes
-        found = architectures(where, text, seed=seed)
+        found = select(where, text, seed=seed)
         assert len(found) == len(set(found)) > 0
 
     return read
@@ -132,10 +134,13 @@ file_target(
 )
 
 
+_MINE = ImageDataset("mine", np.zeros((1, 32, 32, 3), np.uint8), np.zeros(1, np.int64), 10, (0.5,) * 3, (0.5,) * 3)
+
+
 def _published(text: str) -> None:
     paper, _, rest = text.partition(" ")
     given = pairs([rest]) if rest else {}
-    fitted_recipe(paper, "darts", Images("mine", 10, 3, 32), training={k: v for k, v in given.items() if k != "images"})
+    fitted_recipe(paper, "darts", _MINE, training={k: v for k, v in given.items() if k != "images"})
 
 
 text_target(

@@ -16,11 +16,11 @@ from prejudge.cache.protocol import differences
 from prejudge.cache.snapshot import read_snapshot
 from prejudge.engine.journal import _encode, read_journal
 from prejudge.formats.lock import _holder
-from prejudge.search.journal import Journal as SearchJournal
 from prejudge.search.objectives.base import Evaluation
 from prejudge.search.pruning.state import State
+from prejudge.search.records import RunRecords
 from prejudge.train.recipes.recipe import Recipe
-from prejudge.train.records import read_records, report_data
+from prejudge.train.training_folder import read_training, report_data
 from tests.fuzz.harness import Target, file_target, register, text_target
 from tests.fuzz.mutation import with_other_values
 from tests.fuzz.text_spaces import CELL_201
@@ -162,28 +162,34 @@ file_target(
 )
 
 _PLAN: dict[str, Any] = {"method": "random", "seed": 0}
-_HEAD = json.dumps({"search": _PLAN}, sort_keys=True)
+_ANSWERS: list[Any] = [
+    {"journal": "search", "version": 1, "plan": _PLAN},
+    {"step": 0, "architecture": CELL_201, "epochs": None, "value": 93.5, "seconds": 1.5},
+    {"step": 1, "architecture": "x", "epochs": 3, "value": "nan", "seconds": 1},
+    {"key": "round 1", "record": [1, 2]},
+]  # fmt: skip
 
 
 def _search(path: Path) -> None:
-    with SearchJournal(path, _PLAN) as journal:
-        for text in (CELL_201, "x"):
-            journal.answer(text, None, lambda: Evaluation(1.0, 2.0))
-    with SearchJournal(path, _PLAN) as journal:
-        assert journal.answer(CELL_201, None, lambda: Evaluation(0.0, 0.0))
+    with RunRecords(path, _PLAN) as records:
+        for step, text in enumerate((CELL_201, "x")):
+            if records.evaluation(step, text, None) is None:
+                records.put(step, text, None, Evaluation(1.0, 2.0))
+    with RunRecords(path, _PLAN) as records:
+        assert records.evaluation(0, CELL_201, None)
+
+
+def _broken_answers(rng: random.Random) -> bytes:
+    return _lines([record if rng.random() < 0.5 else with_other_values(record, rng) for record in _ANSWERS])
 
 
 file_target(
     "search-journal",
     "found.h5.journal",
     _search,
-    lambda: [
-        f'{_HEAD}\n["{CELL_201}", null, 93.5, 1.5]\n'.encode(),
-        f'{_HEAD}\n["{CELL_201}", null, null, 1]\n["x", null, 1e999, NaN]\n'.encode(),
-        f"{_HEAD}\n".encode(), b"", b"{}\n", f"{_HEAD}\n{'[' * 5000}\n".encode(),
-        *(f'{_HEAD}\n["{CELL_201}", null, {number}, 1]\n'.encode() for number in ("1" * 5000, "9" * 400)),
-    ],
-    [*_TOKENS, _HEAD.encode(), CELL_201.encode(), b"\n", b"\x85", b"\xe2\x80\xa8"],
+    lambda: [_lines(_ANSWERS), _lines(_ANSWERS[:2]), _lines(_ANSWERS[:1]), b"", b"{}\n", _lines([*_ANSWERS, [], 3])],
+    [*_TOKENS, b'"step":', b'"key":', CELL_201.encode(), b"\n", b"\x85", b"\xe2\x80\xa8"],
+    generate=_broken_answers,
 )  # fmt: skip
 
 
@@ -241,7 +247,7 @@ def _records(data: bytes) -> None:
             Path(name).write_bytes(part)
         else:
             Path(name).unlink(missing_ok=True)
-    report_data([read_records(Path())])
+    report_data([read_training(Path())])
 
 
 def _three(rng: random.Random) -> bytes:

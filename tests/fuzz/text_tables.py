@@ -18,9 +18,9 @@ from prejudge.benchmarks.table.index import TableIndex
 from prejudge.benchmarks.table.library import place_for
 from prejudge.benchmarks.table.metric import Metric
 from prejudge.benchmarks.table.rows import ListedRows, row_key
+from prejudge.benchmarks.table.selection import select_metrics
 from prejudge.benchmarks.training.table_recipe import DIGITS_RECIPE, TableRecipe
 from prejudge.cache import Shard
-from prejudge.cli.metrics import choose
 from prejudge.errors import FileFormatError, InputError
 from prejudge.spaces import space
 from prejudge.train.recipes.recipe import Recipe
@@ -111,7 +111,7 @@ def _metric(text: str) -> None:
 text_target("metric", _metric, _METRICS[:4], ["_seed", "ep", "_test_", "_", "-", "9" * 5000, "mean", "²"])
 text_target(
     "metric-choice",
-    lambda text: choose(_digits(), _digits().metrics(), **_named(text)),
+    lambda text: select_metrics(_digits(), _digits().metrics(), **_named(text)),
     ["metric=digits_test_7ep", "seed=mean", "dataset=digits,split=test", "epochs=7,seed=0", "seed=²"],
     ["metric=", "seed=", "dataset=", "split=", "epochs=", "quantity=", "digits_test_7ep", "mean", "9" * 5000, "²"],
 )

@@ -19,7 +19,7 @@ DEAD_END = "|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|skip_connect~0|none~1|nor_
 
 
 class Plain(nn.Module):
-    """No batch norm; biases, groups, stride, dilation, functional and in-place rectifiers, a layer that never runs."""
+    """No batch norm; biases, groups, stride, dilation, functional and in-place ReLUs, a layer that never runs."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Shared(nn.Module):
 
 
 class Functional(nn.Module):
-    """The rectifier is a function call, out of sight of module hooks."""
+    """The ReLU is a function call, out of sight of module hooks."""
 
     def __init__(self) -> None:
         super().__init__()

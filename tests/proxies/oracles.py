@@ -123,7 +123,7 @@ def logsynflow(network: nn.Module, x: Tensor, y: Tensor) -> float:
     return float(np.log(synflow(network, x, y)))
 
 
-def rectifier_inputs(network: nn.Module, x: Tensor) -> list[Tensor]:
+def relu_inputs(network: nn.Module, x: Tensor) -> list[Tensor]:
     network = fresh(network)
     seen: list[Tensor] = []
     for module in network.modules():
@@ -136,19 +136,19 @@ def rectifier_inputs(network: nn.Module, x: Tensor) -> list[Tensor]:
 
 def naswot(network: nn.Module, x: Tensor, y: Tensor) -> float:
     kernel = 0.0
-    for value in rectifier_inputs(network, x):
+    for value in relu_inputs(network, x):
         on = (value > 0).double()
         kernel = kernel + on @ on.T + (1 - on) @ (1 - on).T
     return torch.linalg.slogdet(kernel)[1].item()
 
 
 def naswot_hnas(network: nn.Module, x: Tensor, y: Tensor) -> float:
-    kernel = sum((v @ v.T).double() for v in rectifier_inputs(network, x))
+    kernel = sum((v @ v.T).double() for v in relu_inputs(network, x))
     return torch.linalg.slogdet(kernel)[1].item()
 
 
 def linear_regions(network: nn.Module, x: Tensor, y: Tensor) -> int:
-    patterns = torch.cat([v > 0 for v in rectifier_inputs(network, x)], dim=1).numpy()
+    patterns = torch.cat([v > 0 for v in relu_inputs(network, x)], dim=1).numpy()
     return len(np.unique(patterns, axis=0))
 
 

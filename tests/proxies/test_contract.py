@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from prejudge import plugins
 from prejudge.errors import InputError
-from prejudge.proxies import names, registry
+from prejudge.proxies import Probe, names, registry
 from prejudge.proxies.contract import ProxyContract
+from prejudge.proxies.quantities import FIRST_ORDER, LABELED, STAGES, Quantity
 from prejudge.proxies.scoring import score
 from tests.proxies.cases import BUILT_IN, batch, case
 
@@ -64,6 +65,29 @@ def test_a_file_that_does_not_run_is_one_clear_line(tmp_path: Path) -> None:
     file.write_text("import nothing_of_that_name\n")
     with pytest.raises(InputError, match=r"proxy file .*bad\.py failed: ModuleNotFoundError"):
         registry.resolve([f"{file}:mine"])
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        ({"reads": ["weight_gradient"]}, "unknown probe quantity 'weight_gradient'; did you mean 'weight_gradients'?"),
+        (
+            {"reads": ["weights", "loss"]},
+            "proxy 'wrong' reads loss, which depends on the targets; declare needs_labels",
+        ),
+        ({"reads": "weights"}, r"reads is a list of quantities, not the text 'weights'; write reads=\['weights'\]"),
+    ],
+)
+def test_what_a_proxy_reads_is_checked_when_it_is_registered(declared: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        registry.proxy("wrong", reference="none", **declared)
+    assert "wrong" not in names()
+
+
+def test_every_quantity_is_one_of_the_probe_s() -> None:
+    assert list(STAGES) == list(get_args(Quantity))
+    assert all(hasattr(Probe, quantity) for quantity in STAGES)
+    assert LABELED < STAGES.keys() > FIRST_ORDER.keys()
 
 
 def test_the_contract_catches_an_undeclared_read(monkeypatch: pytest.MonkeyPatch) -> None:

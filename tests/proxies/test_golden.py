@@ -20,7 +20,7 @@ ORIGINAL_NAME = {
     "naswot_hnas": "naswot_relu_once",
     "ntk_trace": "ntk_trace", "ntk_condition": "condnum", "ntk_condition_tenas": "tenas_ntk_cond",
 }  # fmt: skip
-# HNAS reads the last rectifier after it was overwritten in place; here it is read before.
+# HNAS reads the last ReLU after it was overwritten in place; here it is read before.
 RELATIVE = {"naswot_hnas": 5e-3, "grasp": 2e-3, "ntk_condition": 1e-2, "ntk_condition_tenas": 1e-2}
 NO_PATH = ("all_none", "disconnected_out")
 FILES = [

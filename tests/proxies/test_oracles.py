@@ -8,13 +8,13 @@ from prejudge.proxies.scoring import score
 from tests.proxies.cases import BUILT_IN, CASES, batch, case
 from tests.proxies.oracles import ORACLES
 
-NO_RECTIFIER_MODULES = {"naswot", "naswot_hnas", "linear_regions"}
+NO_RELU_MODULES = {"naswot", "naswot_hnas", "linear_regions"}
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_all_proxies_together_equal_each_by_itself(name: str) -> None:
     network, (x, y) = case(name), batch()
-    wanted = [p for p in ORACLES if not (name == "nb201-dead-end" and p in NO_RECTIFIER_MODULES)]
+    wanted = [p for p in ORACLES if not (name == "nb201-dead-end" and p in NO_RELU_MODULES)]
     scores = score(network, x, y, wanted)
     for proxy, oracle in ((p, ORACLES[p]) for p in wanted):
         expected = oracle(network, x, y)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.errors import InputError
-from prejudge.proxies import Probe, Score, default_names, registry
+from prejudge.proxies import Probe, Score, default_names, registry, resolve
 from prejudge.proxies.scoring import score
 from tests.proxies.cases import Functional, batch, case, nb201
 
@@ -52,6 +52,13 @@ def test_scores_are_repeatable_and_independent_of_what_else_is_asked() -> None:
     assert {n: s.value for n, s in first.items()} == {n: s.value for n, s in second.items()}
     assert list(first) == default_names()
     assert all(s.ok and s.seconds > 0 for n, s in first.items() if n not in ("params", "l2_norm"))
+
+
+def test_one_proxy_needs_no_list() -> None:
+    network, (x, y) = case("nb201"), batch()
+    (request,) = resolve("naswot")
+    assert score(network, x, y, "snip")["snip"].value == score(network, x, y, ["snip"])["snip"].value
+    assert list(score(network, x, y, request)) == list(score(network, x, proxies="naswot")) == ["naswot"]
 
 
 def test_without_targets_the_proxies_that_need_none_are_scored() -> None:
@@ -133,7 +140,7 @@ def test_a_pass_that_the_network_does_not_support_fails_alone() -> None:
     assert not scores["grasp"].ok and "RuntimeError" in scores["grasp"].reason
 
 
-def test_functional_rectifiers_are_seen() -> None:
+def test_functional_relus_are_seen() -> None:
     x, y = batch(torch.float32)
     network = Functional()
     found = score(network, x, y, ["naswot", "linear_regions"])
@@ -144,10 +151,10 @@ def test_functional_rectifiers_are_seen() -> None:
     assert float(found["linear_regions"]) == 6
 
 
-def test_a_network_without_rectifiers_fails_naswot_with_a_reason() -> None:
+def test_a_network_without_activations_fails_naswot_with_a_reason() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Tanh(), nn.Flatten(), nn.Linear(400, 5))
     x, y = batch(torch.float32)
-    assert "no rectifier" in score(network, x, y, ["naswot"])["naswot"].reason
+    assert "no activation" in score(network, x, y, ["naswot"])["naswot"].reason
 
 
 def test_linear_regions_counts_distinct_patterns() -> None:
@@ -284,15 +291,14 @@ def test_the_probe_runs_each_pass_once_and_only_if_it_is_read() -> None:
     assert probe.seconds == stages
 
 
-@pytest.mark.parametrize("rows", [1, 4])
-def test_the_exact_kernel_does_not_depend_on_grouping_or_batching(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exact_kernel_does_not_depend_on_grouping(monkeypatch: pytest.MonkeyPatch) -> None:
     from prejudge.proxies.passes import jacobian
     from tests.proxies.oracles import jacobian_kernel
 
     network, (x, _) = case("nb201"), batch()
     expected = jacobian_kernel(network, x)
     monkeypatch.setattr(jacobian, "_groups", lambda weights, *_: [[w] for w in reversed(weights)])
-    (found,) = jacobian.exact_kernel(network, x, rows=rows)
+    (found,) = jacobian.exact_kernel(network, x)
     np.testing.assert_allclose(found.detach().numpy(), expected.numpy(), rtol=1e-10)
 
 

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from scipy.stats import rankdata, t, wilcoxon
 
 import prejudge
+from prejudge import search
 from prejudge.benchmarks import Metric, Table, open_table, write_table
 from prejudge.errors import InputError
-from prejudge.search import Budget, SearchResult, Trajectory, run_search
+from prejudge.search import Budget, SearchResult, Trajectory
 from prejudge.search.comparison import Progress, compare, holm, paired
 from prejudge.search.comparison import comparisons as contests
 from prejudge.search.objectives.table import open_objective
@@ -55,7 +56,7 @@ def run(seed: int, rows: list[int], seconds: list[float], values: list[float] | 
     best = rows[int(np.nanargmax(found))] if np.isfinite(found).any() else rows[-1]
     return Trajectory(
         seed=seed,
-        answer=more.pop("answer", texts(best)[0]),
+        recommendation=more.pop("recommendation", texts(best)[0]),
         architectures=texts(*rows),
         epochs=np.zeros(len(rows), dtype=np.int32),
         values=np.array(found),
@@ -149,7 +150,7 @@ def test_the_final_table_is_that_of_the_answers(table: Table) -> None:
 def test_the_digits_benchmark() -> None:
     table = prejudge.benchmark("digits")
     objective = open_objective(table, None, None, None, None)
-    results = [run_search(m, objective, Budget(seconds=3), seeds=range(15)) for m in ("random", "local-search")]
+    results = [search.run(m, objective, Budget(seconds=3), seeds=range(15)) for m in ("random", "local-search")]
     data = compare(results, table, sources=["r.h5", "l.h5"])
     (panel,) = data.panels
     assert panel == ("digits valid accuracy, 7 epochs", "digits_test_7ep")
@@ -252,7 +253,7 @@ def test_different_budgets_are_compared_at_the_smallest(table: Table) -> None:
 
 
 def test_an_answer_of_its_own_is_judged_but_not_drawn(table: Table) -> None:
-    runs = [run(s, [10, 20], [1, 1], answer=texts(500)[0]) for s in range(3)]
+    runs = [run(s, [10, 20], [1, 1], recommendation=texts(500)[0]) for s in range(3)]
     data = compare([result(table, "policy", runs)], table, metrics=[A_TEST])
     assert data.final["mean"].tolist() == pytest.approx([500 / 200])
     assert data.curves["mean"].max() == pytest.approx(20 / 200)

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prejudge import search
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
-from prejudge.search import Budget, SearchResult, Trajectory, read_result, run_search, write_result
+from prejudge.search import Budget, SearchResult, Trajectory, read_result, write_result
 from tests.search.toy_objectives import Convolutions
 
 
@@ -22,7 +23,7 @@ def a_run(values: list[float], epochs: list[int] | None = None, seed: int = 0, *
     count = len(values)
     return Trajectory(
         seed=seed,
-        answer=more.pop("answer", "a0"),
+        recommendation=more.pop("recommendation", "a0"),
         architectures=[f"a{i % 3}" for i in range(count)],
         epochs=np.array(epochs or [0] * count, dtype=np.int32),
         values=np.array(values),
@@ -49,8 +50,8 @@ def assert_equal(one: SearchResult, other: SearchResult) -> None:
         assert getattr(one, name) == getattr(other, name)
     assert len(one.trajectories) == len(other.trajectories)
     for a, b in zip(one.trajectories, other.trajectories, strict=True):
-        assert (a.seed, a.answer, a.architectures, a.overhead, a.facts) == (
-            (b.seed, b.answer, b.architectures, b.overhead, b.facts)
+        assert (a.seed, a.recommendation, a.architectures, a.overhead, a.metadata) == (
+            (b.seed, b.recommendation, b.architectures, b.overhead, b.metadata)
         )
         for name in ("epochs", "values", "seconds"):
             np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
@@ -59,8 +60,8 @@ def assert_equal(one: SearchResult, other: SearchResult) -> None:
 @pytest.fixture
 def written(tmp_path: Path) -> Path:
     runs = (
-        a_run([1.5, math.nan, 0.1 + 0.2], seed=7, facts={"restarts": 2, "why": None}),
-        a_run([math.nan, 3.0], [1, 12], seed=3, answer="not asked"),
+        a_run([1.5, math.nan, 0.1 + 0.2], seed=7, metadata={"restarts": 2, "why": None}),
+        a_run([math.nan, 3.0], [1, 12], seed=3, recommendation="not asked"),
     )
     return write_result(a_result(*runs), tmp_path / "found.h5")
 
@@ -68,18 +69,18 @@ def written(tmp_path: Path) -> Path:
 def test_everything_comes_back(written: Path, tmp_path: Path) -> None:
     found = read_result(written)
     assert [run.seed for run in found.trajectories] == [7, 3]
-    assert found.trajectories[1].answer == "not asked"
+    assert found.trajectories[1].recommendation == "not asked"
     assert found.trajectories[0].epochs.dtype == np.int32
     assert_equal(read_result(write_result(found, tmp_path / "again.h5")), found)
 
 
 def test_a_real_search_comes_back(tmp_path: Path) -> None:
-    result = run_search("evolution", Convolutions(fail=True), Budget(seconds=50), seeds=range(4))
+    result = search.run("evolution", Convolutions(fail=True), Budget(seconds=50), seeds=range(4))
     assert_equal(read_result(write_result(result, tmp_path / "r.h5")), result)
 
 
 def test_500_runs_are_a_small_file(tmp_path: Path) -> None:
-    result = run_search("random", Convolutions(), Budget(queries=100), seeds=range(50))
+    result = search.run("random", Convolutions(), Budget(queries=100), seeds=range(50))
     assert write_result(result, tmp_path / "r.h5").stat().st_size < 600_000  # 5,000 steps of 72-character texts
 
 
@@ -93,7 +94,7 @@ def test_incumbents_are_those_of_a_slow_look(steps: list[tuple[int, float]]) -> 
 
 def test_the_best_run_has_the_highest_value() -> None:
     runs = (a_run([1, 5, math.nan]), a_run([math.nan, 7]), a_run([7, 2]), a_run([]))
-    assert a_result(*runs).best() is runs[1]
+    assert a_result(*runs).best_run is runs[1]
 
 
 def test_no_run_no_file(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prejudge import search
 from prejudge.engine import LocalEngine
 from prejudge.errors import BusyError, InputError, MissingDataError
 from prejudge.formats.lock import writer_lock
-from prejudge.search import Budget, MappingObjective, Run, SearchResult, run_search, search_method
+from prejudge.search import Budget, MappingObjective, Questions, SearchContext, SearchResult, search_method
 from prejudge.search.registry import register
 from prejudge.spaces import space
 from tests.search.toy_objectives import Anywhere, Convolutions
@@ -36,44 +37,44 @@ def mine() -> Any:
 
 
 def test_runs_are_in_the_order_of_the_seeds_and_do_not_depend_on_their_company() -> None:
-    together = run_search("evolution", Convolutions(luck=1.0), Budget(queries=30), seeds=[4, 2, 4, 9])
+    together = search.run("evolution", Convolutions(luck=1.0), Budget(queries=30), seeds=[4, 2, 4, 9])
     assert [run.seed for run in together.trajectories] == [4, 2, 9]
-    alone = run_search("evolution", Convolutions(luck=1.0), Budget(queries=30), seeds=[9])
+    alone = search.run("evolution", Convolutions(luck=1.0), Budget(queries=30), seeds=[9])
     assert texts(alone)[0] == texts(together)[2]
     np.testing.assert_array_equal(alone.trajectories[0].values, together.trajectories[2].values)
     assert len({tuple(t) for t in texts(together)}) == 3
 
 
 def test_workers_change_nothing() -> None:
-    one = run_search("evolution", Convolutions(luck=1.0), Budget(queries=20), seeds=range(6))
-    two = run_search("evolution", Convolutions(luck=1.0), Budget(queries=20), seeds=range(6), workers=2)
+    one = search.run("evolution", Convolutions(luck=1.0), Budget(queries=20), seeds=range(6))
+    two = search.run("evolution", Convolutions(luck=1.0), Budget(queries=20), seeds=range(6), workers=2)
     assert texts(one) == texts(two)
-    assert [run.answer for run in one.trajectories] == [run.answer for run in two.trajectories]
+    assert [run.recommendation for run in one.trajectories] == [run.recommendation for run in two.trajectories]
     for a, b in zip(one.trajectories, two.trajectories, strict=True):
         np.testing.assert_array_equal(a.values, b.values)
 
 
 def test_the_result_says_what_was_done() -> None:
-    result = run_search("evolution(sample=2)", Convolutions(), Budget(seconds=20), seeds=[1], options={"population": 5})
+    result = search.run("evolution(sample=2)", Convolutions(), Budget(seconds=20), seeds=[1], options={"population": 5})
     assert result.method == "evolution"
     assert result.options == {"population": 5, "sample": 2, "proxy": "", "warmup": 0, "proposal": 0.0}
     assert (result.space, result.objective["what"]) == ("nasbench201", "3x3 convolutions")
     assert result.budget == {"queries": None, "seconds": 20, "overshoot": False}
     run = result.trajectories[0]
     assert len(run.architectures) == len(run.values) == len(run.seconds) == len(run.epochs) == 20
-    assert run.answer == run.architectures[int(np.argmax(run.values))]
+    assert run.recommendation == run.architectures[int(np.argmax(run.values))]
     assert 0 < run.overhead < 10
 
 
 def test_own_schedules_are_written_as_the_longest() -> None:
-    scheduled = run_search("random", Convolutions(schedules=(4, 12)), Budget(queries=3))
+    scheduled = search.run("random", Convolutions(schedules=(4, 12)), Budget(queries=3))
     assert scheduled.trajectories[0].epochs.tolist() == [12, 12, 12]
-    assert run_search("random", Convolutions(), Budget(queries=3)).trajectories[0].epochs.tolist() == [0, 0, 0]
+    assert search.run("random", Convolutions(), Budget(queries=3)).trajectories[0].epochs.tolist() == [0, 0, 0]
 
 
 def test_progress_counts_the_runs() -> None:
     seen: list[tuple[int, int]] = []
-    run_search(
+    search.run(
         "random",
         Convolutions(),
         Budget(queries=3),
@@ -85,17 +86,17 @@ def test_progress_counts_the_runs() -> None:
 
 def test_a_method_of_ones_own(mine: str) -> None:
     @search_method(mine, reference="mine, 2026")
-    def first_come(run: Run, tries: int = 3) -> None:
+    def first_come(search: SearchContext, tries: int = 3) -> Questions:
         "Takes what comes."
         for index in range(tries):
-            run.evaluate(S.parse(index))
-        run.facts["tries"] = tries
-        run.answer = S.parse(0)
+            yield S.parse(index)
+        search.metadata["tries"] = tries
+        return S.parse(0)
 
-    result = run_search("mine(tries=2)", Convolutions(), Budget(queries=99))
+    result = search.run("mine(tries=2)", Convolutions(), Budget(queries=99))
     assert texts(result) == [[str(S.parse(0)), str(S.parse(1))]]  # it may end before the budget does
-    assert result.trajectories[0].answer == str(S.parse(0))
-    assert result.trajectories[0].facts == {"tries": 2}
+    assert result.trajectories[0].recommendation == str(S.parse(0))
+    assert result.trajectories[0].metadata == {"tries": 2}
     assert register.get(mine).summary == "Takes what comes."
 
 
@@ -104,14 +105,14 @@ def test_a_method_from_a_file_in_workers(mine: str, tmp_path: Path) -> None:
     file.write_text(
         "from prejudge.search import search_method\n"
         "@search_method('own-method', reference='own')\n"
-        "def own(run, first=0):\n"
+        "def own(search, first=0):\n"
         "    while True:\n"
-        "        run.evaluate(run.space[first])\n"
+        "        yield search.space[first]\n"
     )
-    result = run_search(f"{file}:own-method(first=3)", Convolutions(), Budget(queries=2), seeds=[0, 1], workers=2)
+    result = search.run(f"{file}:own-method(first=3)", Convolutions(), Budget(queries=2), seeds=[0, 1], workers=2)
     assert texts(result) == [[str(S.parse(3))] * 2] * 2
     with pytest.raises(MissingDataError, match=r"no search file .*other\.py"):
-        run_search(f"{tmp_path / 'other.py'}:own", Convolutions(), Budget(queries=2))
+        search.run(f"{tmp_path / 'other.py'}:own", Convolutions(), Budget(queries=2))
 
 
 @pytest.mark.parametrize(
@@ -129,35 +130,35 @@ def test_a_method_from_a_file_in_workers(mine: str, tmp_path: Path) -> None:
 )
 def test_what_cannot_be_run(method: str, given: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        run_search(method, Convolutions(), Budget(queries=3), **given)
+        search.run(method, Convolutions(), Budget(queries=3), **given)
 
 
 def test_a_budget_smaller_than_one_evaluation() -> None:
     with pytest.raises(InputError, match=r"a budget of 5 s is smaller than one evaluation \(100 s of"):
-        run_search("evolution", Convolutions(seconds=100), Budget(seconds=5))
+        search.run("evolution", Convolutions(seconds=100), Budget(seconds=5))
 
 
 def test_a_search_in_which_all_fail() -> None:
     with pytest.raises(InputError, match="the search evaluated 12 architectures, and none has a value"):
-        run_search("random", Anywhere("nasbench201", fail=2.0), Budget(queries=12))
+        search.run("random", Anywhere("nasbench201", fail=2.0), Budget(queries=12))
 
 
 def test_an_architecture_without_a_value_ends_the_search() -> None:
     objective = MappingObjective(S, {}, remedy="compute them: prejudge score")
     with pytest.raises(InputError, match=r"there is no value of .* among 0; compute them: prejudge score"):
-        run_search("evolution", objective, Budget(queries=12))
+        search.run("evolution", objective, Budget(queries=12))
 
 
 def test_nan_is_no_answer() -> None:
     objective = Anywhere("nasbench201", fail=0.9)
-    for run in run_search("random", objective, Budget(queries=40), seeds=range(5)).trajectories:
-        answered = run.values[run.architectures.index(run.answer)]
+    for run in search.run("random", objective, Budget(queries=40), seeds=range(5)).trajectories:
+        answered = run.values[run.architectures.index(run.recommendation)]
         assert not math.isnan(answered)
         assert answered == np.nanmax(run.values)
 
 
 def test_searching_a_table_never_imports_torch() -> None:
-    code = "import sys, prejudge.search; assert prejudge.search.run_search; print('torch' in sys.modules)"
+    code = "import sys, prejudge.search; assert prejudge.search.run; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -165,12 +166,12 @@ def test_searching_a_table_never_imports_torch() -> None:
 def test_a_journal_has_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "journal").mkdir()
     lock = writer_lock(tmp_path / "journal" / "random-0.jsonl")
-    monkeypatch.setattr("prejudge.search.running.ORPHAN_SECONDS", 0.0)
+    monkeypatch.setattr("prejudge.engine.journal.ORPHAN_SECONDS", 0.0)
     with pytest.raises(BusyError, match="is being written"):
-        run_search("random", Convolutions(), Budget(queries=3), journal=tmp_path / "journal")
-    monkeypatch.setattr("prejudge.search.running.ORPHAN_SECONDS", 30.0)
+        search.run("random", Convolutions(), Budget(queries=3), folder=tmp_path / "journal")
+    monkeypatch.setattr("prejudge.engine.journal.ORPHAN_SECONDS", 30.0)
     monkeypatch.setattr("time.sleep", lambda _: lock.release())  # as when the worker of a killed process ends
-    assert len(run_search("random", Convolutions(), Budget(queries=3), journal=tmp_path / "journal").trajectories) == 1
+    assert len(search.run("random", Convolutions(), Budget(queries=3), folder=tmp_path / "journal").trajectories) == 1
 
 
 class Elsewhere(LocalEngine):
@@ -191,16 +192,16 @@ def test_a_device_is_looked_for_where_the_search_runs(tmp_path: Path) -> None:
     objective = Convolutions()
     objective.device = "abacus"
     with pytest.raises(InputError, match="no device 'abacus' here"):
-        run_search("random", objective, Budget(queries=3), journal=tmp_path / "journal")
+        search.run("random", objective, Budget(queries=3), folder=tmp_path / "journal")
     assert not (tmp_path / "journal").exists()
     with pytest.raises(KeyError):
-        run_search("random", objective, Budget(queries=3), engine=Elsewhere(2))
+        search.run("random", objective, Budget(queries=3), engine=Elsewhere(2))
     assert Elsewhere.prepared == (max(1, torch.get_num_threads() // 2), "abacus")
 
 
 def test_an_engine_in_place_of_workers() -> None:
-    alone = run_search("evolution", Convolutions(), Budget(queries=20), seeds=[1, 2])
-    there = run_search("evolution", Convolutions(), Budget(queries=20), seeds=[1, 2], engine=LocalEngine(2))
+    alone = search.run("evolution", Convolutions(), Budget(queries=20), seeds=[1, 2])
+    there = search.run("evolution", Convolutions(), Budget(queries=20), seeds=[1, 2], engine=LocalEngine(2))
     assert texts(alone) == texts(there)
     with pytest.raises(InputError, match="not both"):
-        run_search("evolution", Convolutions(), Budget(queries=20), workers=2, engine=LocalEngine(2))
+        search.run("evolution", Convolutions(), Budget(queries=20), workers=2, engine=LocalEngine(2))

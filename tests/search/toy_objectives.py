@@ -7,10 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.search import Evaluation, Objective
+from prejudge.search import Budget, Evaluation, Objective, SearchContext, SearchMethod
+from prejudge.search.driver import SearchRun
+from prejudge.search.protocol import random_sources
 from prejudge.spaces import Cell201, space
 
 CONV3 = 3
+
+
+def drive(
+    function: Any, objective: Objective, budget: Budget | None = None, seed: int = 0, **options: Any
+) -> SearchContext:
+    """Run a method's function to the end of its budget; what it has done is in its context."""
+    context = SearchContext(objective.space, seed, objective, budget)
+    SearchRun(SearchMethod("mine", function, "mine, 2026"), options, context).drive()
+    return context
+
+
+def rng_of(seed: int) -> np.random.Generator:
+    """The random numbers of a run's method."""
+    return np.random.default_rng(random_sources(seed)[0])
 
 
 class Convolutions(Objective):

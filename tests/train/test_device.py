@@ -70,7 +70,7 @@ def test_channels_last_changes_the_layout_alone() -> None:
 def test_a_supernet_searches_in_bf16() -> None:
     learner = search(DeviceConfig(precision="bf16"))
     before = learner.arch_parameters.weights()["cell"].clone()
-    (epoch,) = run_epochs(learner, Given([1, 2]), 1, machine=learner.machine)
+    (epoch,) = run_epochs(learner, Given([1, 2]), 1, device_config=learner.device_config)
     assert epoch.train_loss < 5 and not torch.equal(learner.arch_parameters.weights()["cell"], before)
 
 
@@ -92,7 +92,9 @@ def test_half_precision_trains_and_searches_on_cuda(precision: str) -> None:
 def test_an_architecture_step_that_overflows_is_left_out_on_cuda() -> None:
     learner = search(DeviceConfig("cuda", "fp16"))
     learner.begin_epoch(0)
-    learner.weight_step(*learner.machine.take(*images(1)), AT, lambda x, y: (learner.loss(x, y), torch.zeros(4, 10)))
+    learner.weight_step(
+        *learner.device_config.take(*images(1)), AT, lambda x, y: (learner.loss(x, y), torch.zeros(4, 10))
+    )
     architect = learner.architect
     assert isinstance(architect, FirstOrderArchitect)
     before = [p.detach().clone() for p in architect.parameters]
@@ -100,7 +102,9 @@ def test_an_architecture_step_that_overflows_is_left_out_on_cuda() -> None:
     for parameter in architect.parameters:
         parameter.grad = torch.full_like(parameter, torch.inf)
     learner.weight_step.move(architect.optimizer)
-    learner.weight_step(*learner.machine.take(*images(1)), AT, lambda x, y: (learner.loss(x, y), torch.zeros(4, 10)))
+    learner.weight_step(
+        *learner.device_config.take(*images(1)), AT, lambda x, y: (learner.loss(x, y), torch.zeros(4, 10))
+    )
     assert all(torch.equal(p, q) for p, q in zip(architect.parameters, before, strict=True))
     assert learner.weight_step.state_dict()["scaler"]["scale"] < scale
 
@@ -118,7 +122,9 @@ class Full(nn.Linear):
 
 
 def test_a_full_memory_is_said_in_one_line() -> None:
-    with pytest.raises(OutOfMemory, match="cpu has no memory left: lower batch_size, or raise accumulate") as caught:
+    with pytest.raises(
+        OutOfMemory, match="cpu has no memory left: lower batch_size, or raise accumulation_steps"
+    ) as caught:
         fit(Full(5, 3), Few(), RECIPE)
     assert isinstance(caught.value, PrejudgeError) and "\n" not in str(caught.value)
 

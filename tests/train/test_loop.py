@@ -186,9 +186,9 @@ def test_the_best_epoch_is_the_first_of_equals(tmp_path: Path) -> None:
             learner,
             TwoBatches(),
             epochs,
-            machine=DeviceConfig(),
+            device_config=DeviceConfig(),
             evaluate=lambda _: {"valid": next(accuracies)},
-            keeper=keeper,
+            checkpoints=keeper,
             best_by="valid",
             on_start=lambda history: begun.append(len(history)),
         )
@@ -196,7 +196,7 @@ def test_the_best_epoch_is_the_first_of_equals(tmp_path: Path) -> None:
     keeper = CheckpointManager(tmp_path, {})
     run(3)
     assert [e.accuracies["valid"] for e in run(4)] == [3.0, 5.0, 4.0, 5.0]
-    best, last = keeper.best(), keeper.latest()
+    best, last = keeper.best_run, keeper.latest()
     assert best is not None and best.epoch == 2 and last is not None and last.epoch == 4
     assert begun == [0, 3]
 
@@ -213,7 +213,7 @@ def test_a_failure_leaves_the_checkpoint_before_it(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailure, match=r"loss of epoch 3 is nan; lower .* the checkpoint of epoch 2"):
         run_epochs(
             SupervisedLearner(network, recipe, DeviceConfig()), TwoBatches(), 3,
-            machine=DeviceConfig(), keeper=keeper, on_epoch=spoil,
+            device_config=DeviceConfig(), checkpoints=keeper, on_epoch=spoil,
         )  # fmt: skip
     kept = keeper.latest()
     assert kept is not None and kept.epoch == 2 and kept.state["learner"]["network"]["weight"].isfinite().all()

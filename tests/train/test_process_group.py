@@ -17,8 +17,7 @@ from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError
 from prejudge.train.checkpoint import CheckpointManager
 from prejudge.train.device import DeviceConfig
-from prejudge.train.evaluation import accuracy as evaluation
-from prejudge.train.evaluation.accuracy import TestResult
+from prejudge.train.evaluation.evaluate import Evaluation, evaluate
 from prejudge.train.learner import SupervisedLearner
 from prejudge.train.loop import Epoch, TrainingFailure, run_epochs
 from prejudge.train.process_group import LostContact, ProcessGroup, joined
@@ -48,14 +47,14 @@ def darts(seed: int = 0) -> nn.Module:
 
 def learn(
     world: ProcessGroup, recipe: Recipe, folder: Path | None = None
-) -> tuple[dict[str, Any], list[Epoch], TestResult]:
-    machine = DeviceConfig(world=world)
+) -> tuple[dict[str, Any], list[Epoch], Evaluation]:
+    machine = DeviceConfig(process_group=world)
     learner = SupervisedLearner(darts(seed=world.rank), recipe, machine)  # only the first one's weights count
     batches = recipe_batches(colors(), recipe, rank=world.rank, world=world.size)
     keeper = None if folder is None else CheckpointManager(folder, {"test": 1})
-    epochs = run_epochs(learner, batches, recipe.epochs, machine=machine, keeper=keeper)
+    epochs = run_epochs(learner, batches, recipe.epochs, device_config=machine, checkpoints=keeper)
     state = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
-    return state, epochs, evaluation.test(learner.evaluated, colors(21, seed=1), machine)
+    return state, epochs, evaluate(learner.evaluated, colors(21, seed=1), machine)
 
 
 def as_parts(recipe: Recipe) -> Recipe:
@@ -77,7 +76,7 @@ def test_two_processes_learn_as_one_in_two_parts() -> None:
     for mine, other, alone in zip(first[1], second[1], epochs, strict=True):
         assert mine.train_loss == other.train_loss == pytest.approx(alone.train_loss, rel=1e-5)
         assert mine.train_accuracy == alone.train_accuracy and mine.images == alone.images == 40
-    assert first[2] == second[2]
+    assert first[2].as_dict() == second[2].as_dict()
     assert first[2].images == tested.images == 21
 
 
@@ -90,13 +89,13 @@ def search_steps(world: ProcessGroup, order: str, accumulate: int) -> tuple[dict
     setup = Setup(
         prejudge.space("darts"),
         colors(),
-        DeviceConfig(world=world),
+        DeviceConfig(process_group=world),
         0,
         macro={"channels": 2, "cells": 2},
         training={"epochs": 1, "batch_size": 10, "augment": False, "accumulation_steps": accumulate},
     )
     stage = bilevel(setup, order, candidates={})
-    run_epochs(stage.learner, stage.batches, 1, machine=setup.device_config)
+    run_epochs(stage.learner, stage.batches, 1, device_config=setup.device_config)
     network = stage.learner.network
     return {name: tensor.clone() for name, tensor in network.state_dict().items()}, str(stage.learner.architecture())
 
@@ -111,7 +110,7 @@ def test_two_processes_search_as_one_in_two_parts(order: str) -> None:
     assert first[1] == second[1] == answer
 
 
-def resumed(world: ProcessGroup, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], list[Epoch], TestResult]:
+def resumed(world: ProcessGroup, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], list[Epoch], Evaluation]:
     learn(world, Recipe(**(recipe.as_dict() | {"epochs": 2})), folder)
     return learn(world, recipe, folder)
 
@@ -211,13 +210,13 @@ def whole_search(world: ProcessGroup, method: str, folder: Path) -> tuple[str, l
         method,
         prejudge.space("nasbench201"),
         colors(),
-        device_config=DeviceConfig(world=world),
+        device_config=DeviceConfig(process_group=world),
         macro={"channels": 2, "cells": 1},
         training={"epochs": 1, "batch_size": 10},
         folder=folder,
         progress=lambda stage, number, *_: told.append(number),
     )
-    return str(run.answer), [float(v) for v in run.values], len(told)
+    return str(run.recommendation), [float(v) for v in run.values], len(told)
 
 
 @pytest.mark.parametrize("method", ["darts", pytest.param("darts-pt(tune_epochs=1)", marks=pytest.mark.slow)])

@@ -22,13 +22,14 @@ from prejudge.data.splits import Splits
 from prejudge.errors import InputError
 from prejudge.train.checkpoint import read_checkpoint
 from prejudge.train.device import DeviceConfig
-from prejudge.train.evaluation.accuracy import test as evaluate
+from prejudge.train.evaluation.evaluate import evaluate
 from prejudge.train.export.weights import load_weights
-from prejudge.train.logs import line
 from prejudge.train.process_group import ProcessGroup
 from prejudge.train.recipes.published import published_recipe
 from prejudge.train.recipes.recipe import Recipe
-from prejudge.train.training import TrainingResult, train_network
+from prejudge.train.result import TrainingResult
+from prejudge.train.training import train as train_network
+from prejudge.train.training_log import line
 from tests.train.worlds import together
 
 CELL = "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
@@ -54,15 +55,15 @@ def train(folder: Path | None = None, recipe: Recipe = RECIPE, **options: Any) -
 
 def test_a_folder_holds_all_that_came_of_it(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    result = train(tmp_path, progress=lambda n, of, _: told.append((n, of)))
+    result = train(tmp_path, on_epoch=lambda n, of, _: told.append((n, of)))
     assert told == [(1, 3), (2, 3), (3, 3)]
     best = [e.accuracies["valid"] for e in result.epochs]
-    assert result.epoch == best.index(max(best)) + 1 and result.selection == "valid"
+    assert result.epoch == best.index(max(best)) + 1 and result.plan.selection == "valid"
     network, described = load_weights(tmp_path / "weights.safetensors")
     again = evaluate(network, SPLITS.test)
     assert result.test is not None and again.top1 == result.test.top1 and again.images == 25
     assert result.valid is not None and result.valid.top1 == max(best)
-    assert described.architecture == result.architecture and described.image_size == 8
+    assert described.architecture == str(result.plan.architecture) and described.image_size == 8
     plain = json.loads((tmp_path / "result.json").read_text())
     assert plain["test"]["top1"] == result.test.top1 and plain["selection"]["by"] == "valid"
     assert plain["images"] == {"train": 48, "valid": 20, "test": 25} and plain["images_per_second"] > 0
@@ -83,9 +84,9 @@ def test_which_epoch_is_the_result(selection: str, name: str) -> None:
 
 def test_validation_images_are_split_off_only_to_select_by() -> None:
     chosen = train(data=Splits(colors(), None, colors(25, 2)), held_out=0.25)
-    assert chosen.images == {"train": 36, "valid": 12, "test": 25}
+    assert chosen.as_dict()["images"] == {"train": 36, "valid": 12, "test": 25}
     last = train(data=colors(), selection="last")
-    assert last.images == {"train": 48} and last.test is None and last.epochs[0].accuracies == {}
+    assert last.as_dict()["images"] == {"train": 48} and last.test is None and last.epochs[0].accuracies == {}
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_validation_images_are_split_off_only_to_select_by() -> None:
 )
 def test_what_does_not_fit_is_said_before_training(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
-        train(tmp_path, progress=lambda *_: pytest.fail("it trained"), **options)
+        train(tmp_path, on_epoch=lambda *_: pytest.fail("it trained"), **options)
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
 
@@ -121,13 +122,13 @@ def test_every_space_trains() -> None:
         Recipe(epochs=1, batch_size=16, drop_path=0.1, auxiliary_weight=0.4, cutout=4, nesterov=False),
         macro={"channels": 4, "cells": 3},
     )  # fmt: skip
-    assert darts.macro["auxiliary"] and darts.test is not None
+    assert darts.plan.macro["auxiliary"] and darts.test is not None
     cell = train_network(
         "nasbench101", "110.01.1:conv3x3,maxpool3x3", SPLITS,
         Recipe(epochs=1, batch_size=16, optimizer="rmsprop", nesterov=False),
         macro={"channels": 8, "cells": 1},
     )  # fmt: skip
-    assert cell.test is not None and cell.params > 0
+    assert cell.test is not None and cell.plan.params > 0
     assert train(recipe=recipe).test is not None
 
 
@@ -181,8 +182,8 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
 def everything(world: ProcessGroup, folder: Path) -> tuple[dict[str, Any], int]:
     told: list[int] = []
     result = train_network(
-        "nasbench201", CELL, SPLITS, Recipe(epochs=2, batch_size=16), DeviceConfig(world=world),
-        folder=folder, macro=SMALL, tensorboard=False, progress=lambda n, *_: told.append(n),
+        "nasbench201", CELL, SPLITS, Recipe(epochs=2, batch_size=16), DeviceConfig(process_group=world),
+        folder=folder, macro=SMALL, tensorboard=False, on_epoch=lambda n, *_: told.append(n),
     )  # fmt: skip
     return result.as_dict(), len(told)
 

@@ -22,11 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.benchmarks.importers.result import ImportResult
-from prejudge.benchmarks.importers.sources import Progress, file_sha256, imported_by, is_there, place
+from prejudge.benchmarks.importers.table_import import ImportResult, Progress, TableImport, file_sha256
 from prejudge.benchmarks.table.metric import Metric
 from prejudge.benchmarks.table.rows import RowNumbers
-from prejudge.benchmarks.table.table import write_table
 from prejudge.errors import FileFormatError, InputError, MissingDataError, quoted, unknown
 from prejudge.formats.zip import open_zip, read_entry
 from prejudge.spaces import Architecture, Space
@@ -127,19 +125,18 @@ def import_nasbench301(
     for key in protocol or {}:
         if key not in PROTOCOL:
             raise unknown("entry of the protocol", key, PROTOCOL)
-    target, name = place(out, name, "nasbench301")
-    facts = {"source": path.name, "only": json.dumps(dict(protocol or {}), sort_keys=True), "curves asked for": curves}
-    if is_there(target, name, facts, partial(_sha256, path)):
-        return ImportResult(target, already_there=True)
+    only = json.dumps(dict(protocol or {}), sort_keys=True)
+    source_facts = {"source": path.name, "only": only, "curves asked for": curves}
+    job = TableImport.begin(out, name, "nasbench301", "darts", source_facts, partial(_sha256, path))
+    if existing := job.existing():
+        return existing
     found = list(_read(path, protocol or {}, curves, progress))
     results, chosen = _of_one_protocol(path, found)
     numbers = RowNumbers(find_space("darts"))
     rows = np.array([numbers.row(result.genotype) for result in results])
     params = np.full(len(numbers), np.nan)
     params[rows] = [result.params for result in results]
-    written = write_table(
-        target,
-        "darts",
+    return job.write(
         _columns(results, rows, len(numbers)),
         architectures=numbers.architectures,
         keys=numbers.keys,
@@ -147,17 +144,12 @@ def import_nasbench301(
         units=UNITS,
         curves=_curves(results, rows, len(numbers)),
         provenance={
-            **{key: str(value) for key, value in facts.items()},
-            "sha256": _sha256(path),
             "trainings": len(results),
             "protocol": _described(chosen),
             "trainings left out": f"{len(found) - len(results)} of other protocols",
             "seeds": "0, 1 … in the order of the files' names",
-            **imported_by(),
         },
-        name=name,
     )
-    return ImportResult(written, already_there=False)
 
 
 @contextmanager

@@ -13,13 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.benchmarks.importers.csv import EXTRAS, extras_of, is_metric, other_names
+from prejudge.benchmarks.importers.columns import is_accuracy, is_metric, is_taken, no_accuracies, table_arguments
 from prejudge.benchmarks.importers.nasbench101.importer import check_hashes
-from prejudge.benchmarks.importers.result import ImportResult
-from prejudge.benchmarks.importers.sources import file_sha256, imported_by, is_there, place, require_file
-from prejudge.benchmarks.table.metric import Metric
+from prejudge.benchmarks.importers.table_import import ImportResult, TableImport, file_sha256, require_file
 from prejudge.benchmarks.table.rows import RowNumbers
-from prejudge.benchmarks.table.table import write_table
 from prejudge.errors import FileFormatError, InputError
 from prejudge.formats.zip import PickledObjects, read_arrays
 from prejudge.spaces import space as find_space
@@ -93,41 +90,22 @@ def import_npz(
     arrays = _load(path)
     is_cells = all(array in arrays for array in CELLS)
     where = "nasbench101" if is_cells else space or "nasbench201"
-    target, name = place(out, name, where)
-    facts: dict[str, object] = {"source": path.name, "bytes": path.stat().st_size}
-    if is_there(target, name, facts | {"space": where}, partial(file_sha256, path)):
-        return ImportResult(target, already_there=True)
+    source = {"source": path.name, "bytes": path.stat().st_size, "space": where}
+    job = TableImport.begin(out, name, where, where, source, partial(file_sha256, path))
+    if existing := job.existing():
+        return existing
     found = _cells(path, arrays) if is_cells else _listed(path, arrays, where)
     numbers = _numbers(path, arrays, len(found.rows), fractions=is_cells)
-    columns = {Metric.parse(c): _placed(v, found) for c, v in numbers.items() if is_metric(c)}
-    if not columns:
-        raise InputError(
-            f"{path} has no accuracies: no array is called {{dataset}}_{{split}}_{{epochs}}ep, like cifar10_test_200ep "
-            f"(it has {', '.join(arrays)})"
-        )
-    extra, units = extras_of({c: _placed(v, found) for c, v in numbers.items() if not is_metric(c)})
+    if not any(map(is_metric, numbers)):
+        raise no_accuracies(path, "array", arrays)
     used = {*numbers, *(CELLS if is_cells else ARCHITECTURES)}
     left_out = [a for a in arrays if a not in used and not (is_cells and _FRACTION.fullmatch(a))]
-    written = write_table(
-        target,
-        where,
-        columns,
+    return job.write(
+        **table_arguments({column: _placed(values, found) for column, values in numbers.items()}),
         architectures=found.architectures,
         keys=found.keys,
-        extra=extra,
-        units={"accuracy": "per cent", **units},
-        provenance={
-            **facts,
-            "space": where,
-            "sha256": file_sha256(path),
-            "rows": len(found.rows),
-            "arrays left out": ", ".join(left_out) or "none",
-            **imported_by(),
-        },
-        name=name,
-        aliases=other_names(columns),
+        provenance={"rows": len(found.rows), "arrays left out": ", ".join(left_out) or "none"},
     )
-    return ImportResult(written, already_there=False)
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:
@@ -213,18 +191,18 @@ def _numbers(path: Path, arrays: Mapping[str, np.ndarray], rows: int, *, fractio
     found: dict[str, np.ndarray] = {}
     for name, array in arrays.items():
         fraction = _FRACTION.fullmatch(name) if fractions else None
-        if not (fraction or is_metric(name) or any(pattern.match(name) for pattern in EXTRAS)):
+        if not (fraction or is_taken(name)):
             continue
         if array.shape != (rows,) or array.dtype.kind not in "iuf":
             raise InputError(f"{path}: {name} must be {rows} numbers, not {array.dtype} of shape {array.shape}")
         column = f"cifar10_{fraction[1]}_{fraction[2]}ep" if fraction else name
         values = array.astype(np.float64) * (100 if fraction else 1)
-        is_accuracy = is_metric(column) and Metric.parse(column).is_accuracy
-        wrong = np.isinf(values) | (is_accuracy & ((values < 0) | (values > 100)))
+        bounded = is_accuracy(column)
+        wrong = np.isinf(values) | (bounded & ((values < 0) | (values > 100)))
         if wrong.any():
             row = int(np.argmax(wrong))
             meant = "a fraction, from 0 to 1" if fraction else "per cent, from 0 to 100"
-            reason = f"an accuracy here is {meant}" if is_accuracy else "it is no finite number"
+            reason = f"an accuracy here is {meant}" if bounded else "it is no finite number"
             raise InputError(f"{path}, row {row}: {name} is {array[row]:g}; {reason}")
         if column in found:
             raise InputError(f"{path}: {name} and another array are both {column}")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prejudge.benchmarks.table.metric import ACCURACY, Metric, brief
+from prejudge.benchmarks.table.metric import Metric, brief
 from prejudge.benchmarks.table.rows import ListedRows, NotListed, Rows
+from prejudge.benchmarks.table.selection import default_metrics
 from prejudge.benchmarks.table.table import Table
 from prejudge.errors import InputError, unknown
 from prejudge.spaces import space as find_space
@@ -60,22 +61,6 @@ class Matched:
         """Scores of one proxy with its declared direction applied: higher predicts better; shape ``(n,)``."""
         values = self.scores[column].to_numpy(dtype=np.float64)
         return values if self.directions.get(column, True) else -values
-
-
-def default_metrics(table: Table) -> list[Metric]:
-    """Every test column at its longest schedule: means over seeds, or single seeds where a table has no means.
-
-    Raises:
-        InputError: The table has no test column; the message names those it has.
-    """
-    test = [m for m in table.metrics() if m.split == "test" and m.quantity == ACCURACY]
-    if not test:
-        known = brief(table.metrics())
-        raise InputError(f"table {table.name} has no test column; choose a metric (it has {known})")
-    longest = {m.dataset: max(o.epochs for o in test if o.dataset == m.dataset) for m in test}
-    chosen = [m for m in test if m.epochs == longest[m.dataset]]
-    with_mean = {m.dataset for m in chosen if m.seed == "mean"}
-    return [m for m in chosen if m.seed == "mean" or m.dataset not in with_mean]
 
 
 def match(

@@ -7,17 +7,20 @@ import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
 from prejudge.benchmarks.table.index import TableIndex, read_array, read_index, read_rows
 from prejudge.benchmarks.table.metric import ACCURACY, Metric, MetricFields
-from prejudge.benchmarks.table.rows import Rows
+from prejudge.benchmarks.table.rows import ListedRows, Rows
 from prejudge.benchmarks.table.writer import write_table
 from prejudge.errors import InputError, unknown
 from prejudge.spaces import space as find_space
 from prejudge.spaces.base import Architecture
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 __all__ = ["Metric", "RepresentativeWarning", "Table", "open_table", "write_table"]
 
@@ -69,7 +72,7 @@ class Table:
 
     @property
     def name(self) -> str:
-        """What the table is called."""
+        """Name of the table in messages and reports."""
         return self.index.name
 
     @property
@@ -101,7 +104,7 @@ class Table:
         return list(self.index.metrics)
 
     def info(self) -> dict[str, Any]:
-        """What the table holds, its units and where it comes from, as plain values."""
+        """Contents of the table, units and provenance, as plain values."""
         known = {m: int(np.isfinite(self.column(m)).sum()) for m in self.index.metrics}
         return {
             "name": self.name,
@@ -206,6 +209,29 @@ class Table:
         result: np.ndarray = self._array(f"curves/{self.index.curves.index(wanted)}")[self._row(arch)].copy()
         return result
 
+    def frame(self, metrics: Iterable[Metric | str] | None = None, *, expand: bool = False) -> pd.DataFrame:
+        """The table as a DataFrame: one row per architecture, one column per metric.
+
+        Args:
+            metrics: The columns; by default all that the table has.
+            expand: As in :meth:`column`.
+
+        Returns:
+            float64, indexed by the architectures' texts in the order of :attr:`architectures`; columns are named as
+            ``str(metric)``, NaN where an architecture was not trained. Each column takes eight bytes a row: name the
+            metrics of a table of many.
+
+        Raises:
+            InputError: The table does not have a metric; the message names what it has.
+        """
+        import pandas as pd
+
+        chosen = [self.metric(m) for m in (self.index.metrics if metrics is None else metrics)]
+        rows = self.architectures
+        texts = rows.texts if isinstance(rows, ListedRows) else [str(arch) for arch in rows]
+        index = pd.Index(texts, name="architecture")
+        return pd.DataFrame({str(m): self.column(m, expand=expand) for m in chosen}, index=index)
+
     def extra(self, name: str, *, dataset: str | None = None) -> np.ndarray:
         """Another number of every architecture.
 
@@ -231,7 +257,7 @@ class Table:
         return self._array("answers").astype(np.intp) if self.per_class else np.arange(self.index.size)
 
     def answers_for(self, arch: Architecture) -> Architecture:
-        """The architecture whose training answers a query for ``arch``: itself, or its class's representative."""
+        """The architecture whose training a query for ``arch`` returns: itself, or its class's representative."""
         return self.architectures[self._answering(self._own_row(arch))]
 
     def metric(self, key: Metric | str | tuple[Any, ...], among: Sequence[Metric] | None = None) -> Metric:
@@ -265,7 +291,11 @@ class Table:
         return left[0]
 
     def __repr__(self) -> str:
-        return f"<table {self.name} of {self.space}: {', '.join(map(str, self.index.metrics))}>"
+        datasets = ", ".join(dict.fromkeys(metric.dataset for metric in self.index.metrics))
+        return (
+            f"<table {self.name}: {self.index.size:,} architectures of {self.space}, {len(self.index.metrics)} metrics "
+            f"of {datasets}>"
+        )
 
     def _column(self, key: Any) -> np.ndarray:
         try:

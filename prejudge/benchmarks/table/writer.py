@@ -193,8 +193,10 @@ def _rows(
         return None
     if not architectures:
         raise InputError(f"a table of {where.name} needs `architectures`, one for each row")
+    listed = architectures
     if keys is None:
-        keys = [where.canonical(where.parse(a)) for a in architectures]
+        listed = [where.parse(arch) for arch in architectures]
+        keys = [where.canonical(arch) for arch in listed]
     if len(keys) != len(architectures):
         raise InputError(f"{len(keys)} keys for {len(architectures)} architectures")
     numbers = np.fromiter(map(row_key, keys), dtype=np.uint64, count=len(keys))
@@ -204,7 +206,7 @@ def _rows(
     if twice.size:
         first, second = (architectures[int(order[twice[0] + i])] for i in (0, 1))
         raise InputError(f"two rows have the same architecture: {first} and {second}")
-    return _Listing(order, numbers, [str(architectures[int(i)]) for i in order])
+    return _Listing(order, numbers, [str(listed[int(i)]) for i in order])
 
 
 def _answers(where: Space[Any]) -> np.ndarray:

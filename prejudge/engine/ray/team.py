@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple
 
 from prejudge._version import __version__
-from prejudge.engine.base import Job, Result
+from prejudge.engine.base import LATER, Job, Result
 from prejudge.engine.local import short
 from prejudge.engine.ray.watch import Watch
 from prejudge.engine.ray.worker import Place, RayWorker
@@ -89,6 +89,8 @@ class Team(Generic[Job, Result]):
         self._jobs = iter(jobs)
         self._waiting: deque[_Ticket] = deque()
         self._pending: dict[Any, _Member] = {}
+        self._idle: list[_Member] = []
+        self._later = False
         self._failed_starts = 0
         self._failure: Exception | None = None
         self._nodes: dict[str, str] = {}
@@ -112,17 +114,20 @@ class Team(Generic[Job, Result]):
         self._cluster.stop()
         if self._cluster.silent:
             return
-        for member in self._pending.values():
+        for member in [*self._pending.values(), *self._idle]:
             self._dismiss(member)
         self._pending.clear()
+        self._idle.clear()
 
     # -- the cluster --------------------------------------------------------------------------------------------------
 
     def _grow(self) -> None:
-        """Start workers as long as there is room and a job for each of them."""
+        """Start workers as long as there is room and a job for each of them that no idle one can take."""
         if self._failure is not None:
             return
-        while len(self._pending) < self._wanted():
+        while self._idle and (ticket := self._waiting.popleft() if self._waiting else self._draw()) is not None:
+            self._hand(self._idle.pop(), ticket)
+        while not self._idle and len(self._pending) < self._wanted():
             starting = sum(member.ticket is None for member in self._pending.values())
             if starting >= len(self._waiting):
                 ticket = self._draw()
@@ -160,18 +165,26 @@ class Team(Generic[Job, Result]):
 
     def _draw(self) -> _Ticket | None:
         for job in self._jobs:
-            return _Ticket(job)
+            self._later = job is LATER
+            return None if self._later else _Ticket(job)
+        self._later = False
         return None
 
     def _give(self, member: _Member) -> None:
-        """Give a worker its next job, or leave to go where there is none."""
-        member.ticket = None
+        """Give a worker its next job; where there is none, leave to go, or to wait if there may be one later."""
+        member.ticket = ticket = None
         if self._failure is None:
-            member.ticket = self._waiting.popleft() if self._waiting else self._draw()
-        if member.ticket is None:
-            self._dismiss(member)
+            ticket = self._waiting.popleft() if self._waiting else self._draw()
+        if ticket is not None:
+            self._hand(member, ticket)
+        elif self._later and self._failure is None:
+            self._idle.append(member)
         else:
-            self._pending[member.actor.do.remote(member.ticket.job)] = member
+            self._dismiss(member)
+
+    def _hand(self, member: _Member, ticket: _Ticket) -> None:
+        member.ticket = ticket
+        self._pending[member.actor.do.remote(ticket.job)] = member
 
     def _take(self, ref: Any, member: _Member) -> tuple[Job, Result] | None:
         """Deal with an answer; returns a job with its result if it was that."""

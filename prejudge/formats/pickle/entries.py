@@ -261,6 +261,9 @@ class EntryUnpickler(Unpickler):
         _check_plain(keys)
         into.update(zip(keys, items[1::2], strict=True))
 
+    def _set_items(self) -> None:
+        self._set(self._pop_frame())
+
     def _set(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) is not dict or len(items) % 2:
@@ -335,9 +338,11 @@ class EntryUnpickler(Unpickler):
 
 def _check_plain(keys: Iterable[Any]) -> None:
     for key in keys:
-        if type(key) not in ATOMS and (type(key) is not tuple or not ATOMS.issuperset(map(type, key))):
+        if type(key) in ATOMS:  # no integer has more than 64 bits
+            continue
+        if type(key) is not tuple or not ATOMS.issuperset(map(type, key)):
             raise Refused(f"uses a {type(key).__name__} that is not of plain values as a key")
-    check_keys(keys)
+        check_keys((key,))
 
 
 def _dict(by: Name, args: tuple[Any, ...]) -> dict[Any, Any]:
@@ -376,7 +381,7 @@ _KNOWN = {code: HANDLERS[code] for code in (
     b"e": lambda m: m._extend(m._pop_frame()),
     b"a": EntryUnpickler._append,
     b"s": EntryUnpickler._set_item,
-    b"u": lambda m: m._set(m._pop_frame()),
+    b"u": EntryUnpickler._set_items,
     b"\x90": EntryUnpickler._add_items,
     b"\x91": lambda m: m._marked(lambda members: _set(Name("builtins", "frozenset"), (members,))),
     b"c": EntryUnpickler._global,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from prejudge.proxies.registry import proxy
 
+if TYPE_CHECKING:
+    from prejudge.proxies.probe import Probe
+
 
 @proxy("params", reference="number of trainable parameters", reads=["parameters"], invariant_to_dead_edges=False)
-def params(probe: Any) -> Any:
+def params(probe: Probe) -> int:
     """Number of trainable parameters."""
     return probe.parameters
 
@@ -19,6 +22,6 @@ def params(probe: Any) -> Any:
     reads=["multiply_adds"],
     invariant_to_dead_edges=False,
 )
-def flops(probe: Any) -> Any:
+def flops(probe: Probe) -> int:
     """Multiply-adds of one image through the executed convolutions and linear layers."""
     return probe.multiply_adds

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from prejudge.proxies.kernels.spectrum import condition_number, row_correlations, spectral_spread
 from prejudge.proxies.registry import proxy
 from prejudge.proxies.score import ScoreFailure
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prejudge.proxies.probe import Probe
 
 _HNAS = "Shu et al., NeurIPS 2022 (arXiv:2201.09785); convention of shuyao95/HNAS 970789c"
 _TENAS = "Chen et al., ICLR 2021 (arXiv:2102.11535); convention of chenwydj/TENAS 9df78ff"
@@ -22,7 +27,7 @@ _TENAS = "Chen et al., ICLR 2021 (arXiv:2102.11535); convention of chenwydj/TENA
     invariant_to_dead_edges=False,
     min_batch=2,
 )
-def ntk_trace(probe: Any) -> Any:
+def ntk_trace(probe: Probe) -> Tensor:
     """sqrt(trace / N) of the kernel of label-logit gradient shares."""
     return probe.label_kernel_diagonal.mean().sqrt()
 
@@ -36,19 +41,19 @@ def ntk_trace(probe: Any) -> Any:
     invariant_to_dead_edges=False,
     min_batch=2,
 )
-def ntk_condition(probe: Any) -> Any:
+def ntk_condition(probe: Probe) -> float:
     """Condition number of the kernel of label-logit gradient shares."""
     return condition_number(probe.label_kernel)
 
 
 @proxy("ntk_trace_tenas", reference=f"{_TENAS}; scaled as HNAS's", reads=["jacobian_kernel"], min_batch=2)
-def ntk_trace_tenas(probe: Any) -> Any:
+def ntk_trace_tenas(probe: Probe) -> Tensor:
     """sqrt(trace / N) of the exact kernel of summed logits."""
     return probe.jacobian_kernel.diagonal().mean().sqrt()
 
 
 @proxy("ntk_condition_tenas", reference=_TENAS, reads=["jacobian_kernel"], higher_is_better=False, min_batch=2)
-def ntk_condition_tenas(probe: Any) -> Any:
+def ntk_condition_tenas(probe: Probe) -> float:
     """Condition number of the exact kernel of summed logits (one backward pass per image)."""
     return condition_number(probe.jacobian_kernel)
 
@@ -60,7 +65,7 @@ def ntk_condition_tenas(probe: Any) -> Any:
     higher_is_better=False,
     min_batch=2,
 )
-def ntk_condition_fixed_bn(probe: Any) -> Any:
+def ntk_condition_fixed_bn(probe: Probe) -> float:
     """Condition number of that kernel with constant batch-norm statistics (one backward pass)."""
     return condition_number(probe.fixed_bn_kernel)
 
@@ -71,7 +76,7 @@ def ntk_condition_fixed_bn(probe: Any) -> Any:
     reads=["input_gradient"],
     min_batch=2,
 )
-def jacob_cov(probe: Any) -> Any:
+def jacob_cov(probe: Probe) -> float:
     """Minus sum of log(v + k) + 1 / (v + k) over eigenvalues v of the images' Jacobian correlation, k = 1e-5."""
     return spectral_spread(row_correlations(probe.input_gradient))
 
@@ -83,7 +88,7 @@ def jacob_cov(probe: Any) -> Any:
     needs_labels=True,
     min_batch=2,
 )
-def epe_nas(probe: Any) -> Any:
+def epe_nas(probe: Probe) -> float:
     """Sum over classes of |sum of log(|Jacobian correlation within the class| + k)|, k = 1e-5."""
     labels = probe.targets.cpu()
     rows = probe.input_gradient.flatten(1).cpu()

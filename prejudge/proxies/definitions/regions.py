@@ -1,40 +1,45 @@
-"""Proxies of activation patterns: how differently the rectifiers see the images of the batch."""
+"""Proxies of activation patterns: how differently the ReLUs see the images of the batch."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from prejudge.proxies.kernels.spectrum import log_determinant
 from prejudge.proxies.registry import proxy
 from prejudge.proxies.score import ScoreFailure
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def _present(kernel: Any) -> Any:
+    from prejudge.proxies.probe import Probe
+
+
+def _present(kernel: Tensor | None) -> Tensor:
     if kernel is None:
-        raise ScoreFailure("no rectifier lies between the images and the logits")
+        raise ScoreFailure("no activation lies between the images and the logits")
     return kernel
 
 
 @proxy(
     "naswot",
-    reference="Mellor et al., ICML 2021 (arXiv:2006.04647v3), binary kernel over live rectifiers",
+    reference="Mellor et al., ICML 2021 (arXiv:2006.04647v3), binary kernel over live ReLUs",
     reads=["activation_kernel"],
-    invariant_to_dead_edges=False,  # a rectifier that reads a constant adds a constant to every entry
+    invariant_to_dead_edges=False,  # a ReLU that reads a constant adds a constant to every entry
     min_batch=2,
 )
-def naswot(probe: Any) -> Any:
-    """Ln |det K|, K counting the rectifier units in which two images are in the same state."""
+def naswot(probe: Probe) -> float:
+    """Ln |det K|, K counting the ReLU units in which two images are in the same state."""
     return log_determinant(_present(probe.activation_kernel))
 
 
 @proxy(
     "naswot_hnas",
-    reference="convention of shuyao95/HNAS 970789c, each rectifier counted once",
+    reference="convention of shuyao95/HNAS 970789c, each ReLU counted once",
     reads=["preactivation_kernel"],
     min_batch=2,
 )
-def naswot_hnas(probe: Any) -> Any:
-    """Ln |det K|, K the inner products of the values before the rectifiers (not binary)."""
+def naswot_hnas(probe: Probe) -> float:
+    """Ln |det K|, K the inner products of the values before the ReLUs (not binary)."""
     return log_determinant(_present(probe.preactivation_kernel))
 
 
@@ -43,7 +48,7 @@ def naswot_hnas(probe: Any) -> Any:
     reference="Chen et al., ICLR 2021 (arXiv:2102.11535), on the given batch",
     reads=["activation_kernel"],
 )
-def linear_regions(probe: Any) -> Any:
+def linear_regions(probe: Probe) -> Tensor:
     """Number of distinct activation patterns among the images."""
     kernel = _present(probe.activation_kernel)
     same = kernel == kernel.diagonal()[:, None]  # in the same state in all units

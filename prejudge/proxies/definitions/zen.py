@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from prejudge.proxies.registry import proxy
 from prejudge.proxies.score import ScoreFailure
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from prejudge.proxies.probe import Probe
 
 
 @proxy(
@@ -14,7 +19,7 @@ from prejudge.proxies.score import ScoreFailure
     reads=["gaussian_response"],
     deterministic=False,
 )
-def zen(probe: Any, images: int = 8, scale: float = 0.01) -> Any:
+def zen(probe: Probe, images: int = 8, scale: float = 0.01) -> Tensor:
     """Log mean ||f(x) - f(x + scale e)|| + sum of log sqrt(mean batch-norm variance), Gaussian weights and images."""
     change, variances = probe.gaussian_response(images, scale)
     if not float(change.mean()) > 0:

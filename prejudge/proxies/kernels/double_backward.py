@@ -24,16 +24,16 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from prejudge.proxies.passes.layers import (
+from prejudge.proxies.network.layers import (
     BatchNorm,
     batch_norms,
-    counted_layers,
     fold,
+    prunable_layers,
     repeats_of,
     replaced_forward,
     unfold,
 )
-from prejudge.proxies.passes.stacking import StackedBatchNorm2d, StackedConv2d
+from prejudge.proxies.network.stacking import StackedBatchNorm2d, StackedConv2d
 
 _aten = torch.ops.aten
 
@@ -234,7 +234,7 @@ def cheap_double_backward(network: nn.Module) -> Iterator[Projection]:
     projection = Projection()
     convolutions = {
         name: layer
-        for name, layer in counted_layers(network).items()
+        for name, layer in prunable_layers(network).items()
         if type(layer) in (nn.Conv2d, StackedConv2d)
         and layer.padding_mode == "zeros"
         and not isinstance(layer.padding, str)

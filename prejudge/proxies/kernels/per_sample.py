@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prejudge.proxies.passes.graph import nodes_from
-from prejudge.proxies.passes.layers import Call, CountedLayer, add_gram, by_repeat, full_precision
+from prejudge.proxies.network.graph import nodes_from
+from prejudge.proxies.network.layers import LayerCall, PrunableLayer, add_gram, by_repeat, full_precision
 
 
 def weight_shares(
-    layer: CountedLayer, inputs: Tensor, output_grad: Tensor, images_at_once: int | None = None
+    layer: PrunableLayer, inputs: Tensor, output_grad: Tensor, images_at_once: int | None = None
 ) -> Tensor:
     """Each image's share of the gradient of ``layer.weight``, or of its own repeat's part of it.
 
@@ -100,14 +100,14 @@ def _padding(layer: nn.Conv2d) -> list[int]:
     return [0, 0] if layer.padding == "valid" else list(layer.padding)  # type: ignore[arg-type]
 
 
-def bias_shares(output_grad: Tensor, layer: CountedLayer) -> Tensor:
+def bias_shares(output_grad: Tensor, layer: PrunableLayer) -> Tensor:
     """Each image's share of the gradient of ``layer.bias``, shape ``(N, C_out)``."""
     if isinstance(layer, nn.Conv2d):
         return output_grad.flatten(2).sum(2)
     return output_grad.reshape(len(output_grad), -1, output_grad.shape[-1]).sum(1)
 
 
-def share_gram(scalar: Tensor, logits: Tensor, x: Tensor, calls: list[Call], gram: ShareGram) -> None:
+def share_gram(scalar: Tensor, logits: Tensor, x: Tensor, calls: list[LayerCall], gram: ShareGram) -> None:
     """Send the gradient of ``scalar`` back through the network and add every call's shares to ``gram``.
 
     Args:
@@ -130,7 +130,7 @@ def share_gram(scalar: Tensor, logits: Tensor, x: Tensor, calls: list[Call], gra
         handle.remove()
 
 
-def _reporter(gram: ShareGram, call: Call) -> Any:
+def _reporter(gram: ShareGram, call: LayerCall) -> Any:
     def hook(gradient: Tensor) -> None:
         with torch.no_grad():
             gram.add(call, gradient.detach())
@@ -155,7 +155,7 @@ class ShareGram:
 
     def __init__(
         self,
-        calls: list[Call],
+        calls: list[LayerCall],
         images: int,
         repeats: int = 1,
         *,
@@ -173,7 +173,7 @@ class ShareGram:
         for call in calls:
             self._open[call.name] = self._open.get(call.name, 0) + 1
 
-    def add(self, call: Call, output_grad: Tensor) -> None:
+    def add(self, call: LayerCall, output_grad: Tensor) -> None:
         """Take the gradient with respect to one call's output."""
         shares = weight_shares(call.layer, call.inputs.to(output_grad.dtype), output_grad, self._images_at_once)
         bias = bias_shares(output_grad, call.layer) if self.biases and call.layer.bias is not None else None

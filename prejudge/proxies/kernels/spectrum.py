@@ -1,7 +1,8 @@
-"""Linear algebra of small kernel matrices, in float64 on the CPU."""
+"""Sums over layers, and linear algebra of small kernel matrices in float64 on the CPU."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from prejudge.proxies.score import ScoreFailure
@@ -10,6 +11,14 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FP32_EPS, FP64_EPS = 2.0**-23, 2.0**-52
+
+
+def total(values: Iterable[Tensor]) -> Tensor:
+    """The sum over layers of 0-dimensional tensors; raises :class:`ScoreFailure` where there is no layer."""
+    parts = list(values)
+    if not parts:
+        raise ScoreFailure("the network has no convolution or linear layer")
+    return sum(parts[1:], parts[0])
 
 
 def _finite(matrix: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""What the rectifiers of a network see: which units are on, and how alike the images' patterns are.
+"""Activation patterns: which units are on for each image, and the similarity of the images' patterns.
 
-A torch function mode sees every rectifier, whether it is an ``nn.ReLU`` or ``F.relu`` inside some forward, before an
+A torch function mode sees every ReLU, whether it is an ``nn.ReLU`` or ``F.relu`` inside some forward, before an
 in-place one overwrites its input.
 """
 
@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from prejudge.proxies.network.graph import nodes_above
+from prejudge.proxies.network.layers import add_gram, by_repeat
 from prejudge.proxies.passes.clock import Clock
-from prejudge.proxies.passes.graph import nodes_above
-from prejudge.proxies.passes.layers import add_gram, by_repeat
+from prejudge.proxies.quantities import Quantity
 
 ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
     {
@@ -35,7 +36,7 @@ ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
     }
 )
 
-KERNELS = ("activation_kernel", "preactivation_kernel")
+KERNELS: tuple[Quantity, ...] = ("activation_kernel", "preactivation_kernel")
 
 
 def _rows(x: Tensor) -> Tensor:
@@ -48,8 +49,8 @@ def _rows(x: Tensor) -> Tensor:
 _FEATURES_AT_ONCE = 8192  # a block of this width and its copies stay in a CPU's cache
 
 
-def _kernels(rows: Tensor, wanted: list[str]) -> dict[str, Tensor]:
-    """All wanted kernels ``(R, N, N)`` of one rectifier's input ``(R, N, F)``, block by block of features.
+def _kernels(rows: Tensor, wanted: list[Quantity]) -> dict[Quantity, Tensor]:
+    """All wanted kernels ``(R, N, N)`` of one ReLU's input ``(R, N, F)``, block by block of features.
 
     The binary kernel is Mellor's A A^T + (1-A)(1-A)^T with A = [input > 0], from one product: 2 A A^T - a_i - a_j + F.
     """
@@ -64,7 +65,7 @@ def _kernels(rows: Tensor, wanted: list[str]) -> dict[str, Tensor]:
         if "preactivation_kernel" in wanted:
             add_gram(raw, block.to(raw.dtype))
     count = both.diagonal(dim1=1, dim2=2)
-    found = {
+    found: dict[Quantity, Tensor] = {
         "activation_kernel": 2 * both - count[:, :, None] - count[:, None, :] + features,
         "preactivation_kernel": raw,
     }
@@ -72,7 +73,7 @@ def _kernels(rows: Tensor, wanted: list[str]) -> dict[str, Tensor]:
 
 
 class ActivationWatch(TorchFunctionMode):
-    """Computes the wanted kernels of every rectifier that runs while it is active.
+    """Computes the wanted kernels of every ReLU that runs while it is active.
 
     Args:
         wanted: Names out of :data:`KERNELS`.
@@ -84,20 +85,20 @@ class ActivationWatch(TorchFunctionMode):
         super().__init__()
         self.wanted = [k for k in KERNELS if k in wanted]
         self._repeats, self._clock = repeats, clock
-        self._seen: list[tuple[Any, dict[str, Tensor]]] = []  # per rectifier: its output's graph node, its kernels
-        self._last: dict[int, tuple[Any, int, dict[str, Tensor]]] = {}
+        self._seen: list[tuple[Any, dict[Quantity, Tensor]]] = []  # per ReLU: its output's graph node, its kernels
+        self._last: dict[int, tuple[Any, int, dict[Quantity, Tensor]]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in ACTIVATIONS:
             return func(*args, **(kwargs or {}))
-        with self._clock("rectifiers"):
+        with self._clock("activations"):
             found = self._compute(args[0])
         output = func(*args, **(kwargs or {}))
         self._seen.append((output.grad_fn, found))
         return output
 
-    def _compute(self, x: Tensor) -> dict[str, Tensor]:
-        # Several rectifiers often read one tensor (the edges out of a cell's node): count it each time, compute once.
+    def _compute(self, x: Tensor) -> dict[Quantity, Tensor]:
+        # Several ReLUs often read one tensor (the edges out of a cell's node): count it each time, compute once.
         known = self._last.get(id(x))
         if known is not None and known[0]() is x and known[1] == x._version:
             return known[2]
@@ -106,10 +107,10 @@ class ActivationWatch(TorchFunctionMode):
         self._last[id(x)] = (weakref.ref(x), x._version, found)
         return found
 
-    def results(self, logits: Tensor) -> dict[str, Tensor | None]:
-        """The kernels over all live rectifiers; None where there is none.
+    def results(self, logits: Tensor) -> dict[Quantity, Tensor | None]:
+        """The kernels over all live ReLUs; None where there is none.
 
-        A rectifier counts when the logits depend on it (Mellor et al. count those that a backward pass visits), or
+        A ReLU counts when the logits depend on it (Mellor et al. count those that a backward pass visits), or
         when what it reads is constant, as behind a dead edge.
 
         Args:
@@ -120,7 +121,7 @@ class ActivationWatch(TorchFunctionMode):
         """
         live = nodes_above(logits)
         chosen = [kernels for node, kernels in self._seen if node is None or node in live]
-        results: dict[str, Tensor | None] = dict.fromkeys(self.wanted)
+        results: dict[Quantity, Tensor | None] = dict.fromkeys(self.wanted)
         for name in self.wanted if chosen else ():
             each = torch.stack([k[name] for k in chosen])
             results[name] = (each.cpu() if each.device.type == "mps" else each).double().sum(0)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from prejudge.proxies.kernels.double_backward import Projection
-from prejudge.proxies.passes.layers import sums_by_repeat
+from prejudge.proxies.network.layers import sums_by_repeat
 
 
 def weight_curvature(
@@ -21,7 +21,7 @@ def weight_curvature(
     """theta_l . (H g)_l for every layer l, by double backward.
 
     Args:
-        weights: Counted weights by layer name.
+        weights: Prunable weights by layer name.
         gradients: Their gradients with a graph (``create_graph=True``); None for layers that did not run.
         projection: Of :func:`~prejudge.proxies.kernels.double_backward.cheap_double_backward`, if the forward pass ran
         in it.

@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prejudge.proxies.passes.graph import nodes_above
-from prejudge.proxies.passes.layers import (
+from prejudge.proxies.network.graph import nodes_above
+from prejudge.proxies.network.layers import (
     BatchNorm,
     batch_norms,
     by_repeat,
-    counted_layers,
     fold,
     full_precision,
     in_turns,
+    prunable_layers,
     repeats_of,
     replaced_forward,
     unfold,
@@ -29,7 +29,7 @@ def gaussian_response(
 ) -> list[tuple[Tensor, Tensor]]:
     """Feature change under input noise, and batch-norm variances (Lin et al., ICCV 2021, Algorithm 1).
 
-    Weights of counted layers are drawn from N(0, 1), other parameters are reset (scales to 1, biases to 0), images x
+    Weights of prunable layers are drawn from N(0, 1), other parameters are reset (scales to 1, biases to 0), images x
     and noise e from N(0, 1). The features are the last four-dimensional activation before pooling to 1 x 1, or the
     logits where there is none. Batch norms use batch statistics.
 
@@ -77,7 +77,7 @@ def _draws(
     network: nn.Module, inputs: Tensor, images: int, seeds: Sequence[int], layout: torch.memory_format
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Parameters, images and noise: each repeat draws as if it were alone, in that order."""
-    gaussian = {f"{name}.weight" if name else "weight" for name in counted_layers(network)}
+    gaussian = {f"{name}.weight" if name else "weight" for name in prunable_layers(network)}
     stacked = len(seeds) > 1
     weights: dict[str, list[Tensor]] = {name: [] for name, _ in network.named_parameters() if name in gaussian}
     drawn: list[Tensor] = []

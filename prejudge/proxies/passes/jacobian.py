@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prejudge.proxies.kernels.per_sample import ShareGram, share_gram
-from prejudge.proxies.passes.layers import (
+from prejudge.proxies.network.layers import (
     BatchNorm,
     add_gram,
     batch_norms,
@@ -30,7 +30,7 @@ from prejudge.proxies.passes.layers import (
 from prejudge.proxies.passes.logits import class_scores
 
 
-def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1, *, rows: int = 1) -> Tensor:
+def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1) -> Tensor:
     """The kernels ``(R, N, N)``, by N backward passes: row i of every repeat comes from the same pass.
 
     The Jacobian is held for one group of layers at a time, late layers first, so that neither the N x P matrix nor
@@ -40,7 +40,6 @@ def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1, *, rows: 
         network: In training mode.
         inputs: Images ``(N * R, C, H, W)``.
         repeats: R.
-        rows: Rows per backward pass. More than one pay on an accelerator only, where launches are the cost.
     """
     weights = [p for name, p in network.named_parameters() if "weight" in name]
     with recorded_calls(network) as calls:
@@ -57,23 +56,13 @@ def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1, *, rows: 
     for group in _groups(weights, n, activations // 2):
         width = sum(p.numel() for p in group) // repeats
         block = torch.zeros(repeats, n, width, dtype=kernel.dtype, device=kernel.device)
-        for start in range(0, n, rows):
-            seed = seeds[start : start + rows]
-            batched = len(seed) > 1
-            gradients = torch.autograd.grad(
-                sums,
-                group,
-                seed if batched else seed[0],
-                retain_graph=True,
-                allow_unused=True,
-                is_grads_batched=batched,
-            )
+        for image, seed in enumerate(seeds):
+            gradients = torch.autograd.grad(sums, group, seed, retain_graph=True, allow_unused=True)
             at = 0
             for parameter, gradient in zip(group, gradients, strict=True):
                 size = parameter.numel() // repeats
                 if gradient is not None:
-                    found = gradient.reshape(len(seed), repeats, size).transpose(0, 1)
-                    block[:, start : start + len(seed), at : at + size] = found
+                    block[:, image, at : at + size] = gradient.reshape(repeats, size)
                 at += size
         add_gram(kernel, block)
         del block

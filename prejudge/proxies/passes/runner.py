@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,26 +12,16 @@ from torch import Tensor, nn
 
 from prejudge.engine.device import where_to_run
 from prejudge.errors import InputError, unknown
+from prejudge.proxies.network.image_by_image import Unstackable
+from prejudge.proxies.network.layers import each_repeat, in_turns, prunable_layers
+from prejudge.proxies.network.stacking import stack
 from prejudge.proxies.passes import first_order, gaussian, jacobian
 from prejudge.proxies.passes import synaptic_flow as flow
 from prejudge.proxies.passes.clock import Clock
-from prejudge.proxies.passes.image_by_image import Unstackable
-from prejudge.proxies.passes.layers import counted_layers, in_turns
 from prejudge.proxies.passes.memory import Limits, widest
-from prejudge.proxies.passes.stacking import stack
+from prejudge.proxies.quantities import FIRST_ORDER, LABELED, STAGES, Quantity, checked
 
 MODES = ("exact", "fast")
-
-STAGES: dict[str, tuple[str, ...]] = {
-    **first_order.STAGES,
-    "weights": (),
-    "parameters": (),
-    "jacobian_kernel": ("jacobian",),
-    "fixed_bn_kernel": ("fixed-statistics backward",),
-    "synaptic_flow": ("synaptic flow",),
-    "gaussian_response": ("gaussian forward",),
-}
-"""Every quantity of a probe, with the stages that it costs."""
 
 
 class Passes:
@@ -67,7 +56,7 @@ class Passes:
     ):
         if mode not in MODES:
             raise unknown("mode", mode, MODES)
-        self.planned = {r for r in reads if _known(r)}
+        self.planned = set(checked(reads))
         labels = [None] * len(inputs) if targets is None else targets
         largest = [_check(*pair) for pair in zip(inputs, labels, strict=True)]
         self.largest_label = max((label for label in largest if label is not None), default=None)
@@ -104,26 +93,28 @@ class Passes:
         batch = self._batches[repeat]
         return batch.to(memory_format=self._layout) if batch.dim() == 4 else batch
 
-    def targets(self, repeat: int) -> Tensor | None:
+    def targets(self, repeat: int) -> Tensor:
         """One repeat's labels on the device."""
-        return None if self._labels is None else self._labels[repeat]
+        if self._labels is None:
+            raise _without_labels("this proxy")
+        return self._labels[repeat]
 
-    def shared(self, name: str) -> Sequence[Any]:
+    def shared(self, name: Quantity) -> Sequence[Any]:
         """A quantity of the shared pass, for each repeat."""
         if name not in self._found:
-            wanted = ({name} | self.planned) & first_order.STAGES.keys() - self._found.keys()
+            wanted = ({name} | self.planned) & FIRST_ORDER.keys() - self._found.keys()
             if self._targets is None:
-                wanted = {w for w in wanted if w == name or not needs_labels(w)}
-                if needs_labels(name):
-                    raise InputError(f"{name.replace('_', ' ')} needs labels; give targets of shape (N,)")
+                wanted -= LABELED
+                if name in LABELED:
+                    raise _without_labels(name.replace("_", " "))
             self._run_shared(wanted, name)
         return self._found[name]
 
     def weights(self) -> Sequence[dict[str, Tensor]]:
-        """Weight of every counted layer."""
+        """Weight of every prunable layer."""
         if "weights" not in self._found:
-            weights = {name: layer.weight.detach() for name, layer in counted_layers(self._running).items()}
-            self._found["weights"] = self._each(weights) if self.repeats > 1 else [weights]
+            weights = {name: layer.weight.detach() for name, layer in prunable_layers(self._running).items()}
+            self._found["weights"] = each_repeat(weights, self.repeats) if self.repeats > 1 else [weights]
         return self._found["weights"]
 
     def parameters(self) -> int:
@@ -135,7 +126,8 @@ class Passes:
 
         def run() -> Sequence[dict[str, Tensor]]:
             # In float64: reduced precision would overflow.
-            return self._each(flow.synaptic_flow(self._running, self._inputs, self.repeats, keep_bn=keep_bn))
+            found = flow.synaptic_flow(self._running, self._inputs, self.repeats, keep_bn=keep_bn)
+            return each_repeat(found, self.repeats)
 
         return self._own("synaptic_flow", keep_bn, run, nullcontext)
 
@@ -151,7 +143,7 @@ class Passes:
         """See :func:`~prejudge.proxies.passes.jacobian.exact_kernel`."""
 
         def run() -> Sequence[Tensor]:
-            return list(jacobian.exact_kernel(self._running, self._inputs, self.repeats, rows=self.limits.rows))
+            return list(jacobian.exact_kernel(self._running, self._inputs, self.repeats))
 
         return self._own("jacobian_kernel", None, run)
 
@@ -167,24 +159,21 @@ class Passes:
 
     # ---- how it is done ----------------------------------------------------------------------------------------
 
-    def _run_shared(self, wanted: set[str], name: str) -> None:
+    def _run_shared(self, wanted: set[Quantity], name: Quantity) -> None:
         try:
             return self._run_parts(wanted)
         except torch.OutOfMemoryError:
             if wanted == {name} or self.limits.smaller() is not None:  # the caller first holds less at once
                 raise
         except RuntimeError:  # one quantity's pass may not suit this network; the others must survive it
-            if wanted == {name} and not self.limits.batched:
+            if wanted == {name}:
                 raise
-        if self.limits.batched:
-            self.limits = replace(self.limits, batched=False)
-            return self._run_shared(wanted, name)
         self.planned.clear()
         self._run_parts({name})
 
-    def _run_parts(self, wanted: set[str]) -> None:
+    def _run_parts(self, wanted: set[Quantity]) -> None:
         # GraSP is a difference of large terms: in bf16 nothing of it is left, so its pass stays in full precision.
-        precise = wanted & {"weight_curvature"} if self.mode == "fast" else set()
+        precise: set[Quantity] = wanted & {"weight_curvature"} if self.mode == "fast" else set()
         for part, context in ((wanted - precise, self._autocast), (precise, nullcontext)):
             if part:
                 with self._undisturbed(), self._as_one():
@@ -202,7 +191,7 @@ class Passes:
 
     def _own(
         self,
-        name: str,
+        name: Quantity,
         options: Any,
         run: Callable[[], Sequence[Any]],
         context: Callable[[], AbstractContextManager[Any]] | None = None,
@@ -212,9 +201,6 @@ class Passes:
             with self._undisturbed(), self._as_one(), self.clock(STAGES[name][0]), (context or self._autocast)():
                 self._found[key] = run()
         return self._found[key]
-
-    def _each(self, values: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-        return [{name: value[r] for name, value in values.items()} for r in range(self.repeats)]
 
     def _ready(self, private: nn.Module) -> nn.Module:
         private.to(self.device).train()
@@ -245,21 +231,9 @@ class Passes:
         except (torch.OutOfMemoryError, Unstackable):
             raise
         except Exception as error:
-            if self.repeats == 1 or (self.limits.batched and isinstance(error, RuntimeError)):
+            if self.repeats == 1:
                 raise
             raise Unstackable(f"they fail as one: {type(error).__name__}: {error}") from error
-
-
-def needs_labels(quantity: str) -> bool:
-    """Whether a quantity depends on the targets."""
-    return quantity in (
-        "loss",
-        "weight_gradients",
-        "channel_saliency",
-        "weight_curvature",
-        "label_kernel",
-        "label_kernel_diagonal",
-    )
 
 
 class _Undisturbed:
@@ -284,10 +258,8 @@ class _Undisturbed:
         self._fork.__exit__(*error)
 
 
-def _known(read: str) -> bool:
-    if read not in STAGES:
-        raise unknown("probe quantity", read, STAGES)
-    return True
+def _without_labels(what: str) -> InputError:
+    return InputError(f"{what} needs labels; give targets of shape (N,)")
 
 
 def _check(inputs: Tensor, targets: Tensor | None) -> int | None:

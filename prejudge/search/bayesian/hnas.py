@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -12,13 +13,13 @@ import numpy as np
 
 from prejudge.errors import InputError, MissingDataError, unknown
 from prejudge.formats.atomic import beside
-from prejudge.search.bayesian.optimizer import Optimizer, probes
+from prejudge.search.bayesian.optimizer import BayesianOptimizer, Point, probes
 from prejudge.search.bayesian.pool import FixedPool, GrowingPool
-from prejudge.search.bayesian.ranking import Candidates, Ranking
+from prejudge.search.bayesian.ranking import CandidateRanking, Candidates
 from prejudge.search.bayesian.scores import CONDITION, METRICS, read_candidates
 from prejudge.search.bayesian.settings import TARGETS, Setting, probe_count, setting_for
+from prejudge.search.protocol import Query, Questions, SearchContext
 from prejudge.search.registry import search_method
-from prejudge.search.run import Run
 from prejudge.spaces import space as find_space
 
 SCALES = ("cache", "original")
@@ -26,7 +27,7 @@ SCALES = ("cache", "original")
 
 @search_method("hnas", reference="Shu et al., NeurIPS 2022 (arXiv:2201.09785); settings of shuyao95/HNAS 970789c")
 def hnas(
-    run: Run,
+    search: SearchContext,
     cache: str = "",
     metric: str = METRICS[0],
     condition: str = CONDITION,
@@ -43,19 +44,19 @@ def hnas(
     probe_points: int | None = None,
     acquisition: str | None = None,
     epochs: int | None = None,
-) -> None:
+) -> Questions:
     """Bayesian optimization of target and weight of a training-free ranking; what it ranks first is evaluated.
 
     Every point of the optimization is a target and a weight; the pool's best architecture under them that was not
-    selected before is evaluated, and its value is what the point is worth. The answer is the best of the evaluated.
+    selected before is evaluated, and its value is what the point is worth. The best of the evaluated is recommended.
     The search ends early when the pool has nothing left that can be selected.
 
-    The run's facts are the points, the size of the pool and the best that was in it, and where the time went: the
+    The run's metadata are the points, the size of the pool and the best that was in it, and where the time went: the
     optimization package's (``library seconds``), reading the cache and the table (``reading seconds``), and everything
     else but the evaluations (``own seconds``).
 
     Args:
-        run: The run.
+        search: The context.
         cache: Score cache with both columns.
         metric: Column of M: ntk_trace, grad_norm, snip or grasp in the paper.
         condition: Column of kappa.
@@ -76,29 +77,29 @@ def hnas(
         acquisition: "ei" or "ucb".
         epochs: Schedule of the evaluations, where the objective has several.
     """
-    chosen = setting_for(run.space.name, setting)
-    given = run.budget.queries if iterations is None else iterations
+    chosen = setting_for(search.space.name, setting)
+    given = search.budget.queries if iterations is None and search.budget is not None else iterations
     total = _positive("iterations", chosen.iterations if given is None else given)
     count = min(total, probe_count(total) if probe_points is None else probe_points)
     if count < 0:
         raise InputError(f"hnas: probe_points must not be negative, like {count}")
     reading = time.perf_counter()
-    candidates = _candidates(cache, run.space.name, metric, condition, protocol, architectures, pool)
+    candidates = _candidates(cache, search.space.name, metric, condition, protocol, architectures, pool)
     reading = time.perf_counter() - reading
     if not signed:
         candidates = replace(candidates, metric=np.abs(candidates.metric))
     unit = _unit(candidates, chosen, scale, quantile)
-    optimizer = Optimizer(
+    optimizer = BayesianOptimizer(
         TARGETS,
         chosen.exponents,
         probes(count, TARGETS, chosen.exponents),
         acquisition or chosen.acquisition,
-        int(run.rng.integers(2**32)),
+        int(search.rng.integers(2**32)),
     )
-    selected = _pool(len(candidates), pool, chosen.draws if draws is None else draws, run.rng)
-    ranking = Ranking(candidates)
+    selected = _pool(len(candidates), pool, chosen.draws if draws is None else draws, search.rng)
+    ranking = CandidateRanking(candidates)
     factor = _factor(ranking, chosen, weight, unit)
-    run.facts |= {
+    search.metadata |= {
         "metric": metric,
         "scale": unit,
         "weight factor": factor,
@@ -110,40 +111,55 @@ def hnas(
     }
     start = time.perf_counter() - optimizer.seconds
     try:
-        _optimize(run, optimizer, ranking, selected, (unit, factor), total, epochs)
+        yield from _optimize(search, optimizer, ranking, selected, (unit, factor), total, epochs)
     finally:
-        own = time.perf_counter() - start - run.evaluating - optimizer.seconds
+        own = time.perf_counter() - start - search.evaluating - optimizer.seconds
         looking = time.perf_counter()
-        run.facts |= _optimum(run, candidates, selected) if epochs is None else {"pool": len(selected.members)}
+        metadata = search.metadata
+        del metadata["points"][len(search.steps) :]  # those that were asked when the budget was spent
+        metadata |= _optimum(search, candidates, selected) if epochs is None else {"pool": len(selected.members)}
         reading += time.perf_counter() - looking
-        run.facts |= {"library seconds": optimizer.seconds, "own seconds": own, "reading seconds": reading}
+        metadata |= {"library seconds": optimizer.seconds, "own seconds": own, "reading seconds": reading}
+    return None
 
 
 def _optimize(
-    run: Run,
-    optimizer: Optimizer,
-    ranking: Ranking,
+    search: SearchContext,
+    optimizer: BayesianOptimizer,
+    ranking: CandidateRanking,
     pool: FixedPool,
     units: tuple[float, float],
     iterations: int,
     epochs: int | None,
-) -> None:
-    for _ in range(iterations):
-        point = optimizer.ask()
-        if optimizer.knows(point):  # as in the original: its value stands, and nothing is selected
-            run.facts["repeated points"] += 1
-            continue
-        target, weight = point[0] * units[0], 10 ** point[1] * units[1]
-        row = select(ranking, pool, target, weight)
-        if row is None:
-            run.facts["exhausted"] = True
+) -> Generator[Any, Any, None]:
+    def queries(points: Iterable[Point], asked: list[Point]) -> Iterator[Query]:
+        """What each point selects; notes the points that select something."""
+        for point in points:
+            if optimizer.knows(point) or point in asked:  # as in the original: its value stands, nothing is selected
+                search.metadata["repeated points"] += 1
+                continue
+            target, weight = point[0] * units[0], 10 ** point[1] * units[1]
+            row = select(ranking, pool, target, weight)
+            if row is None:
+                search.metadata["exhausted"] = True
+                return
+            asked.append(point)
+            search.metadata["points"].append({"target": target, "weight": weight})
+            yield Query(search.space.parse(ranking.candidates.architectures[row]), epochs)
+
+    points, done = optimizer.take_probes(iterations), 0  # places that do not depend on any value
+    while True:
+        asked: list[Point] = []
+        values = yield queries(points, asked)
+        for point, value in zip(asked, values, strict=True):
+            optimizer.tell(point, value)
+        done += len(points)
+        if done == iterations or "exhausted" in search.metadata:
             return
-        value = run.evaluate(run.space.parse(ranking.candidates.architectures[row]), epochs)
-        run.facts["points"].append({"target": target, "weight": weight})
-        optimizer.tell(point, value)
+        points = [optimizer.ask()]
 
 
-def select(ranking: Ranking, pool: FixedPool, target: float, weight: float) -> int | None:
+def select(ranking: CandidateRanking, pool: FixedPool, target: float, weight: float) -> int | None:
     """Take the best row out of the pool, which grows first if it is one that grows; None where nothing has scores.
 
     Args:
@@ -209,7 +225,7 @@ def _unit(candidates: Candidates, setting: Setting, scale: str | float, quantile
     return float(scale)
 
 
-def _factor(ranking: Ranking, setting: Setting, weight: str, unit: float) -> float:
+def _factor(ranking: CandidateRanking, setting: Setting, weight: str, unit: float) -> float:
     if weight == "original":
         return 1.0
     if weight != "cache":
@@ -226,18 +242,18 @@ def _pool(candidates: int, size: int | None, draws: int, rng: np.random.Generato
     return GrowingPool(candidates, draws, rng)
 
 
-def _optimum(run: Run, candidates: Candidates, pool: FixedPool) -> dict[str, Any]:
+def _optimum(search: SearchContext, candidates: Candidates, pool: FixedPool) -> dict[str, Any]:
     """What the pool's best would have been, where the objective knows without asking."""
     members = pool.members
-    facts: dict[str, Any] = {"pool": len(members)}
-    values = run.objective.known([candidates.architectures[i] for i in members.tolist()])
+    found: dict[str, Any] = {"pool": len(members)}
+    values = search.known([candidates.architectures[i] for i in members.tolist()])
     if values is None or not np.isfinite(values).any():
-        return facts
+        return found
     best = int(np.nanargmax(values))
-    facts["pool optimum"] = {"architecture": candidates.architectures[members[best]], "value": float(values[best])}
-    if run.best is not None:
-        facts["better in the pool"] = int(np.count_nonzero(values > run.best.value))
-    return facts
+    found["pool optimum"] = {"architecture": candidates.architectures[members[best]], "value": float(values[best])}
+    if (incumbent := search.best) is not None:
+        found["better in the pool"] = int(np.count_nonzero(values > incumbent.value))
+    return found
 
 
 def _positive(what: str, number: int) -> int:

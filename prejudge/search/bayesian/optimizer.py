@@ -17,7 +17,7 @@ Point = tuple[float, float]
 ACQUISITIONS = ("ei", "ucb")
 
 
-class Optimizer:
+class BayesianOptimizer:
     """Asks for points and is told their values, higher is better.
 
     The Gaussian process is the package's default, Matérn 5/2, which is also the original's.
@@ -63,6 +63,11 @@ class Optimizer:
         with self._timed():
             found: dict[str, Any] = self._package.suggest()
         return float(found["target"]), float(found["exponent"])
+
+    def take_probes(self, count: int) -> list[Point]:
+        """The first points that have fixed places, at most ``count``; they are not asked for again."""
+        taken, self._probes = self._probes[:count], self._probes[count:]
+        return taken
 
     def knows(self, point: Point) -> bool:
         """Whether its value has been told."""

@@ -66,7 +66,7 @@ class Candidates:
         return found
 
 
-class Ranking:
+class CandidateRanking:
     """The order of candidates under a target and a weight; the smallest value is the best.
 
     For metric M and condition number kappa, target t and weight mu,

@@ -36,7 +36,7 @@ class Progress:
         self._spent: list[np.ndarray] = []
         answers = []
         for run in result.trajectories:
-            answers.append(number.setdefault(run.answer, len(number)))
+            answers.append(number.setdefault(run.recommendation, len(number)))
             self._incumbents.append(_numbered(run, number, answers[-1]))
             self._spent.append(np.cumsum(run.seconds) if len(run.seconds) else np.zeros(1))
         self.architectures = list(number)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prejudge._version import __version__
-from prejudge.benchmarks.statistics.matched import default_metrics
 from prejudge.benchmarks.table.metric import Metric
+from prejudge.benchmarks.table.selection import default_metrics
 from prejudge.benchmarks.table.table import RepresentativeWarning, Table
 from prejudge.errors import InputError
 from prejudge.report import SearchReportData

@@ -32,11 +32,13 @@ class Objective(ABC):
         space: The search space.
         schedules: Training epochs at which architectures can be evaluated, ascending; empty where there is no choice.
         device: Where networks are computed; None where there are none. It need only be where a search runs.
+        live: Whether an evaluation takes long enough that it is worth sending to another process.
     """
 
     space: Space[Any]
     schedules: tuple[int, ...] = ()
     device: str | None = None
+    live: bool = True
 
     @abstractmethod
     def evaluate(self, arch: Architecture, epochs: int | None, rng: np.random.Generator) -> Evaluation:
@@ -81,6 +83,8 @@ class MappingObjective(Objective):
         what: For :meth:`describe`.
         remedy: What to do about an architecture without a value, for the message.
     """
+
+    live = False
 
     def __init__(
         self,

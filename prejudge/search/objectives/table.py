@@ -36,6 +36,8 @@ class TableObjective(Objective):
         InputError: The table lacks the metric, or any cost; the message names what it has.
     """
 
+    live = False
+
     def __init__(
         self,
         table: Table,

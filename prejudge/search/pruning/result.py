@@ -100,13 +100,13 @@ class PruningResult:
         """
         return Trajectory(
             seed=self.seed,
-            answer=str(self.architecture),
+            recommendation=str(self.architecture),
             architectures=[str(self.architecture)],
             epochs=np.zeros(1, dtype=np.int32),
             values=np.array([value]),
             seconds=np.array([self.seconds]),
             overhead=0.0,
-            facts={
+            metadata={
                 "steps": [step.plain() for step in self.steps],
                 "compute_seconds": round(self.compute_seconds, 3),
                 "failed_figures": self.failed,

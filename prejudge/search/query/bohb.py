@@ -9,9 +9,9 @@ from typing import cast
 import numpy as np
 
 from prejudge.errors import InputError, unknown
+from prejudge.search.protocol import Questions, SearchContext
 from prejudge.search.query.successive_halving import hyperband_races, rungs
 from prejudge.search.registry import search_method
-from prejudge.search.run import Run
 from prejudge.spaces.base import Architecture
 
 KERNELS = ("bounded", "statsmodels")
@@ -23,7 +23,7 @@ KERNELS = ("bounded", "statsmodels")
     "(arXiv:2001.00326)",
 )
 def bohb(
-    run: Run,
+    search: SearchContext,
     eta: int = 3,
     min_epochs: int = 1,
     max_epochs: int = 0,
@@ -33,13 +33,13 @@ def bohb(
     top_percent: int = 15,
     kernel: str = "bounded",
     ignore_epochs: bool = False,
-) -> None:
+) -> Questions:
     """Hyperband that prefers what is more likely among the best results so far than among the others.
 
     hpbandster's ``bandwidth_factor`` is not here: it widens continuous parameters only, and there are none.
 
     Args:
-        run: The run.
+        search: The context.
         eta: As in Hyperband.
         min_epochs: No schedule is shorter.
         max_epochs: No schedule is longer; 0 for the objective's longest.
@@ -68,8 +68,8 @@ def bohb(
     if ignore_epochs:
         epochs = (None,) * len(rungs(range(1, (max_epochs or 12) + 1), eta, min_epochs, max_epochs, least=1))
     else:
-        epochs = rungs(run.objective.schedules, eta, min_epochs, max_epochs)
-    space, rng = run.space, run.rng
+        epochs = rungs(search.schedules, eta, min_epochs, max_epochs)
+    space, rng = search.space, search.rng
     seen = [Observations(space.choices, min_bandwidth, top_percent, kernel) for _ in epochs]
 
     def propose() -> Architecture:
@@ -84,7 +84,7 @@ def bohb(
     def tell(rung: int, arch: Architecture, value: float) -> None:
         seen[rung].add(space.encode(arch), value)
 
-    hyperband_races(run, epochs, eta, propose, tell)
+    return (yield from hyperband_races(epochs, eta, propose, tell))
 
 
 class Observations:
@@ -106,7 +106,7 @@ class Observations:
         self._kernel = kernel
         self._decisions: list[tuple[int, ...]] = []
         self._losses: list[float] = []
-        self._model: Model | None = None
+        self._model: DensityRatio | None = None
         self._fitted = 0
 
     def add(self, decisions: tuple[int, ...], value: float) -> None:
@@ -114,7 +114,7 @@ class Observations:
         self._decisions.append(decisions)
         self._losses.append(-value if value == value else math.inf)
 
-    def model(self) -> Model | None:
+    def model(self) -> DensityRatio | None:
         """The densities of the best and of the other results; None while either are not more than the decisions."""
         count = len(self._losses)
         least = len(self._choices) + 1
@@ -124,7 +124,7 @@ class Observations:
             order = np.argsort(self._losses, kind="stable")
             data = np.array(self._decisions)[order]
             bad = max(least, (100 - self._top_percent) * count // 100)
-            self._model = Model(
+            self._model = DensityRatio(
                 Density.fit(data[:good], self._choices, self._min_bandwidth, self._kernel),
                 Density.fit(data[good : good + bad], self._choices, self._min_bandwidth, self._kernel),
             )
@@ -177,7 +177,7 @@ class Density:
 
 
 @dataclass(frozen=True)
-class Model:
+class DensityRatio:
     """What good results look like, and the others."""
 
     good: Density

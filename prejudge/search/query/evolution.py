@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from itertools import chain
 from operator import itemgetter
 
 from prejudge.errors import InputError
+from prejudge.search.protocol import Questions, SearchContext
 from prejudge.search.query.proxy_scores import ProxyScores, proxy_scores
 from prejudge.search.registry import search_method
-from prejudge.search.run import Run
 from prejudge.spaces.base import Architecture
 
 
@@ -20,14 +18,19 @@ from prejudge.spaces.base import Architecture
     "proxies: Abdelfattah et al., ICLR 2021 (arXiv:2101.08134)",
 )
 def evolution(
-    run: Run, population: int = 10, sample: int = 3, proxy: str = "", warmup: int = 0, proposal: float = 0.0
-) -> None:
+    search: SearchContext,
+    population: int = 10,
+    sample: int = 3,
+    proxy: str = "",
+    warmup: int = 0,
+    proposal: float = 0.0,
+) -> Questions:
     """Mutate the best of a few random members of a population whose oldest member leaves.
 
     What failed (NaN) never joins the population, so it has no offspring; nobody leaves for it.
 
     Args:
-        run: The run.
+        search: The context.
         population: Members.
         sample: How many are drawn, with replacement, for each tournament.
         proxy: Where ``warmup`` and ``proposal`` take scores from: ``params``, ``flops`` or ``CACHE.h5:COLUMN``
@@ -49,16 +52,16 @@ def evolution(
         raise InputError(f"evolution: a warm-up of {warmup} architectures cannot fill a population of {population}")
     if bool(proxy) != bool(warmup or proposal):
         raise InputError("evolution: a proxy goes with warmup or proposal, and they with a proxy (proxy=CACHE.h5:NAME)")
-    rng, space, evaluate = run.rng, run.space, run.evaluate
+    rng, space = search.rng, search.space
     scores = proxy_scores(space, proxy) if proxy else None
     members: deque[tuple[float, Architecture]] = deque(maxlen=population)
-    chosen = _best_by_proxy(run, scores, warmup, population) if scores is not None and warmup else ()
-    for arch in chain(chosen, _random(run)):
-        value = evaluate(arch)
-        if value == value:
-            members.append((value, arch))
-            if len(members) == population:
-                break
+    first = _best_by_proxy(search, scores, warmup, population) if scores is not None and warmup else []
+    while len(members) < population:
+        lacking = population - len(members)
+        chosen, first = first[:lacking], first[lacking:]
+        chosen += [space.sample(rng) for _ in range(lacking - len(chosen))]
+        values = yield chosen
+        members += [(value, arch) for value, arch in zip(values, chosen, strict=True) if value == value]
     by_value = itemgetter(0)
     while True:
         _, parent = max([members[i] for i in rng.integers(population, size=sample).tolist()], key=by_value)
@@ -66,16 +69,11 @@ def evolution(
             child = scores.ranked(space.neighbors(parent))[0]
         else:
             child = space.mutate(parent, rng)
-        value = evaluate(child)
+        value = yield child
         if value == value:
             members.append((value, child))
 
 
-def _random(run: Run) -> Iterator[Architecture]:
-    while True:
-        yield run.space.sample(run.rng)
-
-
-def _best_by_proxy(run: Run, scores: ProxyScores, warmup: int, count: int) -> list[Architecture]:
-    drawn = dict.fromkeys(run.space.sample(run.rng) for _ in range(warmup))
+def _best_by_proxy(search: SearchContext, scores: ProxyScores, warmup: int, count: int) -> list[Architecture]:
+    drawn = dict.fromkeys(search.space.sample(search.rng) for _ in range(warmup))
     return scores.ranked(drawn)[:count]

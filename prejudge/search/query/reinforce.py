@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from prejudge.errors import InputError, unknown
+from prejudge.search.protocol import Questions, SearchContext
 from prejudge.search.registry import search_method
-from prejudge.search.run import Run
 from prejudge.spaces.base import Architecture, Space
 
-ANSWERS = ("best", "policy")
+RECOMMENDED = ("best", "policy")
 _TRIES = 100
 """Draws without a valid architecture after which the space draws one: a policy may come to draw none."""
 
@@ -20,7 +20,9 @@ _TRIES = 100
 @search_method(
     "reinforce", reference="Williams, Machine Learning 1992; set as Dong & Yang, ICLR 2020 (arXiv:2001.00326)"
 )
-def reinforce(run: Run, learning_rate: float = 0.01, momentum: float = 0.9, answer: str = "best") -> None:
+def reinforce(
+    search: SearchContext, learning_rate: float = 0.01, momentum: float = 0.9, recommend: str = "best"
+) -> Questions:
     """Draw an architecture from a policy, and make it more likely by how much its value exceeds the recent average.
 
     The average takes in the newest value before it is compared, as in the original. Decisions that make no valid
@@ -28,27 +30,27 @@ def reinforce(run: Run, learning_rate: float = 0.01, momentum: float = 0.9, answ
     does not enter the average.
 
     Args:
-        run: The run.
+        search: The context.
         learning_rate: Adam's.
         momentum: Of the moving average of values.
-        answer: ``"best"``, the best architecture seen; or ``"policy"``, the one that the policy holds most likely in
+        recommend: ``"best"``, the best architecture seen; or ``"policy"``, the one that the policy holds most likely in
             the end, as the first version of the benchmark's script took.
 
     Raises:
         InputError: An option is out of range.
     """
-    if answer not in ANSWERS:
-        raise unknown("answer of reinforce", answer, ANSWERS)
+    if recommend not in RECOMMENDED:
+        raise unknown("recommendation of reinforce", recommend, RECOMMENDED)
     if not learning_rate > 0 or not 0 <= momentum < 1:
         raise InputError(
             f"reinforce: learning_rate must be positive and momentum in [0, 1), not {learning_rate}, {momentum}"
         )
-    policy = Policy(run.space.choices, learning_rate, run.rng)
+    policy = Policy(search.space.choices, learning_rate, search.rng)
     average = weight = 0.0
     worst = math.inf
     while True:
-        decisions, arch = _valid_draw(run.space, policy, run.rng)
-        value = run.evaluate(arch)
+        decisions, arch = _valid_draw(search.space, policy, search.rng)
+        value = yield arch
         if value == value:
             worst = min(worst, value)
             average = momentum * average + (1 - momentum) * value
@@ -56,8 +58,8 @@ def reinforce(run: Run, learning_rate: float = 0.01, momentum: float = 0.9, answ
             policy.learn(decisions, value - average / weight)
         elif weight:
             policy.learn(decisions, worst - average / weight)
-        if answer == "policy":
-            run.answer = run.space.decode(policy.most_likely())
+        if recommend == "policy":
+            search.recommendation = search.space.decode(policy.most_likely())
 
 
 def _valid_draw(space: Space[Any], policy: Policy, rng: np.random.Generator) -> tuple[np.ndarray, Architecture]:

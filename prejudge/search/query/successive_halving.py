@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import cycle
+from operator import itemgetter
+from typing import Any
 
 from prejudge.errors import InputError
+from prejudge.search.protocol import Query, Questions, SearchContext
 from prejudge.search.registry import search_method
-from prejudge.search.run import Run
 from prejudge.spaces.base import Architecture
 
 Propose = Callable[[], Architecture]
@@ -16,11 +18,11 @@ Tell = Callable[[int, Architecture, float], None]
 
 
 @search_method("successive-halving", reference="Jamieson & Talwalkar, AISTATS 2016 (arXiv:1502.07943)")
-def successive_halving(run: Run, eta: int = 3, min_epochs: int = 1, max_epochs: int = 0) -> None:
+def successive_halving(search: SearchContext, eta: int = 3, min_epochs: int = 1, max_epochs: int = 0) -> Questions:
     """Train random architectures briefly, the best part of them longer, the best of those longest; again and again.
 
     Args:
-        run: The run.
+        search: The context.
         eta: Each schedule is so many times longer than the one before, and so many times fewer architectures reach it.
         min_epochs: No schedule is shorter.
         max_epochs: No schedule is longer; 0 for the objective's longest.
@@ -28,18 +30,18 @@ def successive_halving(run: Run, eta: int = 3, min_epochs: int = 1, max_epochs: 
     Raises:
         InputError: The objective has fewer than two schedules in this range, or an option is out of range.
     """
-    epochs = rungs(run.objective.schedules, eta, min_epochs, max_epochs)
+    epochs = rungs(search.schedules, eta, min_epochs, max_epochs)
     sizes = bracket(len(epochs), len(epochs) - 1, eta)
     while True:
-        race(run, epochs, sizes, lambda: run.space.sample(run.rng))
+        yield from race(epochs, sizes, lambda: search.space.sample(search.rng))
 
 
 @search_method("hyperband", reference="Li et al., JMLR 2018 (arXiv:1603.06560), brackets as hpbandster rounds them")
-def hyperband(run: Run, eta: int = 3, min_epochs: int = 1, max_epochs: int = 0) -> None:
+def hyperband(search: SearchContext, eta: int = 3, min_epochs: int = 1, max_epochs: int = 0) -> Questions:
     """Successive halving that takes turns in how briefly the first schedule is: the ranking there may mislead.
 
     Args:
-        run: The run.
+        search: The context.
         eta: As in successive halving.
         min_epochs: No schedule is shorter.
         max_epochs: No schedule is longer; 0 for the objective's longest.
@@ -47,16 +49,15 @@ def hyperband(run: Run, eta: int = 3, min_epochs: int = 1, max_epochs: int = 0) 
     Raises:
         InputError: The objective has fewer than two schedules in this range, or an option is out of range.
     """
-    epochs = rungs(run.objective.schedules, eta, min_epochs, max_epochs)
-    hyperband_races(run, epochs, eta, lambda: run.space.sample(run.rng))
+    epochs = rungs(search.schedules, eta, min_epochs, max_epochs)
+    return (yield from hyperband_races(epochs, eta, lambda: search.space.sample(search.rng)))
 
 
-def hyperband_races(
-    run: Run, epochs: Sequence[int | None], eta: int, propose: Propose, tell: Tell | None = None
-) -> None:
+def hyperband_races(epochs: Sequence[int | None], eta: int, propose: Propose, tell: Tell | None = None) -> Questions:
     """Race in brackets that begin on the shortest rung, the next one, … the longest, and over again, for ever."""
     for skipped in cycle(range(len(epochs))):
-        race(run, epochs, bracket(len(epochs), len(epochs) - 1 - skipped, eta), propose, tell)
+        yield from race(epochs, bracket(len(epochs), len(epochs) - 1 - skipped, eta), propose, tell)
+    return None
 
 
 def rungs(schedules: Sequence[int], eta: int, min_epochs: int, max_epochs: int, least: int = 2) -> tuple[int, ...]:
@@ -96,26 +97,32 @@ def bracket(count: int, halvings: int, eta: int) -> list[int]:
 
 
 def race(
-    run: Run, epochs: Sequence[int | None], sizes: Sequence[int], propose: Propose, tell: Tell | None = None
-) -> None:
+    epochs: Sequence[int | None], sizes: Sequence[int], propose: Propose, tell: Tell | None = None
+) -> Generator[Any, Any, None]:
     """One bracket: evaluate architectures on a rung, let the best go on to the next one, those that failed never.
 
     Args:
-        run: The run.
         epochs: The schedule of each rung, ascending.
         sizes: How many take part in each of the last ``len(sizes)`` rungs.
         propose: Gives one more architecture for the first of them.
-        tell: Told of every result.
+        tell: Told of every result; then each proposal may depend on the results before it.
     """
     first = len(epochs) - len(sizes)
     best: list[Architecture] = []
     for rung, size in enumerate(sizes, start=first):
-        found: list[tuple[float, Architecture]] = []
-        for place in range(size if rung == first else min(size, len(best))):
-            arch = propose() if rung == first else best[place]
-            value = run.evaluate(arch, epochs[rung])
-            found.append((value, arch))
+        values: list[float] = []
+        if rung > first or tell is None:
+            archs = best[:size] if rung > first else [propose() for _ in range(size)]
+            if archs:
+                values = yield [Query(arch, epochs[rung]) for arch in archs]
             if tell is not None:
+                for arch, value in zip(archs, values, strict=True):
+                    tell(rung, arch, value)
+        else:
+            archs = []
+            for _ in range(size):
+                archs.append(arch := propose())
+                values.append(value := (yield Query(arch, epochs[rung])))
                 tell(rung, arch, value)
-        valued = [entry for entry in found if entry[0] == entry[0]]
-        best = [arch for _, arch in sorted(valued, key=lambda entry: entry[0], reverse=True)]
+        valued = [entry for entry in zip(values, archs, strict=True) if entry[0] == entry[0]]
+        best = [arch for _, arch in sorted(valued, key=itemgetter(0), reverse=True)]

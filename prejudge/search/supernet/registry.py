@@ -99,7 +99,7 @@ class Setup:
         """Batches of some images; another stream has another order and other crops."""
         from prejudge.train.recipes.batches import recipe_batches
 
-        size, world = min(recipe.batch_size, len(images)), self.device_config.world
+        size, world = min(recipe.batch_size, len(images)), self.device_config.process_group
         return recipe_batches(
             images,
             replace(recipe, batch_size=size, accumulation_steps=min(recipe.accumulation_steps, size)),

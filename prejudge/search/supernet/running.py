@@ -116,13 +116,13 @@ def search_gradient(
             answer = end.value
     return Trajectory(
         seed=seed,
-        answer=str(answer),
+        recommendation=str(answer),
         architectures=[epoch.facts["architecture"] for epoch in record.epochs],
         epochs=np.arange(1, len(record.epochs) + 1, dtype=np.int32),
         values=np.array([epoch.accuracies.get("valid", math.nan) for epoch in record.epochs]),
         seconds=np.array([epoch.seconds for epoch in record.epochs]),
         overhead=0.0,
-        facts={**setup.facts, "stages": record.stages, "curve": [_curve(epoch) for epoch in record.epochs]},
+        metadata={**setup.facts, "stages": record.stages, "curve": [_curve(epoch) for epoch in record.epochs]},
     )
 
 
@@ -141,15 +141,15 @@ def _run(
     progress: Progress | None,
 ) -> list[Epoch]:
     from prejudge.train.checkpoint import CheckpointManager
-    from prejudge.train.logs import RunLog
     from prejudge.train.loop import run_epochs
+    from prejudge.train.training_log import TrainingLog
 
     checkpoints = log = None
     if folder is not None:
         plan = plan_of(stage, setup, method, options)
         checkpoints = CheckpointManager(folder / stage.name, plan, keep_every=stage.keep_every)
         stage.learner.within_epoch = CheckpointManager(folder / stage.name / "within-epoch", plan)
-        log = RunLog(folder / stage.name)
+        log = TrainingLog(folder / stage.name)
 
     def on_epoch(number: int, epoch: Epoch) -> None:
         if log is not None:
@@ -162,9 +162,9 @@ def _run(
             stage.learner,
             stage.batches,
             stage.epochs,
-            machine=setup.device_config,
+            device_config=setup.device_config,
             evaluate=partial(_accuracy, stage.held_out, setup.device_config) if stage.held_out is not None else None,
-            keeper=checkpoints,
+            checkpoints=checkpoints,
             on_start=None if log is None else log.begin,
             on_epoch=on_epoch,
         )
@@ -174,9 +174,9 @@ def _run(
 
 
 def _accuracy(data: ImageDataset, device_config: DeviceConfig, network: nn.Module) -> dict[str, float]:
-    from prejudge.train.evaluation.accuracy import test
+    from prejudge.train.evaluation.evaluate import evaluate
 
-    return {"valid": test(network, data, device_config).top1}
+    return {"valid": evaluate(network, data, device_config).top1}
 
 
 def plan_of(stage: Stage[Any], setup: Setup, method: GradientMethod, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,11 +48,11 @@ class SeedRun:
         with ExitStack() as stack:
             place = None
             if self.folder is not None:
-                from prejudge.search.running import own_lock
+                from prejudge.formats.lock import ORPHAN_SECONDS, writer_lock
 
                 self.folder.mkdir(parents=True, exist_ok=True)
                 place = self.folder / f"seed-{seed}"
-                stack.callback(own_lock(place).release)
+                stack.callback(writer_lock(place, wait=ORPHAN_SECONDS).release)
             return search_gradient(
                 self.method,
                 self.space,

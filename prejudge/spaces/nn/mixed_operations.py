@@ -2,7 +2,7 @@
 
 The results are those of the operations run one at a time, each output weighed and added, up to rounding:
 
-* A state is rectified once, and pooled and normalized once by each kind of pooling, for all edges that leave it.
+* A state passes its ReLU once, and pooled and normalized once by each kind of pooling, for all edges that leave it.
 * Where an operation ends in a batch norm, its weight joins the norm's scale and costs no pass of its own.
 * On a CPU a dilated convolution runs as a dense one on the state's four lattices of every other pixel, since the
   kernels of dilated depth-wise convolutions are slow there. What follows, up to the sum, does not mind the layout.
@@ -72,20 +72,20 @@ class State:
         self.tensor = tensor
         self._made: dict[Any, Any] = {}
 
-    def rectified(self) -> Tensor:
+    def relu(self) -> Tensor:
         """ReLU of the state."""
         result: Tensor = self._once("relu", lambda: F.relu(self.tensor))
         return result
 
     def lattices(self) -> Tensor:
-        """The rectified state taken apart, ``(4 N, C, H / 2, W / 2)``: pixels of even and of odd rows and columns."""
-        result: Tensor = self._once("lattices", lambda: take_apart(self.rectified()))
+        """The state after ReLU taken apart, ``(4 N, C, H / 2, W / 2)``: pixels of even and of odd rows and columns."""
+        result: Tensor = self._once("lattices", lambda: take_apart(self.relu()))
         return result
 
     def every_other(self) -> Tensor:
-        """Every other row and column of the rectified state."""
+        """Every other row and column of the state after ReLU."""
         result: Tensor = self._once(
-            "every other", lambda: self.rectified()[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
+            "every other", lambda: self.relu()[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
         )
         return result
 
@@ -165,7 +165,7 @@ def run(operation: nn.Module, state: State, weight: Weight, node: WeightedSum) -
             return
         x = state.pooled(first)
     elif isinstance(first, nn.ReLU):
-        x = state.rectified()
+        x = state.relu()
         if isinstance(middle[0], nn.Conv2d) and (dense := _for_dilated(middle[0], state)) is not None:
             x = convolution(dense, middle[0], dense=True)
             apart = middle[0].stride == (1, 1)
@@ -189,7 +189,7 @@ def applied(operation: nn.Module, x: Tensor) -> Tensor:
 
 
 def _for_dilated(conv: nn.Conv2d, state: State) -> Tensor | None:
-    """Pixels of the rectified state on which a convolution of dilation 2 is dense; None where it stays dilated."""
+    """Pixels of the state after ReLU on which a convolution of dilation 2 is dense; None where it stays dilated."""
     if conv.dilation != (2, 2) or state.tensor.device.type != "cpu":
         return None
     if conv.stride == (2, 2):

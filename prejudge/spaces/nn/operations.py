@@ -40,7 +40,7 @@ class FactorizedReduce(nn.Module):
         return result
 
     def halves(self, x: Tensor) -> Tensor:
-        """The two convolutions on what is rectified already."""
+        """The two convolutions on what has passed the ReLU."""
         rows, columns = x.shape[2] % 2, x.shape[3] % 2
         odd = nn.functional.pad(x, (0, columns, 0, rows)) if rows or columns else x
         return torch.cat([self.conv_1(x), self.conv_2(odd[:, :, 1:, 1:])], dim=1)

@@ -13,11 +13,14 @@ from torch import Tensor, nn
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.spaces.base import Architecture, Space
 from prejudge.spaces.base import space as space_named
+from prejudge.train.checkpoint import read_checkpoint
+from prejudge.train.export.safetensors_file import read_tensors
 from prejudge.train.export.stacnas_model import official_names, read_stacnas_model
 from prejudge.train.export.third_party import match_state_dict, read_state_dict
 from prejudge.train.export.weights import load_weights
+from prejudge.train.files import WEIGHTS
 
-WEIGHTS = ("weights.safetensors", "network.safetensors")
+_EXPORTS = (WEIGHTS, "network.safetensors")
 """Names of the exported weights in the folder of a run."""
 
 
@@ -51,8 +54,8 @@ class StoredNetwork:
 
 
 @dataclass(frozen=True, eq=False)
-class Expected:
-    """What the user says of a file that does not say it itself.
+class ExpectedNetwork:
+    """The network that the user expects in a file that does not say it itself.
 
     Attributes:
         space: The space.
@@ -67,7 +70,7 @@ class Expected:
     fitting: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_network(path: Path | str, expected: Expected | None = None, *, key: str | None = None) -> StoredNetwork:
+def read_network(path: Path | str, expected: ExpectedNetwork | None = None, *, key: str | None = None) -> StoredNetwork:
     """Make the network whose weights a file holds; nothing in the file is run.
 
     Args:
@@ -96,7 +99,7 @@ def read_network(path: Path | str, expected: Expected | None = None, *, key: str
 
 
 def _in_folder(folder: Path) -> Path:
-    for name in WEIGHTS:
+    for name in _EXPORTS:
         if (folder / name).is_file():
             return folder / name
     exported = sorted(folder.glob("*.safetensors"))
@@ -106,8 +109,6 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _is_ours(path: Path) -> bool:
-    from prejudge.train.export.weights import read_tensors
-
     return "prejudge_weights" in read_tensors(path)[1]
 
 
@@ -119,7 +120,7 @@ def _export(path: Path) -> StoredNetwork:
     )  # fmt: skip
 
 
-def _checked(path: Path, found: StoredNetwork, expected: Expected | None) -> StoredNetwork:
+def _checked(path: Path, found: StoredNetwork, expected: ExpectedNetwork | None) -> StoredNetwork:
     """An export, if it is of the architecture that the user expects."""
     if expected is None:
         return found
@@ -154,8 +155,6 @@ class _SaysNothing(Exception):
 
 
 def _checkpoint(path: Path) -> StoredNetwork:
-    from prejudge.train.checkpoint import read_checkpoint
-
     found = read_checkpoint(path)
     plan, learner = found.plan, found.state.get("learner", {})
     said = [plan.get(name) for name in ("space", "architecture", "macro")]
@@ -164,7 +163,7 @@ def _checkpoint(path: Path) -> StoredNetwork:
     if not isinstance(learner, dict) or not all(isinstance(name, str) for name in said[2]):
         raise _SaysNothing
     where = space_named(said[0])
-    expected = Expected(where, where.parse(said[1]), said[2])
+    expected = ExpectedNetwork(where, where.parse(said[1]), said[2])
     average = learner.get("average")
     state = _averaged(average) if isinstance(average, dict) else learner.get("network")
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
@@ -185,7 +184,7 @@ def _pickled(path: Path) -> StoredNetwork:
     return StoredNetwork(model.network(), "pickled StacNAS network", "darts", str(model.genotype), model.macro)
 
 
-def _filled(path: Path, state: Mapping[str, Tensor], expected: Expected) -> StoredNetwork:
+def _filled(path: Path, state: Mapping[str, Tensor], expected: ExpectedNetwork) -> StoredNetwork:
     where, numbers = expected.space, {**expected.fitting, **expected.macro}
     if "auxiliary" in where.default_macro:
         numbers["auxiliary"] = False

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from prejudge.errors import FileFormatError, InputError
 from prejudge.formats.pickle.unpickler import Made, Name, one_line
 from prejudge.formats.torch_file import TorchFile
+from prejudge.train.export.safetensors_file import read_tensors
 
 STATE_KEYS = ("state_dict", "model_state_dict", "model", "network", "net", "weights", "learner", "state")
 """Where checkpoints of other programs, and of this one, keep the weights; the first that is there counts."""
@@ -27,7 +28,7 @@ _MOST_VALUES = 100_000  # in one attribute of a model
 
 
 @dataclass(frozen=True)
-class ForeignModel:
+class PickledModel:
     """A whole model that was pickled.
 
     Attributes:
@@ -58,14 +59,12 @@ def read_state_dict(path: Path | str, *, key: str | None = None) -> dict[str, Te
         InputError: It has nothing under ``key``.
     """
     if Path(path).suffix == ".safetensors":
-        from prejudge.train.export.weights import read_tensors
-
         return _without_wrappers(read_tensors(Path(path))[0])
     file = TorchFile(path)
     return _without_wrappers(_state(file, _chosen(file, key)))
 
 
-def read_model(path: Path | str, *, key: str | None = None) -> ForeignModel:
+def read_model(path: Path | str, *, key: str | None = None) -> PickledModel:
     """A whole model that ``torch.save(model)`` wrote; the module files that defined it are not needed.
 
     Args:
@@ -89,7 +88,7 @@ def read_model(path: Path | str, *, key: str | None = None) -> ForeignModel:
         for name, item in value.state.items()
         if isinstance(name, str) and name not in known and _is_plain(item)
     }
-    return ForeignModel(str(value.by), _without_wrappers(_state(file, value)), attributes)
+    return PickledModel(str(value.by), _without_wrappers(_state(file, value)), attributes)
 
 
 def match_state_dict(

@@ -15,12 +15,12 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import nn
 
-from prejudge.errors import FileFormatError, InputError, MissingDataError
+from prejudge.errors import FileFormatError, InputError
 from prejudge.formats.atomic import write_atomically
 from prejudge.spaces.base import Space, space
+from prejudge.train.export.safetensors_file import read_tensors
 from prejudge.train.export.third_party import match_state_dict
 
 _VERSION = "1"
@@ -32,8 +32,8 @@ _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 
 
 @dataclass(frozen=True)
-class Description:
-    """What a weights file says besides the weights.
+class WeightsMetadata:
+    """The header of a weights file: all that it says besides the weights.
 
     Attributes:
         space: Name of the search space.
@@ -68,7 +68,7 @@ def export_weights(
     std: Sequence[float] = (),
     image_size: int = 0,
     provenance: Mapping[str, Any] | None = None,
-) -> Description:
+) -> WeightsMetadata:
     """Write a network's weights and what is needed to use them into one file, which takes the place of an old one.
 
     Args:
@@ -101,7 +101,7 @@ def export_weights(
     with torch.device("meta"):
         expected = where.network(arch, **numbers)
     state = match_state_dict(expected, network.state_dict())
-    described = Description(
+    described = WeightsMetadata(
         where.name, str(arch), numbers, tuple(map(str, classes)), tuple(map(float, mean)), tuple(map(float, std)),
         int(image_size), dict(provenance or {}),
     )  # fmt: skip
@@ -119,7 +119,7 @@ def export_weights(
     return described
 
 
-def load_weights(path: Path | str) -> tuple[nn.Module, Description]:
+def load_weights(path: Path | str) -> tuple[nn.Module, WeightsMetadata]:
     """Make the network of a weights file.
 
     Args:
@@ -149,24 +149,6 @@ def load_weights(path: Path | str) -> tuple[nn.Module, Description]:
     return network.eval(), described
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """All tensors of a safetensors file, on the CPU, and the texts in its header.
-
-    Raises:
-        MissingDataError: There is no such file.
-        FileFormatError: It is damaged, or no safetensors file.
-    """
-    if not path.is_file():
-        raise MissingDataError(f"no file {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            # Copies: the file may be replaced while the network is used.
-            return {name: file.get_tensor(name).clone() for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
-        what = " ".join(str(error).split())[:100]
-        raise FileFormatError(f"{path} is no safetensors file, or it is truncated or damaged ({what})") from error
-
-
 def _space(given: Space[Any] | str) -> Space[Any]:
     return space(given) if isinstance(given, str) else given
 
@@ -179,7 +161,7 @@ def _check(numbers: Mapping[str, Any], classes: Sequence[str], mean: Sequence[fl
             raise InputError(f"{name} has {len(values)} values, but images have {numbers['in_channels']} channels")
 
 
-def _description(path: Path, texts: Mapping[str, str]) -> Description:
+def _description(path: Path, texts: Mapping[str, str]) -> WeightsMetadata:
     version = texts.get("prejudge_weights")
     if version is None:
         raise FileFormatError(f"{path} does not say which network it holds; it was not exported by prejudge")
@@ -187,7 +169,7 @@ def _description(path: Path, texts: Mapping[str, str]) -> Description:
         raise FileFormatError(f"{path} is of version {version[:20]!r}, this prejudge reads version {_VERSION}")
     try:
         values = {name: json.loads(texts[name]) for name in ("macro", "classes", "mean", "std", "provenance")}
-        described = Description(
+        described = WeightsMetadata(
             texts["space"],
             texts["architecture"],
             dict(values["macro"]),

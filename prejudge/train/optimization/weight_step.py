@@ -34,33 +34,33 @@ def loss_and_logits(output: Tensor | tuple[Tensor, Tensor], targets: Tensor, rec
 
 
 class WeightStep:
-    """A step with the optimizer, the schedule, the clipping and the precision that a recipe and a machine say.
+    """A step with the optimizer, schedule and clipping of a recipe and the precision of a device configuration.
 
     The images of a step may pass in several parts (``recipe.accumulation_steps``) and in several processes
-    (``machine.world``): the gradient is that of the mean over all of them.
+    (``device_config.process_group``): the gradient is that of the mean over all of them.
 
     Args:
         parameters: What is learned; those that require no gradient at first may do so later.
         recipe: The numbers.
-        machine: Where to compute.
+        device_config: Where to compute.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], recipe: Recipe, machine: DeviceConfig) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], recipe: Recipe, device_config: DeviceConfig) -> None:
         self.parameters = list(parameters)
         self.recipe = recipe
-        self.machine = machine
+        self.device_config = device_config
         self.optimizer = _optimizer(self.parameters, recipe)
-        self._scaler = torch.amp.GradScaler(enabled=machine.precision == "fp16")
+        self._scaler = torch.amp.GradScaler(enabled=device_config.precision == "fp16")
 
-    def learning_rate(self, at: TrainState) -> float:
+    def learning_rate(self, state: TrainState) -> float:
         """The learning rate of a step."""
-        return self.recipe.learning_rate_at(at.epoch * at.steps + at.step, at.epochs * at.steps)
+        return self.recipe.learning_rate_at(state.epoch * state.steps + state.step, state.epochs * state.steps)
 
     def __call__(
         self,
         inputs: Tensor,
         targets: Tensor,
-        at: TrainState,
+        state: TrainState,
         loss_of: LossOf,
         also: torch.optim.Optimizer | None = None,
     ) -> StepOutput:
@@ -69,18 +69,18 @@ class WeightStep:
         Args:
             inputs: Images ``(N, C, H, W)``, this process's share of the batch.
             targets: Classes ``(N,)``.
-            at: Where in the training this is.
+            state: Where in the training this is.
             loss_of: Runs the network.
             also: Makes a step, too, from gradients of the same loss, which are not clipped.
         """
         for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate(at)
+            group["lr"] = self.learning_rate(state)
         optimizers = [self.optimizer] if also is None else [self.optimizer, also]
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         losses, hits = [], []
         for x, y, share in self._parts(inputs, targets):
-            with self.machine.autocast():
+            with self.device_config.autocast():
                 loss, logits = loss_of(x, y)
             loss = loss if share == 1 else loss * share
             self._scaler.scale(loss).backward()
@@ -88,7 +88,7 @@ class WeightStep:
                 losses.append(loss.detach())
                 hits.append((logits.argmax(1) == y).sum())
         learned = [p for o in optimizers for group in o.param_groups for p in group["params"]]
-        self.machine.world.average_([p.grad for p in learned if p.grad is not None], len(targets))
+        self.device_config.process_group.average_([p.grad for p in learned if p.grad is not None], len(targets))
         if self.recipe.max_grad_norm:
             self._scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.parameters, self.recipe.max_grad_norm)
@@ -104,7 +104,7 @@ class WeightStep:
         """Gradients of the mean loss of a batch, part by part and over all processes as in a step; nobody's ``grad``.
 
         Args:
-            loss_of: From images and classes to their mean loss ``()``, in the machine's precision.
+            loss_of: From images and classes to their mean loss ``()``, in the precision of the device configuration.
             inputs: ``(N, C, H, W)``, this process's share of the batch.
             targets: ``(N,)``.
             tensors: What is derived by.
@@ -120,7 +120,7 @@ class WeightStep:
             loss = self._scaler.scale(loss if share == 1 else loss * share)
             part = torch.autograd.grad(loss, tensors, allow_unused=True, materialize_grads=True)
             found = [a + b for a, b in zip(found, part, strict=True)] if found else list(part)
-        self.machine.world.average_(found, len(targets))
+        self.device_config.process_group.average_(found, len(targets))
         if self._scaler.is_enabled():
             found = [g / self._scaler.get_scale() for g in found]
         return found
@@ -154,7 +154,7 @@ class WeightStep:
         self._scaler.load_state_dict(state["scaler"])
 
     def _parts(self, inputs: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, float]]:
-        """What passes the network at a time, and its share of the batch; batch norm needs two images at least."""
+        """The parts in which a batch passes the network, and their shares; batch norm needs two images at least."""
         count = max(1, min(self.recipe.accumulation_steps, len(targets) // 2))
         for x, y in zip(inputs.tensor_split(count), targets.tensor_split(count), strict=True):
             yield x, y, len(y) / len(targets)

@@ -20,7 +20,7 @@ ALL = "all the training images"
 
 
 @dataclass(frozen=True)
-class RetrainRecipe:
+class PublishedRecipe:
     """A published training.
 
     Attributes:
@@ -53,7 +53,7 @@ class RetrainRecipe:
         mappings = {"macro": dict(self.macro), "sources": dict(self.sources)}
         return plain | mappings | {"training": self.training.as_dict(), "notes": list(self.notes)}
 
-    def for_images(self, data: str, *, num_classes: int, in_channels: int = 3) -> RetrainRecipe:
+    def for_images(self, data: str, *, num_classes: int, in_channels: int = 3) -> PublishedRecipe:
         """The same training on other images: classes and channels of the network follow them, all else stays."""
         fitting = {"num_classes": num_classes, "in_channels": in_channels}
         macro, sources = dict(self.macro) | fitting, dict(self.sources) | dict.fromkeys(fitting, "the images")
@@ -67,7 +67,7 @@ class RetrainRecipe:
         return found[name]
 
 
-def published_recipe(paper: str, data: str = "cifar10") -> RetrainRecipe:
+def published_recipe(paper: str, data: str = "cifar10") -> PublishedRecipe:
     """How a paper trains on a set of images.
 
     Args:
@@ -88,12 +88,12 @@ def _said(source: str, **values: Any) -> Numbers:
     return {name: (value, source) for name, value in values.items()}
 
 
-def _recipe(paper: str, data: str, numbers: Numbers, notes: tuple[str, ...] = ()) -> RetrainRecipe:
+def _recipe(paper: str, data: str, numbers: Numbers, notes: tuple[str, ...] = ()) -> PublishedRecipe:
     """Each number goes where its name belongs; what is no number of a training or recipe is one of the network."""
     values = {name: value for name, (value, _) in numbers.items()}
     of_training = {f.name for f in fields(Recipe)}
     of_recipe = {"space", "normalization", "seed", "images"}
-    return RetrainRecipe(
+    return PublishedRecipe(
         paper,
         data,
         Recipe(**{n: v for n, v in values.items() if n in of_training}),

@@ -1,4 +1,4 @@
-"""Which training is meant: a paper's recipe, fitted to the images at hand, with the user's own numbers."""
+"""A paper's recipe fitted to the images at hand, with the user's own options."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from prejudge.data.dataset import ImageDataset
 from prejudge.data.loading import LARGE
 from prejudge.errors import InputError, unknown
-from prejudge.train.recipes.published import PUBLISHED, RetrainRecipe, published_recipe
+from prejudge.train.recipes.published import PUBLISHED, PublishedRecipe, published_recipe
 from prejudge.train.recipes.recipe import Recipe
 
 _USUAL_SIDE = 32
@@ -17,20 +18,23 @@ _OF_SPACES = ("nasbench201", "nasbench101")
 
 
 @dataclass(frozen=True)
-class Images:
-    """What a training has to know of its images before it reads any.
+class FittedRecipe:
+    """A published recipe that was fitted to some images, with the user's own options.
 
     Attributes:
-        name: What ``--data`` calls them, without a path.
-        num_classes: Number of classes.
-        in_channels: Their channels.
-        side: The longer side in pixels.
+        recipe: The fitted recipe.
+        published: The recipe as its paper has it.
+        warnings: What is not as published, one sentence each.
     """
 
-    name: str
-    num_classes: int
-    in_channels: int
-    side: int
+    recipe: PublishedRecipe
+    published: PublishedRecipe
+    warnings: tuple[str, ...] = ()
+
+    def changes(self) -> dict[str, tuple[Any, Any]]:
+        """The options that are not the published ones: by name, the published value and this one."""
+        there, here = (vars(r.training) | dict(r.macro) for r in (self.published, self.recipe))
+        return {name: (there.get(name), value) for name, value in here.items() if there.get(name) != value}
 
 
 def default_recipe(space: str, method: str = "") -> str:
@@ -65,64 +69,49 @@ def published_data(paper: str, kind: str, side: int = 0) -> tuple[str, bool]:
 def fitted_recipe(
     paper: str,
     space: str,
-    images: Images,
+    data: ImageDataset,
     *,
     form: str | None = None,
     macro: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
-) -> tuple[RetrainRecipe, list[str]]:
-    """A paper's recipe for some images, with the user's own numbers instead of its.
+) -> FittedRecipe:
+    """Fit a paper's recipe to some images, with the user's own options in place of its.
 
     Args:
         paper: One of :data:`PUBLISHED`.
         space: Name of the architecture's space.
-        images: What is learned.
+        data: The training images.
         form: Form of the network that the architecture is meant for; that of the recipe where it is not known.
-        macro: The user's macro numbers.
-        training: The user's numbers of the training, by the names of :class:`Recipe`.
-
-    Returns:
-        The recipe, and what in it is not as published, one sentence each.
+        macro: The user's macro-architecture numbers.
+        training: The user's options of the training, by the names of :class:`Recipe`.
 
     Raises:
-        InputError: The recipe is one for another space, or a number is out of range.
+        InputError: The recipe is one for another space, or an option is unknown or out of range.
     """
-    base, published = published_data(paper, images.name, images.side)
-    recipe, given = published_recipe(paper, base), dict(training or {})
-    family = recipe.space
+    base, published = published_data(paper, data.name, data.image_size)
+    original, given = published_recipe(paper, base), dict(training or {})
+    family = original.space
     if family != space and not (family == "darts" and space.startswith("darts")):
         others = [p for p, of in PUBLISHED.items() if next(iter(of.values()))[0].get("space", ("darts",))[0] == space]
         also = f"; for it there is {', '.join(others)}" if others else ""
         raise InputError(f"recipe {paper} trains networks of {family}, the architecture is of {space}{also}")
-    notes = [] if published else [f"{paper} has no recipe for {images.name}: that for {base} is fitted to it"]
-    recipe = recipe.for_images(images.name, num_classes=images.num_classes, in_channels=images.in_channels)
+    warnings = [] if published else [f"{paper} has no recipe for {data.name}: that for {base} is fitted to it"]
+    recipe = original.for_images(data.name, num_classes=data.num_classes, in_channels=data.in_channels)
     numbers = dict(recipe.macro)
     if form is not None and form != numbers.get("form") and "form" not in (macro or {}):
-        notes.append(f"the network has the form {form}, for which the architecture was found")
+        warnings.append(f"the network has the form {form}, for which the architecture was found")
         numbers["form"] = form
-    scaled = {} if published else _scaled(recipe.training, images.side)
+    scaled = {} if published else _scaled(recipe.training, data.image_size)
     scaled = {name: value for name, value in scaled.items() if name not in given}
     if scaled:
         told = (f"{name} is {value} instead of {getattr(recipe.training, name)}" for name, value in scaled.items())
-        notes.append(f"on images of {images.side} pixels {', '.join(told)}")
+        warnings.append(f"on images of {data.image_size} pixels {', '.join(told)}")
     numbers |= dict(macro or {})
     chosen = _combined(recipe.training, scaled, given)
     if family == "darts":
         numbers["auxiliary"] = chosen.auxiliary_weight > 0
-    return replace(recipe, training=chosen, space=space, macro=tuple(numbers.items())), notes
-
-
-def changes(recipe: RetrainRecipe, paper: str, kind: str) -> dict[str, tuple[Any, Any]]:
-    """Numbers of a training that are not the published ones: by name, the published one and this one.
-
-    Args:
-        recipe: What is trained.
-        paper: Whose recipe it was.
-        kind: As ``--data`` has it.
-    """
-    base = published_recipe(paper, published_data(paper, kind)[0])
-    there, here = vars(base.training) | dict(base.macro), vars(recipe.training) | dict(recipe.macro)
-    return {name: (there.get(name), value) for name, value in here.items() if there.get(name) != value}
+    fitted = replace(recipe, training=chosen, space=space, macro=tuple(numbers.items()))
+    return FittedRecipe(fitted, original, tuple(warnings))
 
 
 def _scaled(training: Recipe, side: int) -> dict[str, int]:

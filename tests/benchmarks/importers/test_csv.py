@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prejudge.benchmarks import benchmark, benchmark_names, import_csv, open_table
+from prejudge.benchmarks import benchmark, benchmark_names, import_csv, import_table, open_table
 from prejudge.benchmarks.table.library import place_for
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.spaces import space
@@ -91,10 +91,13 @@ def test_imported_tables_are_found_by_name(tmp_path: Path, monkeypatch: pytest.M
         benchmark("nasbench201")
     source = _write(tmp_path, GOOD)
     made = import_csv(source)
-    assert made.is_relative_to(tmp_path / "data")
+    assert made.path.is_relative_to(tmp_path / "data") and not made.already_there
     assert benchmark("nasbench201").query(B, "cifar10_test_200ep") == 93.2
-    assert benchmark("nasbench201").path == benchmark(made).path == benchmark(str(made)).path
-    import_csv(source, name="other")
+    assert benchmark("nasbench201").path == benchmark(made).path == benchmark(str(made.path)).path
+    assert import_table("csv", source).already_there
+    assert not import_csv(source, name="other").already_there
+    with pytest.raises(InputError, match="did you mean 'csv'"):
+        import_table("cvs", source)
     assert {"nasbench201", "other"} <= set(benchmark_names())
     with pytest.raises(InputError, match="comes with prejudge"):
         import_csv(source, name="digits")

@@ -192,7 +192,7 @@ def test_what_is_wrong_with_a_list_is_named(tmp_path: Path) -> None:
         cifar10_test_200ep=np.ones(5), cifar10_test_200ep_seed777=np.zeros(5), cifar10_train_200ep_loss=np.ones(5)
     )
     nothing = {"cifar10_test_200ep": None, "cifar10_test_200ep_seed777": None, "cifar10_train_200ep_loss": None}
-    assert "has no accuracies: no array is called {dataset}_{split}_{epochs}ep" in message(**nothing)
+    assert "has no accuracies: no array reads {dataset}_{split}_{epochs}ep" in message(**nothing)
 
 
 def test_pickles_are_refused_and_foreign_files_told(tmp_path: Path) -> None:

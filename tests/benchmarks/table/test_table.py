@@ -64,6 +64,19 @@ def test_values_come_back_exactly(path: Path) -> None:
     )
 
 
+def test_a_frame_has_a_row_for_each_architecture_and_a_column_for_each_metric(path: Path) -> None:
+    table = open_table(path)
+    frame = table.frame()
+    assert list(frame.columns) == [str(metric) for metric in table.metrics()]
+    assert (frame.shape, frame.index.name, frame.index[0]) == ((SIZE, 4), "architecture", FIRST)
+    assert np.isnan(frame.loc[str(space("nasbench201")[5]), "cifar10_test_200ep"])
+    np.testing.assert_array_equal(frame["cifar10_test_200ep"], table.column(TEST))
+    assert list(table.frame(["imagenet16-120_test_200ep", TEST]).columns) == ["imagenet16_test_200ep", str(TEST)]
+    assert repr(table) == "<table made: 15,625 architectures of nasbench201, 4 metrics of cifar10, imagenet16>"
+    with pytest.raises(InputError, match="has no epochs 12"):
+        table.frame(["cifar10_test_12ep"])
+
+
 def test_architecture_text_and_index_ask_for_the_same(path: Path) -> None:
     table = open_table(path)
     cell = space("nasbench201").parse(FIRST)
@@ -271,7 +284,6 @@ def test_info_and_pickle(path: Path) -> None:
     assert info["units"]["accuracy"] == "per cent"
     assert info["provenance"] == {"source": "made up"}
     assert pickle.loads(pickle.dumps(table)).query(0, TEST) == table.query(0, TEST)
-    assert "imagenet16_test_200ep" in repr(table)
 
 
 def test_a_query_never_imports_torch(path: Path) -> None:

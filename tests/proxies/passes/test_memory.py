@@ -18,16 +18,8 @@ from prejudge.proxies.scoring import score_repeats
 from tests.proxies.cases import batch, case
 from tests.proxies.passes.test_stacking import NETWORKS, repeats
 
-START = Limits(5, batched=True, images=16, rows=4)
-LADDER = [
-    START,
-    Limits(3, True, 16, 4),
-    Limits(2, True, 16, 4),
-    Limits(1, True, 16, 4),
-    Limits(1, False, 16, 4),
-    Limits(1, False, 4, 1),
-    Limits(1, False, 1, 1),
-]
+START = Limits(5, images=16)
+LADDER = [START, Limits(3, 16), Limits(2, 16), Limits(1, 16), Limits(1, 4), Limits(1, 1)]
 PROXIES = ["snip", "fisher", "jacob_cov", "ntk_condition", "ntk_condition_tenas", "ntk_condition_fixed_bn", "naswot"]
 
 
@@ -40,9 +32,9 @@ def test_less_is_held_at_once_in_a_fixed_order() -> None:
 
 
 def test_the_widest_suits_the_device() -> None:
-    assert widest(torch.device("cpu"), 3, 64) == Limits(3, False, 16, 1)
-    assert widest(torch.device("cuda"), 3, 64) == Limits(3, True, 192, 8)
-    assert widest(torch.device("cuda"), 1, 4) == Limits(1, True, 4, 4)
+    assert widest(torch.device("cpu"), 3, 64) == Limits(3, 16)
+    assert widest(torch.device("cuda"), 3, 64) == Limits(3, 192)
+    assert widest(torch.device("cuda"), 1, 4) == Limits(1, 4)
 
 
 @pytest.fixture
@@ -154,6 +146,6 @@ def test_what_ran_says_what_fits() -> None:
     assert card.fitting(START).repeats == 3
     card.ran_out(LADDER[1])
     assert card.fitting(START).repeats == 2
-    assert card.fitting(Limits(1, True, 16, 4)) == Limits(1, True, 16, 4)
+    assert card.fitting(Limits(1, 16)) == Limits(1, 16)
     assert Memory(torch.device("cpu")).fitting(START) == START  # nobody knows what is free
-    assert memory.widest(torch.device("mps"), 2, 4) == Limits(2, False, 8, 4)
+    assert memory.widest(torch.device("mps"), 2, 4) == Limits(2, 8)

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from prejudge.proxies import Probe, resolve
-from prejudge.proxies.passes.image_by_image import Unstackable
+from prejudge.proxies.network.image_by_image import Unstackable
+from prejudge.proxies.network.stacking import refusal, stack
 from prejudge.proxies.passes.memory import Limits
-from prejudge.proxies.passes.runner import STAGES
-from prejudge.proxies.passes.stacking import refusal, stack
+from prejudge.proxies.quantities import STAGES
 from prejudge.proxies.scoring import score, score_repeats
 from prejudge.spaces import space
 from tests.proxies.cases import BUILT_IN, CASES, Functional
@@ -76,13 +76,10 @@ def close(found: Any, expected: Any, what: str) -> None:
         assert found == expected, what
 
 
-@pytest.mark.parametrize("batched", [False, True])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_quantity_of_a_stack_is_that_of_each_network_alone(name: str, batched: bool) -> None:
+def test_every_quantity_of_a_stack_is_that_of_each_network_alone(name: str) -> None:
     networks, inputs, targets = repeats(NETWORKS[name])
-    # Without the curvature, whose backward is differentiated again, the loss joins the batched backward.
-    reads = [read for read in STAGES if not (batched and read == "weight_curvature" and name != "nb201")]
-    limits = Limits(3, batched=batched, images=7, rows=4 if batched else 1)
+    reads, limits = list(STAGES), Limits(3, images=7)
     stacked = Probe.stacked(networks, inputs, targets, reads=reads, seeds=[5, 6, 7], limits=limits)
     assert len(stacked) == 3
     for r, (probe, network) in enumerate(zip(stacked, networks, strict=True)):
@@ -95,7 +92,6 @@ def test_every_quantity_of_a_stack_is_that_of_each_network_alone(name: str, batc
         close(probe.inputs, alone.inputs, "inputs")
         close(dict(probe.network.named_parameters()), dict(alone.network.named_parameters()), "network")
     assert stacked[0].passes.limits == limits, "a smaller way was taken"
-    assert ("batched backward" in stacked[0].seconds) == batched
 
 
 @pytest.mark.parametrize("name", ["nb201", "nb101", "darts", "shared"])
@@ -297,12 +293,11 @@ def waits() -> Iterator[_Waits]:
     yield _Waits()
 
 
-@pytest.mark.parametrize("batched", [False, True])
 @pytest.mark.parametrize("number", [1, 3])
-def test_no_pass_waits_for_the_device(waits: _Waits, number: int, batched: bool) -> None:
+def test_no_pass_waits_for_the_device(waits: _Waits, number: int) -> None:
     networks, inputs, targets = repeats(NETWORKS["nb201"], torch.float32, number)
     reads = [read for read in STAGES if read != "gaussian_response"]
-    probes = Probe.stacked(networks, inputs, targets, reads=reads, limits=Limits(number, batched, images=6, rows=2))
+    probes = Probe.stacked(networks, inputs, targets, reads=reads, limits=Limits(number, images=6))
     with waits:
         for read in reads:
             value = getattr(probes[0], read)

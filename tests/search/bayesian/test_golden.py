@@ -12,11 +12,11 @@ import pytest
 
 from prejudge.search.bayesian import (
     SETTINGS,
+    BayesianOptimizer,
+    CandidateRanking,
     Candidates,
     FixedPool,
     GrowingPool,
-    Optimizer,
-    Ranking,
     probes,
     select,
 )
@@ -38,14 +38,14 @@ def candidates_of(figures: dict[str, Any]) -> Candidates:
 
 def test_the_score_of_single_architectures(figures: dict[str, Any]) -> None:
     for case in figures["score_arch"]:
-        ranking = Ranking(Candidates(["a"], np.array([case["metric"]]), np.array([case["condnum"]])))
+        ranking = CandidateRanking(Candidates(["a"], np.array([case["metric"]]), np.array([case["condnum"]])))
         assert ranking.values(case["target"], case["mu"])[0] == case["score"]
 
 
 def test_ten_given_points_exactly(figures: dict[str, Any]) -> None:
     given = figures["search_function_given_points"]
     candidates = candidates_of(figures)
-    ranking = Ranking(candidates)
+    ranking = CandidateRanking(candidates)
     pool = GrowingPool(len(candidates), given["n_sample"], np.random.RandomState(given["seed"]))
     assert len(given["trace"]) == 10
     for point, step in zip(given["points"], given["trace"], strict=True):
@@ -59,10 +59,10 @@ def test_ten_given_points_exactly(figures: dict[str, Any]) -> None:
 def optimized(figures: dict[str, Any], name: str) -> list[tuple[float, float, int]]:
     given, setting = figures[name], SETTINGS["nasbench201" if name == "bo_ei" else "darts"]
     candidates = candidates_of(figures)
-    ranking = Ranking(candidates)
+    ranking = CandidateRanking(candidates)
     pool: FixedPool = GrowingPool(len(candidates), given["n_sample"], np.random.RandomState(given["seed"]))
     first = probes(probe_count(given["total_iters"]), TARGETS, setting.exponents)
-    optimizer = Optimizer(TARGETS, setting.exponents, first, given["acq"], given["seed"])
+    optimizer = BayesianOptimizer(TARGETS, setting.exponents, first, given["acq"], given["seed"])
     trace = []
     for _ in range(given["total_iters"]):
         point = optimizer.ask()

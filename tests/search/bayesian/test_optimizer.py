@@ -3,14 +3,14 @@ from __future__ import annotations
 import pytest
 
 from prejudge.errors import InputError
-from prejudge.search.bayesian import Optimizer, probes
+from prejudge.search.bayesian import BayesianOptimizer, probes
 
 BOUNDS = (0.0, 1.0), (-4.0, 0.0)
 NAN = float("nan")
 
 
-def optimizer(count: int = 2, acquisition: str = "ei", seed: int = 0) -> Optimizer:
-    return Optimizer(*BOUNDS, probes(count, *BOUNDS), acquisition, seed)
+def optimizer(count: int = 2, acquisition: str = "ei", seed: int = 0) -> BayesianOptimizer:
+    return BayesianOptimizer(*BOUNDS, probes(count, *BOUNDS), acquisition, seed)
 
 
 def test_first_the_probes_then_suggestions_within_the_bounds() -> None:

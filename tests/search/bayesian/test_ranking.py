@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prejudge.errors import InputError
-from prejudge.search.bayesian import Candidates, Ranking
+from prejudge.search.bayesian import CandidateRanking, Candidates
 
 NAN, INF = float("nan"), float("inf")
 scores = st.floats(allow_nan=True, allow_infinity=True) | st.floats(-100, 100)
@@ -35,12 +35,14 @@ def test_the_best_is_that_of_a_plain_loop(
         value = weight * abs(m**2 - target**2) + k / (m + 1e-6)
         if value < lowest and np.isfinite(k / (m + 1e-6)):
             best, lowest = row, value
-    found = Ranking(candidates([m for m, _ in pairs], [k for _, k in pairs])).best(target, weight, np.array(rows))
+    found = CandidateRanking(candidates([m for m, _ in pairs], [k for _, k in pairs])).best(
+        target, weight, np.array(rows)
+    )
     assert found == best
 
 
 def test_a_failed_score_never_wins() -> None:
-    ranking = Ranking(candidates([NAN, 3.0, 5.0, -INF, 9.0], [1.0, NAN, 1e9, 1.0, INF]))
+    ranking = CandidateRanking(candidates([NAN, 3.0, 5.0, -INF, 9.0], [1.0, NAN, 1e9, 1.0, INF]))
     assert ranking.best(3.0, 1.0, np.arange(5)) == 2
     assert ranking.best(3.0, 1.0, np.array([0, 1, 3, 4])) is None
     assert ranking.best(3.0, 1.0, np.empty(0, dtype=np.intp)) is None
@@ -48,18 +50,18 @@ def test_a_failed_score_never_wins() -> None:
 
 
 def test_a_division_by_zero_never_wins() -> None:
-    ranking = Ranking(candidates([-1e-6, 1.0], [5.0, 5.0]))
+    ranking = CandidateRanking(candidates([-1e-6, 1.0], [5.0, 5.0]))
     assert ranking.best(1.0, 1.0, np.arange(2)) == 1
 
 
 def test_of_equals_the_first_on_offer_wins() -> None:
-    ranking = Ranking(candidates([2.0, 2.0, 2.0], [4.0, 4.0, 4.0]))
+    ranking = CandidateRanking(candidates([2.0, 2.0, 2.0], [4.0, 4.0, 4.0]))
     assert ranking.best(1.0, 1.0, np.array([2, 0, 1])) == 2
 
 
 def test_the_metric_keeps_its_sign() -> None:
     # grasp can be negative; the original then rewards a large condition number.
-    ranking = Ranking(candidates([-1.0, 1.0], [10.0, 10.0]))
+    ranking = CandidateRanking(candidates([-1.0, 1.0], [10.0, 10.0]))
     assert ranking.best(1.0, 1.0, np.arange(2)) == 0
 
 
@@ -76,9 +78,9 @@ def test_the_scale_is_not_led_by_outliers() -> None:
 
 def test_both_terms_are_alike_under_the_balanced_weight() -> None:
     metric, condition = np.linspace(2, 8, 101), np.full(101, 30.0)
-    ranking = Ranking(Candidates([str(i) for i in range(101)], metric, condition))
+    ranking = CandidateRanking(Candidates([str(i) for i in range(101)], metric, condition))
     assert ranking.balance(10.0) == pytest.approx(30 / 5 / 100, rel=1e-5)
-    assert Ranking(candidates([NAN], [1.0])).balance(10.0) == 1.0
+    assert CandidateRanking(candidates([NAN], [1.0])).balance(10.0) == 1.0
 
 
 def test_what_cannot_be_scaled_is_said() -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import prejudge
+from prejudge import search
 from prejudge.cache import ScoreCache
 from prejudge.data import ImageDataset, batch, load, random_split
 from prejudge.errors import InputError
-from prejudge.search import Budget, run_search
+from prejudge.search import Budget
 from prejudge.search.bayesian import score_pool
 from prejudge.search.objectives.live import HNAS_TRAINING, ProxyObjective, TrainingObjective
 from prejudge.train import Recipe
@@ -62,8 +63,8 @@ def test_where_lower_is_better_the_sign_is_turned_and_failures_are_nan() -> None
 
 def test_a_search_over_a_live_proxy() -> None:
     objective = ProxyObjective(SPACE, load("digits"), "synflow", macro=SMALL, batch_size=4)
-    run = run_search("random", objective, Budget(queries=3)).trajectories[0]
-    assert run.answer in run.architectures and np.isfinite(run.values).any() and run.seconds.min() > 0
+    run = search.run("random", objective, Budget(queries=3)).trajectories[0]
+    assert run.recommendation in run.architectures and np.isfinite(run.values).any() and run.seconds.min() > 0
 
 
 def test_a_short_training_ranks_a_network_above_none(halves: tuple[ImageDataset, ImageDataset]) -> None:
@@ -102,7 +103,7 @@ def test_what_cannot_be_is_said_at_once(halves: tuple[ImageDataset, ImageDataset
         training(halves, seed=-1)
     for objective in (training(halves, device="abacus"), ProxyObjective(SPACE, data, "snip", device="abacus")):
         with pytest.raises(InputError, match="no device 'abacus'"):
-            run_search("random", objective, Budget(queries=1))
+            search.run("random", objective, Budget(queries=1))
     with pytest.raises(InputError, match=r"drop_path is 0\.2, but a .* has no drop-path"):
         training(halves, replace(HNAS_TRAINING, epochs=1)).evaluate(SPACE.parse(CONVOLUTIONS), None, RNG)
 
@@ -115,15 +116,15 @@ def test_hnas_on_darts_with_live_scores_and_training(halves: tuple[ImageDataset,
     recipe = replace(HNAS_TRAINING, epochs=1, batch_size=100)
     objective = TrainingObjective(space, *halves, recipe, macro=macro)
     options = {"cache": str(tmp_path / "pool.h5"), "iterations": 3, "probe_points": 2}
-    result = run_search("hnas", objective, Budget(queries=20), options=options, journal=tmp_path / "journal")
+    result = search.run("hnas", objective, Budget(queries=20), options=options, folder=tmp_path / "journal")
     run = result.trajectories[0]
-    assert len(run.values) == 3 and run.facts["pool"] == 8 and "pool optimum" not in run.facts
-    assert run.answer in run.architectures and all(0 < v <= 100 for v in run.values)
+    assert len(run.values) == 3 and run.metadata["pool"] == 8 and "pool optimum" not in run.metadata
+    assert run.recommendation in run.architectures and all(0 < v <= 100 for v in run.values)
     assert result.objective["training"]["drop_path"] == 0.2 and result.objective["counts"] == {
         "train": 500,
         "valid": 500,
     }
-    again = run_search("hnas", objective, Budget(queries=20), options=options, journal=tmp_path / "journal")
+    again = search.run("hnas", objective, Budget(queries=20), options=options, folder=tmp_path / "journal")
     assert again.trajectories[0].values.tolist() == run.values.tolist()
 
 

@@ -204,8 +204,8 @@ def test_results_are_written_as_those_of_other_searches(
     assert result.options["kernel"] == "fixed-bn"
     assert result.options["rounding"] == {"decimals": None, "significant": None}
     assert [t.seed for t in result.trajectories] == [0, 1]
-    assert result.best().answer == str(first.architecture)
-    steps = result.trajectories[0].facts["steps"]
+    assert result.best == str(first.architecture)
+    steps = result.trajectories[0].metadata["steps"]
     assert [len(s["measured"]) for s in steps] == [24, 12]
     assert steps[0]["columns"] == ["cell", "edge", "operation", "condition_change", "regions_change"]
     assert steps[0]["removed"][0] in [row[:3] for row in steps[0]["measured"]]

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prejudge import search
 from prejudge.errors import InputError
-from prejudge.search import Budget, run_search
-from prejudge.search.query.bohb import Density, Model, Observations
+from prejudge.search import Budget
+from prejudge.search.query.bohb import Density, DensityRatio, Observations
 from tests.search.toy_objectives import Anywhere, Convolutions
 
 CHOICES = np.array([3, 2, 4])
@@ -69,7 +70,7 @@ def test_decisions_with_a_single_option() -> None:
     density = Density.fit(np.array([[0, 1], [0, 2], [0, 1]]), choices, 0.3)
     points = np.array([[0, i] for i in range(5)])
     assert density(points).sum() == pytest.approx(1)
-    model = Model(density, density)
+    model = DensityRatio(density, density)
     assert (model.candidates(50, np.random.default_rng(0))[:, 0] == 0).all()
 
 
@@ -116,7 +117,7 @@ def test_what_failed_is_bad() -> None:
 def test_the_best_ratio_comes_first() -> None:
     good = Density.fit(np.array([[2, 1, 3]] * 4), CHOICES, 0.3)
     bad = Density.fit(np.array([[0, 0, 0]] * 4), CHOICES, 0.3)
-    found = Model(good, bad).candidates(64, np.random.default_rng(0))
+    found = DensityRatio(good, bad).candidates(64, np.random.default_rng(0))
     ratios = (good(found) / bad(found)).tolist()
     assert ratios == sorted(ratios, reverse=True)
     assert found[0].tolist() == [2, 1, 3]
@@ -127,7 +128,7 @@ def test_statsmodels_knows_only_the_options_in_the_data() -> None:
     bad = Density.fit(np.array([[0, 0, 0], [0, 1, 1], [0, 1, 0], [0, 0, 1]]), CHOICES, 0.3, "statsmodels")
     good = Density.fit(np.array([[0, 0, 0], [1, 1, 1], [0, 1, 0], [1, 0, 1]]), CHOICES, 0.3, "statsmodels")
     assert np.isinf(bad(np.array([[1, 0, 0]])))[0]
-    found = Model(good, bad).candidates(8, np.random.default_rng(0))
+    found = DensityRatio(good, bad).candidates(8, np.random.default_rng(0))
     assert found[0, 0] != 0
 
 
@@ -140,7 +141,7 @@ def test_proposals_come_from_the_longest_schedule_that_has_a_model() -> None:
             return found if epochs == 12 else found._replace(value=-found.value)
 
     def convolutions(method: str) -> float:
-        runs = run_search(method, Misleading(schedules=CURVE), Budget(queries=600), seeds=range(4)).trajectories
+        runs = search.run(method, Misleading(schedules=CURVE), Budget(queries=600), seeds=range(4)).trajectories
         asked = [[a for a, e in zip(r.architectures, r.epochs, strict=True) if e == 1][-150:] for r in runs]
         return float(np.mean([text.count("nor_conv_3x3") for texts in asked for text in texts]))
 
@@ -149,20 +150,20 @@ def test_proposals_come_from_the_longest_schedule_that_has_a_model() -> None:
 
 
 def test_the_script_of_the_paper_ignores_the_epochs() -> None:
-    run = run_search("bohb(ignore_epochs=True)", Anywhere("nasbench201"), Budget(queries=20)).trajectories[0]
+    run = search.run("bohb(ignore_epochs=True)", Anywhere("nasbench201"), Budget(queries=20)).trajectories[0]
     assert run.epochs.tolist() == [0] * 20
     texts = run.architectures
     assert set(texts[9:12]) <= set(texts[:9])  # brackets of 9, 3, 1 | 3, 1 | 3
     assert texts[12] in texts[9:12]
     assert texts[16] in texts[13:16]
-    alone = run_search("bohb(ignore_epochs=True, min_epochs=12)", Anywhere("nasbench201"), Budget(queries=20))
+    alone = search.run("bohb(ignore_epochs=True, min_epochs=12)", Anywhere("nasbench201"), Budget(queries=20))
     assert len(set(alone.trajectories[0].architectures)) > 15
 
 
 def test_random_fraction_one_is_hyperband() -> None:
     def texts(method: str) -> list[str]:
         objective = Anywhere("nasbench201", schedules=CURVE)
-        return run_search(method, objective, Budget(queries=60)).trajectories[0].architectures
+        return search.run(method, objective, Budget(queries=60)).trajectories[0].architectures
 
     assert texts("bohb")[:14] == texts("hyperband")[:14]  # no model yet
     assert texts("bohb") != texts("hyperband")
@@ -182,4 +183,4 @@ def test_random_fraction_one_is_hyperband() -> None:
 )
 def test_options_that_make_no_sense(method: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        run_search(method, Convolutions(), Budget(queries=5))
+        search.run(method, Convolutions(), Budget(queries=5))

@@ -8,7 +8,8 @@ import math
 import numpy as np
 import pytest
 
-from prejudge.search import Budget, run_search
+from prejudge import search
+from prejudge.search import Budget
 from prejudge.search import query as methods
 from prejudge.search.registry import register
 from tests.search.toy_objectives import Anywhere, Convolutions
@@ -32,11 +33,11 @@ def test_the_built_in_methods_are_registered_and_described() -> None:
 @pytest.mark.parametrize("method", BUILT_IN)
 def test_it_runs_anywhere_although_some_fail(method: str, name: str) -> None:
     objective = Anywhere(name, fail=0.3, schedules=SCHEDULES)
-    result = run_search(method, objective, Budget(queries=120), seeds=[0, 1])
+    result = search.run(method, objective, Budget(queries=120), seeds=[0, 1])
     for run in result.trajectories:
         assert len(run.values) == 120
         assert np.isnan(run.values).any()
-        chosen = [v for a, v in zip(run.architectures, run.values, strict=True) if a == run.answer]
+        chosen = [v for a, v in zip(run.architectures, run.values, strict=True) if a == run.recommendation]
         assert not any(math.isnan(v) for v in chosen)
         longest = run.values[run.epochs == 12]
         assert max(chosen) == np.nanmax(longest)
@@ -48,7 +49,7 @@ def test_it_runs_anywhere_although_some_fail(method: str, name: str) -> None:
 def test_a_seed_says_it_all(method: str) -> None:
     objective = Anywhere("nasbench201", schedules=SCHEDULES)
     one, other, third = (
-        run_search(method, objective, Budget(queries=60), seeds=[seed]).trajectories[0].architectures
+        search.run(method, objective, Budget(queries=60), seeds=[seed]).trajectories[0].architectures
         for seed in (3, 3, 4)
     )
     assert one == other != third
@@ -57,13 +58,13 @@ def test_a_seed_says_it_all(method: str) -> None:
 @pytest.mark.parametrize("method", BUILT_IN)
 def test_everything_fails_without_a_hang(method: str) -> None:
     with pytest.raises(ValueError, match="and none has a value"):
-        run_search(method, Anywhere("nasbench201", fail=2.0, schedules=SCHEDULES), Budget(queries=60))
+        search.run(method, Anywhere("nasbench201", fail=2.0, schedules=SCHEDULES), Budget(queries=60))
 
 
 @pytest.mark.parametrize("method", ["evolution", "local-search", "reinforce(learning_rate=0.1)", "bohb"])
 def test_learning_beats_chance_where_there_is_something_to_learn(method: str) -> None:
     def mean(name: str) -> float:
-        result = run_search(name, Convolutions(schedules=SCHEDULES), Budget(seconds=1800), seeds=range(12))
+        result = search.run(name, Convolutions(schedules=SCHEDULES), Budget(seconds=1800), seeds=range(12))
         return float(np.mean([np.nanmax(run.values[run.epochs == 12]) for run in result.trajectories]))
 
     assert mean(method) > mean("random") + 5  # half a convolution of six

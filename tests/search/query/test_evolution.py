@@ -9,22 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prejudge import search
 from prejudge.cache import Protocol, ScoreCache
 from prejudge.errors import InputError
-from prejudge.search import Budget, BudgetSpent, MappingObjective, Run, run_search
+from prejudge.search import Budget, MappingObjective, SearchStep
 from prejudge.search.query.evolution import evolution
-from prejudge.search.run import Step
 from prejudge.spaces import Cell201, space
-from tests.search.toy_objectives import Anywhere, Convolutions
+from tests.search.toy_objectives import Anywhere, Convolutions, drive, rng_of
 
 S = space("nasbench201")
 
 
-def steps_of(objective: Any, queries: int, seed: int = 0, **options: Any) -> list[Step]:
-    run = Run(objective, Budget(queries=queries), seed)
-    with pytest.raises(BudgetSpent):
-        evolution(run, **options)
-    return run.steps
+def steps_of(objective: Any, queries: int, seed: int = 0, **options: Any) -> list[SearchStep]:
+    return drive(evolution, objective, Budget(queries=queries), seed, **options).steps
 
 
 def distance(one: Any, other: Any) -> int:
@@ -36,7 +33,7 @@ def test_it_is_the_plain_algorithm(population: int, sample: int) -> None:
     """The same draws, with a list whose first entry is removed, as the paper writes it."""
     objective = Anywhere("nasbench201")
     steps = steps_of(objective, 150, 5, population=population, sample=sample)
-    rng = Run(objective, Budget(queries=1), 5).rng
+    rng = rng_of(5)
     members = []
     for step in steps[:population]:
         assert step.arch == S.sample(rng)
@@ -69,7 +66,7 @@ def test_what_failed_has_no_offspring() -> None:
 
 def test_a_warm_up_takes_the_best_by_proxy() -> None:
     steps = steps_of(Convolutions(), 10, 2, warmup=400, proxy="flops")
-    rng = Run(Convolutions(), Budget(queries=1), 2).rng
+    rng = rng_of(2)
     drawn = {S.sample(rng) for _ in range(400)}
     best = sorted((S.flops(arch) for arch in drawn), reverse=True)[:10]
     assert [S.flops(step.arch) for step in steps] == best
@@ -94,7 +91,7 @@ def test_a_proposal_is_the_best_neighbor_by_proxy() -> None:
 
 def test_a_good_proxy_helps() -> None:
     def mean(method: str) -> float:
-        runs = run_search(method, Convolutions(), Budget(queries=25), seeds=range(20)).trajectories
+        runs = search.run(method, Convolutions(), Budget(queries=25), seeds=range(20)).trajectories
         return float(np.mean([run.values.max() for run in runs]))
 
     plain = mean("evolution")
@@ -119,7 +116,7 @@ def test_missing_scores_are_counted_with_the_command_that_computes_them(cache: P
         r"nasbench201 --archs all --proxies snip --out .*scores\.h5"
     )
     with pytest.raises(InputError, match=message):
-        run_search("evolution", Convolutions(), Budget(queries=20), options={"warmup": 500, "proxy": f"{cache}:snip"})
+        search.run("evolution", Convolutions(), Budget(queries=20), options={"warmup": 500, "proxy": f"{cache}:snip"})
 
 
 @pytest.mark.parametrize(
@@ -135,10 +132,10 @@ def test_missing_scores_are_counted_with_the_command_that_computes_them(cache: P
 )
 def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        run_search("evolution", Convolutions(), Budget(queries=20), options=options)
+        search.run("evolution", Convolutions(), Budget(queries=20), options=options)
 
 
 def test_a_budget_smaller_than_the_population() -> None:
     values = {str(arch): float(i) for i, arch in enumerate(S)}
-    result = run_search("evolution(population=64)", MappingObjective(S, values), Budget(queries=20))
+    result = search.run("evolution(population=64)", MappingObjective(S, values), Budget(queries=20))
     assert len(result.trajectories[0].values) == 20

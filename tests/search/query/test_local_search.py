@@ -10,23 +10,24 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prejudge.search import Budget, BudgetSpent, Evaluation, Objective, Run, run_search
+from prejudge import search
+from prejudge.search import Budget, Evaluation, Objective
 from prejudge.search.query.local_search import local_search
 from prejudge.spaces import space
-from tests.search.toy_objectives import Anywhere, Convolutions
+from tests.search.toy_objectives import Anywhere, Convolutions, drive, rng_of
 
 S = space("nasbench201")
 
 
 def test_one_hill_is_climbed() -> None:
     for method in ("local-search", "local-search(first_improvement=False)", "local-search(draws=1)"):
-        run = run_search(method, Convolutions(), Budget(queries=150)).trajectories[0]
-        assert run.answer == str(S.parse([3] * 6, notation="official"))
+        run = search.run(method, Convolutions(), Budget(queries=150)).trajectories[0]
+        assert run.recommendation == str(S.parse([3] * 6, notation="official"))
 
 
 @pytest.mark.parametrize("method", ["local-search", "local-search(first_improvement=False)"])
 def test_nothing_is_asked_twice(method: str) -> None:
-    run = run_search(method, Anywhere("nasbench201", fail=0.2), Budget(queries=600)).trajectories[0]
+    run = search.run(method, Anywhere("nasbench201", fail=0.2), Budget(queries=600)).trajectories[0]
     assert len(set(run.architectures)) == 600
 
 
@@ -34,11 +35,9 @@ def test_nothing_is_asked_twice(method: str) -> None:
 def test_every_descent_ends_in_a_local_optimum(first_improvement: bool) -> None:
     """A slow look: what was asked so far, walked through again from the best of each ten draws."""
     objective = Anywhere("nasbench201", fail=0.2)
-    run = Run(objective, Budget(queries=500), seed=1)
-    with pytest.raises(BudgetSpent):
-        local_search(run, first_improvement=first_improvement)
+    run = drive(local_search, objective, Budget(queries=500), 1, first_improvement=first_improvement)
     known: dict[Hashable, float] = {}
-    rng = Run(objective, Budget(queries=1), seed=1).rng
+    rng = rng_of(1)
     steps = iter(run.steps)
     optima = 0
     try:
@@ -93,7 +92,7 @@ class Three(Objective):
 @pytest.mark.parametrize(("values", "answer"), [([1.0, 2.0, 3.0], "2"), ([math.nan, math.nan, 0.5], "2")])
 @pytest.mark.parametrize("draws", [1, 10])
 def test_a_space_that_is_exhausted_ends_the_search(values: list[float], answer: str, draws: int) -> None:
-    result = run_search("local-search", Three(values), Budget(queries=99), seeds=range(4), options={"draws": draws})
+    result = search.run("local-search", Three(values), Budget(queries=99), seeds=range(4), options={"draws": draws})
     for run in result.trajectories:
         assert sorted(run.architectures) == ["0", "1", "2"]
-        assert run.answer == answer
+        assert run.recommendation == answer

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from prejudge import search
 from prejudge.benchmarks import Table, import_csv, open_table
-from prejudge.search import Budget, run_search
+from prejudge.search import Budget
 from prejudge.search.objectives.table import TableObjective
 
 SEEDS = range(150)  # the standard error of a mean is a twelfth of the deviation
@@ -30,8 +31,8 @@ def table(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Table:
     ],
 )
 def test_test_accuracies_are_the_published_ones(method: str, published: tuple[float, ...], table: Table) -> None:
-    result = run_search(method, TableObjective(table, "cifar10", 12), Budget(seconds=12_000), seeds=SEEDS)
-    answers = [run.answer for run in result.trajectories]
+    result = search.run(method, TableObjective(table, "cifar10", 12), Budget(seconds=12_000), seeds=SEEDS)
+    answers = [run.recommendation for run in result.trajectories]
     for (dataset, tolerance), expected in zip(TOLERANCE.items(), published, strict=True):
         mean = float(table.query_many(answers, f"{dataset}_test_200ep").mean())
         assert mean == pytest.approx(expected, abs=tolerance), dataset
@@ -39,4 +40,4 @@ def test_test_accuracies_are_the_published_ones(method: str, published: tuple[fl
 
 def test_a_table_without_curves_has_nothing_to_race_on(table: Table) -> None:
     with pytest.raises(ValueError, match="the objective has: none can be chosen; take a table with learning curves"):
-        run_search("hyperband", TableObjective(table, "cifar10", 12), Budget(seconds=12_000))
+        search.run("hyperband", TableObjective(table, "cifar10", 12), Budget(seconds=12_000))

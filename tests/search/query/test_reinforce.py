@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from prejudge import search
 from prejudge.errors import InputError
-from prejudge.search import Budget, Run, run_search
+from prejudge.search import Budget
 from prejudge.search.query.reinforce import Policy
 from prejudge.spaces import space
-from tests.search.toy_objectives import Anywhere, Convolutions
+from tests.search.toy_objectives import Anywhere, Convolutions, rng_of
 
 S = space("nasbench201")
 
@@ -57,8 +58,8 @@ def test_learning_is_torchs(choices: tuple[int, ...]) -> None:
 
 def test_a_whole_run_is_torchs() -> None:
     """The trajectory again: draws from the oracle's probabilities with the run's own random numbers."""
-    run = run_search("reinforce(learning_rate=0.1)", Convolutions(), Budget(queries=80), seeds=[4]).trajectories[0]
-    rng = Run(Convolutions(), Budget(queries=1), 4).rng
+    run = search.run("reinforce(learning_rate=0.1)", Convolutions(), Budget(queries=80), seeds=[4]).trajectories[0]
+    rng = rng_of(4)
     oracle = Oracle(1e-3 * rng.standard_normal((6, 5)), 0.1, 0.9)
     for text, value in zip(run.architectures, run.values.tolist(), strict=True):
         decisions = []
@@ -92,26 +93,26 @@ def test_a_sure_policy_stays_within_its_options() -> None:
 
 
 def test_the_answer_may_be_the_policys() -> None:
-    run = run_search("reinforce(answer='policy', learning_rate=0.1)", Convolutions(), Budget(queries=300)).trajectories[
-        0
-    ]
-    assert run.answer.count("nor_conv_3x3") >= 4
-    seen = run_search("reinforce(learning_rate=0.1)", Convolutions(), Budget(queries=300)).trajectories[0]
+    run = search.run(
+        "reinforce(recommend='policy', learning_rate=0.1)", Convolutions(), Budget(queries=300)
+    ).trajectories[0]
+    assert run.recommendation.count("nor_conv_3x3") >= 4
+    seen = search.run("reinforce(learning_rate=0.1)", Convolutions(), Budget(queries=300)).trajectories[0]
     assert seen.architectures == run.architectures
-    assert seen.answer == seen.architectures[int(np.argmax(seen.values))]
+    assert seen.recommendation == seen.architectures[int(np.argmax(seen.values))]
 
 
 def test_failures_become_less_likely() -> None:
-    run = run_search("reinforce(learning_rate=0.1)", Convolutions(fail=True), Budget(queries=400)).trajectories[0]
+    run = search.run("reinforce(learning_rate=0.1)", Convolutions(fail=True), Budget(queries=400)).trajectories[0]
     failed = np.isnan(run.values)
     assert failed[:50].mean() > 0.05
     assert failed[-100:].mean() < 0.02
 
 
 def test_decisions_that_make_nothing_are_drawn_again() -> None:
-    run = run_search("reinforce", Anywhere("nasbench101"), Budget(queries=50)).trajectories[0]
+    run = search.run("reinforce", Anywhere("nasbench101"), Budget(queries=50)).trajectories[0]
     assert len(run.values) == 50
-    stuck = run_search("reinforce", Never("nasbench101"), Budget(queries=20)).trajectories[0]
+    stuck = search.run("reinforce", Never("nasbench101"), Budget(queries=20)).trajectories[0]
     assert len(set(stuck.architectures)) > 10
 
 
@@ -132,11 +133,11 @@ class Never(Anywhere):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("reinforce(answer='last')", "unknown answer of reinforce 'last'"),
+        ("reinforce(recommend='last')", "unknown recommendation of reinforce 'last'"),
         ("reinforce(learning_rate=0)", "learning_rate must be positive"),
         ("reinforce(momentum=1.0)", r"momentum in \[0, 1\)"),
     ],
 )
 def test_options_that_make_no_sense(method: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        run_search(method, Convolutions(), Budget(queries=5))
+        search.run(method, Convolutions(), Budget(queries=5))

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from prejudge import search
 from prejudge.errors import InputError
-from prejudge.search import Budget, BudgetSpent, Run, run_search
+from prejudge.search import Budget, Questions, SearchContext
 from prejudge.search.query.successive_halving import bracket, race, rungs
-from tests.search.toy_objectives import Anywhere, Convolutions
+from tests.search.toy_objectives import Anywhere, Convolutions, drive, rng_of
 
 CURVE = tuple(range(1, 13))
 
@@ -59,7 +60,7 @@ def test_brackets_are_hpbandsters() -> None:
 @pytest.mark.parametrize("method", ["successive-halving", "hyperband", "bohb"])
 def test_what_cannot_be_raced(method: str, schedules: tuple[int, ...], options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        run_search(method, Convolutions(schedules=schedules), Budget(queries=5), options=options)
+        search.run(method, Convolutions(schedules=schedules), Budget(queries=5), options=options)
 
 
 def by_bracket(run: Any, sizes: list[list[int]], epochs: list[int]) -> list[list[list[tuple[str, float]]]]:
@@ -82,7 +83,7 @@ def by_bracket(run: Any, sizes: list[list[int]], epochs: list[int]) -> list[list
 )
 def test_the_best_of_a_rung_go_on(method: str, sizes: list[list[int]]) -> None:
     queries = 4 * sum(map(sum, sizes))
-    run = run_search(method, Anywhere("nasbench201", schedules=CURVE), Budget(queries=queries)).trajectories[0]
+    run = search.run(method, Anywhere("nasbench201", schedules=CURVE), Budget(queries=queries)).trajectories[0]
     brackets = by_bracket(run, sizes, [1, 4, 12])
     assert len(brackets) == 4 * len(sizes)
     for rung_list in brackets:
@@ -92,8 +93,13 @@ def test_the_best_of_a_rung_go_on(method: str, sizes: list[list[int]]) -> None:
 
 
 def test_cost_is_that_of_the_schedules() -> None:
-    run = run_search("successive-halving", Convolutions(schedules=CURVE), Budget(queries=13)).trajectories[0]
+    run = search.run("successive-halving", Convolutions(schedules=CURVE), Budget(queries=13)).trajectories[0]
     assert run.seconds.sum() == 9 * 1 + 3 * 4 + 1 * 12
+
+
+def one_race(search: SearchContext, sizes: tuple[int, ...] = (9, 3, 1)) -> Questions:
+    yield from race((1, 4, 12), sizes, lambda: search.space.sample(search.rng))
+    return None
 
 
 def test_what_failed_does_not_go_on() -> None:
@@ -104,31 +110,34 @@ def test_what_failed_does_not_go_on() -> None:
         def evaluate(self, arch: Any, epochs: int | None, rng: np.random.Generator) -> Any:
             return super().evaluate(arch, epochs, rng)._replace(value=next(values))
 
-    run = Run(Noted("nasbench201", schedules=CURVE), Budget(queries=13), 0)
-    archs = [run.space.sample(run.rng) for _ in range(9)]
+    objective, rng = Noted("nasbench201", schedules=CURVE), rng_of(0)
+    archs = [objective.space.sample(rng) for _ in range(9)]
     waiting = iter(archs)
-    race(run, (1, 4, 12), [9, 3, 1], lambda: next(waiting), lambda r, a, v: told.append((r, archs.index(a), v)))
+
+    def one(_: SearchContext) -> Questions:
+        yield from race(
+            (1, 4, 12), [9, 3, 1], lambda: next(waiting), lambda r, a, v: told.append((r, archs.index(a), v))
+        )
+        return None
+
+    run = drive(one, objective, Budget(queries=13))
     assert [(r, a) for r, a, _ in told[9:]] == [(1, 1), (1, 5), (1, 3), (2, 1)]
     assert len(run.steps) == 13
 
 
 def test_a_rung_in_which_all_failed_ends_its_bracket() -> None:
-    run = Run(Anywhere("nasbench201", fail=2.0, schedules=CURVE), Budget(queries=99), 0)
-    race(run, (1, 4, 12), [9, 3, 1], lambda: run.space.sample(run.rng))
+    run = drive(one_race, Anywhere("nasbench201", fail=2.0, schedules=CURVE), Budget(queries=99))
     assert len(run.steps) == 9
 
 
 def test_fewer_survivors_than_places() -> None:
-    run = Run(Anywhere("nasbench201", fail=0.8, schedules=CURVE), Budget(queries=999), 2)
-    race(run, (1, 4, 12), [27, 9, 3], lambda: run.space.sample(run.rng))
+    run = drive(one_race, Anywhere("nasbench201", fail=0.8, schedules=CURVE), Budget(queries=999), 2, sizes=(27, 9, 3))
     first = sum(1 for step in run.steps if step.epochs == 1 and not math.isnan(step.value))
     assert first < 9
     assert sum(1 for step in run.steps if step.epochs == 4) == first
 
 
 def test_the_budget_may_end_anywhere() -> None:
-    run = Run(Convolutions(schedules=CURVE), Budget(seconds=15), 0)
-    with pytest.raises(BudgetSpent):
-        race(run, (1, 4, 12), [9, 3, 1], lambda: run.space.sample(run.rng))
+    run = drive(one_race, Convolutions(schedules=CURVE), Budget(seconds=15))
     assert run.seconds == 9 + 4
     assert run.best is not None and run.best.epochs == 4

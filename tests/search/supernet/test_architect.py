@@ -66,7 +66,7 @@ def doubled(seed: int) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("case", ["fresh", "after1"])
 def test_the_second_order_gradient_of_the_original(original: dict[str, np.ndarray], case: str) -> None:
-    # In double precision: on four images a rectifier that turns by rounding changes everything behind it.
+    # In double precision: on four images a ReLU that turns by rounding changes everything behind it.
     search = learner(original, SecondOrderArchitect, Given([22]))
     search.network.double()
     if case == "after1":
@@ -132,7 +132,7 @@ def small(architect_of: type[Architect], **options: object) -> SupernetLearner:
 def test_a_plain_architect_leaves_the_architecture_alone() -> None:
     search = small(Architect)
     before = search.arch_parameters.weights()["cell"].clone()
-    run_epochs(search, Given([1, 2]), 1, machine=DeviceConfig())
+    run_epochs(search, Given([1, 2]), 1, device_config=DeviceConfig())
     assert torch.equal(search.arch_parameters.weights()["cell"], before)
 
 
@@ -154,6 +154,6 @@ def test_one_level_takes_both_steps_from_one_loss() -> None:
 
 def test_the_held_out_images_go_on_where_an_epoch_is_short() -> None:
     search = small(FirstOrderArchitect, held_out=Given([1]))
-    run_epochs(search, Given([2, 3, 4]), 1, machine=DeviceConfig())
+    run_epochs(search, Given([2, 3, 4]), 1, device_config=DeviceConfig())
     assert isinstance(search.architect, FirstOrderArchitect)
     assert int(next(iter(search.architect.optimizer.state.values()))["step"]) == 3

@@ -31,7 +31,7 @@ def one(folder: Path | None = None, device: str = "cpu") -> SeedRun:
 
 
 def facts(run: Trajectory) -> Any:
-    return run.seed, run.answer, run.architectures, run.values.tolist(), run.facts
+    return run.seed, run.recommendation, run.architectures, run.values.tolist(), run.metadata
 
 
 def alone(seed: int) -> Trajectory:

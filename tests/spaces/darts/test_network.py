@@ -116,7 +116,7 @@ def test_three_training_steps_equal_the_originals(golden: Path, case: str) -> No
         found.backward()
         found_norm = nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
-        # Rectifiers and poolings amplify rounding: between float32 and float64 the third norm differs by up to 60 %.
+        # ReLUs and poolings amplify rounding: between float32 and float64 the third norm differs by up to 60 %.
         assert found.item() == pytest.approx(loss, rel=(1e-5, 1e-5, 0.05)[step])
         if step < 2:
             assert found_norm.item() == pytest.approx(norm, rel=(1e-5, 5e-3)[step])

@@ -13,16 +13,16 @@ from prejudge.data.loading import digits
 from prejudge.data.splits import Splits
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.spaces import published_genotype, space
-from prejudge.train.export.stored_network import Expected, read_network
+from prejudge.train.export.stored_network import ExpectedNetwork, read_network
 from prejudge.train.export.weights import export_weights
 from prejudge.train.recipes.recipe import Recipe
-from prejudge.train.training import train_network
+from prejudge.train.training import train as train_network
 from tests.train.export.test_stacnas_model import GENOTYPE, NUMBERS, stacnas_model
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 NB201 = space("nasbench201")
 SMALL: dict[str, Any] = {"channels": 4, "cells": 1, "stages": 1, "num_classes": 10, "in_channels": 1}
-EXPECTED = Expected(NB201, NB201.parse(CELL), SMALL)
+EXPECTED = ExpectedNetwork(NB201, NB201.parse(CELL), SMALL)
 
 
 def equal(network: nn.Module, other: nn.Module) -> bool:
@@ -41,7 +41,7 @@ def test_state_dicts_need_their_architecture(tmp_path: Path) -> None:
     assert equal(found.network, network)
     fitting = {name: SMALL[name] for name in ("num_classes", "in_channels")}
     chosen = {name: value for name, value in SMALL.items() if name not in fitting}
-    assert equal(read_network(path, Expected(NB201, NB201.parse(CELL), chosen, fitting)).network, network)
+    assert equal(read_network(path, ExpectedNetwork(NB201, NB201.parse(CELL), chosen, fitting)).network, network)
     with pytest.raises(InputError, match="holds weights without their architecture; give --arch"):
         read_network(path)
     torch.save({"mine": network.state_dict(), "epoch": 3}, tmp_path / "keyed.pt")
@@ -50,7 +50,7 @@ def test_state_dicts_need_their_architecture(tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match=r"plain\.pt: these are the weights of another architecture: \d+ tensors are missing"
     ):
-        read_network(path, Expected(NB201, other, SMALL))
+        read_network(path, ExpectedNetwork(NB201, other, SMALL))
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.5])
@@ -76,10 +76,10 @@ def test_an_export_of_another_architecture_is_refused(tmp_path: Path) -> None:
         EXPECTED.space.network(EXPECTED.architecture, **SMALL), path, space=NB201, architecture=CELL, macro=SMALL
     )
     with pytest.raises(InputError, match="holds a network with channels 4 and not 8; leave these out"):
-        read_network(path, Expected(NB201, EXPECTED.architecture, {"channels": 8}))
+        read_network(path, ExpectedNetwork(NB201, EXPECTED.architecture, {"channels": 8}))
     with pytest.raises(InputError, match="holds another architecture of nasbench201"):
-        read_network(path, Expected(NB201, NB201[0], {}))
-    darts = Expected(space("darts"), published_genotype("DARTS_V2").genotype, {})
+        read_network(path, ExpectedNetwork(NB201, NB201[0], {}))
+    darts = ExpectedNetwork(space("darts"), published_genotype("DARTS_V2").genotype, {})
     with pytest.raises(InputError, match="holds another architecture"):
         read_network(path, darts)
 
@@ -95,7 +95,7 @@ def test_a_pickled_stacnas_network_is_read_without_its_code(tmp_path: Path) -> N
         7,
     )
     torch.save(stacnas_model(network).state_dict(), tmp_path / "state.pth")
-    again = read_network(tmp_path / "state.pth", Expected(space("darts"), GENOTYPE, NUMBERS))
+    again = read_network(tmp_path / "state.pth", ExpectedNetwork(space("darts"), GENOTYPE, NUMBERS))
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(found.network(x), network.eval()(x))

@@ -93,7 +93,7 @@ def test_weights_under_a_key(network: nn.Module, tmp_path: Path) -> None:
 def test_a_whole_model_tells_its_attributes(network: nn.Module, tmp_path: Path, zip_format: bool) -> None:
     torch.save(nn.DataParallel(network), tmp_path / "a.pt", _use_new_zipfile_serialization=zip_format)
     found = read_model(tmp_path / "a.pt")
-    assert found.kind.endswith("test_foreign.Network") and same(found.state, network)
+    assert found.kind.endswith("test_third_party.Network") and same(found.state, network)
     assert found.attributes["genotype"] == [("skip", 0)] and found.attributes["width"] == 4
     assert "hook" not in found.attributes and "_parameters" not in found.attributes
 

@@ -14,7 +14,7 @@ from torch import nn
 import prejudge
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.train.export.third_party import read_state_dict
-from prejudge.train.export.weights import Description, export_weights, load_weights
+from prejudge.train.export.weights import WeightsMetadata, export_weights, load_weights
 
 CELL = "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
 SMALL = {"channels": 4, "cells": 1}
@@ -32,7 +32,7 @@ def small(**numbers: Any) -> nn.Module:
     return prejudge.space("nasbench201").network(CELL, **{**SMALL, **numbers})
 
 
-def export(path: Path, network: nn.Module | None = None, **options: Any) -> Description:
+def export(path: Path, network: nn.Module | None = None, **options: Any) -> WeightsMetadata:
     given = {"space": "nasbench201", "architecture": CELL, "macro": SMALL, **options}
     return export_weights(network or small(), path, **given)
 

@@ -10,7 +10,7 @@ import pytest
 from prejudge.data.normalization import NORMALIZATIONS
 from prejudge.errors import InputError
 from prejudge.spaces import space
-from prejudge.train.recipes.published import PUBLISHED, RetrainRecipe, published_recipe
+from prejudge.train.recipes.published import PUBLISHED, PublishedRecipe, published_recipe
 from prejudge.train.recipes.recipe import Recipe
 
 ALL = [(paper, data) for paper, of_paper in PUBLISHED.items() for data in of_paper]
@@ -116,7 +116,7 @@ def test_unknown_ones_are_told_what_there_is(paper: str, data: str, message: str
 
 def test_it_can_be_used_for_other_images() -> None:
     digits = {"num_classes": 10, "in_channels": 1}
-    recipe: RetrainRecipe = published_recipe("stacnas", "mnist").for_images("digits", **digits)
+    recipe: PublishedRecipe = published_recipe("stacnas", "mnist").for_images("digits", **digits)
     assert dict(recipe.macro) == dict(published_recipe("stacnas", "mnist").macro) and recipe.data == "digits"
     fitted = published_recipe("darts", "cifar100").for_images("digits", **digits)
     assert (dict(fitted.macro)["num_classes"], dict(fitted.macro)["in_channels"]) == (10, 1)

@@ -7,6 +7,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -16,14 +17,19 @@ import numpy as np
 
 from prejudge.benchmarks.importers.nasbench101.model_metrics import QUANTITIES, VALUES
 from prejudge.benchmarks.importers.nasbench101.records import read_records
-from prejudge.benchmarks.importers.nasbench101.runs import REPEATS, Runs, TooManyRuns, columns
-from prejudge.benchmarks.importers.result import ImportResult
-from prejudge.benchmarks.importers.sources import Progress, file_sha256, imported_by, is_there, place, require_file
-from prejudge.benchmarks.table.table import write_table
+from prejudge.benchmarks.importers.nasbench101.runs import REPEATS, ScheduleRuns, TooManyRuns, columns
+from prejudge.benchmarks.importers.table_import import (
+    ImportResult,
+    Progress,
+    TableImport,
+    file_sha256,
+    require_file,
+)
 from prejudge.errors import FileFormatError, InputError, PrejudgeError
 from prejudge.formats.tfrecord import read_blocks
 from prejudge.spaces.nasbench101.space import NASBench101, record_text
 
+SPACE = "nasbench101"
 PUBLISHED = {
     "nasbench_full.tfrecord": "3d64db8180fb1b0207212f9032205064312b6907a3bbc81eabea10db2f5c7e9c",
     "nasbench_only108.tfrecord": "4c39c3936e36a85269881d659e44e61a245babcb72cb374eacacf75d0e5f4fd1",
@@ -45,7 +51,7 @@ _API_RECORDS = 20_000
 _HASHES_CHECKED = 20
 _MOST_SCHEDULES = 16
 
-Cell = tuple[str, str]
+RecordedCell = tuple[str, str]
 """Adjacency digits and operations, as a record has them."""
 
 
@@ -90,14 +96,14 @@ def import_nasbench101(
         InputError: The name is unusable, or the object is no ``NASBench``.
         PrejudgeError: The table cannot be written.
     """
-    target, name = place(out, name, "nasbench101")
     if not isinstance(source, str | os.PathLike):
-        runs, facts = _of_api(source), {"source": "an open nasbench.api.NASBench"}
-        return _write(target, name, runs, facts)
+        known: dict[str, object] = {"source": "an open nasbench.api.NASBench"}
+        return _write(TableImport.begin(out, name, SPACE, SPACE, known), _of_api(source))
     path = require_file(Path(source), "a TFRecord file of NAS-Bench-101")
-    facts = {"source": path.name, "bytes": str(path.stat().st_size)}
-    if is_there(target, name, facts, partial(file_sha256, path)):
-        return ImportResult(target, already_there=True)
+    known = {"source": path.name, "bytes": path.stat().st_size}
+    job = TableImport.begin(out, name, SPACE, SPACE, known, partial(file_sha256, path))
+    if existing := job.existing():
+        return existing
     digest = hashlib.sha256()
     runs = read_file(path, digest=digest, progress=progress)
     sha256 = digest.hexdigest()
@@ -107,10 +113,11 @@ def import_nasbench101(
             f"{path} is not the published file: its SHA-256 is {sha256}, not {PUBLISHED[path.name]}; download it "
             f"again, or say that it need not be checked"
         )
-    return _write(target, name, runs, facts | {"sha256": sha256, "published as": published or "unknown to prejudge"})
+    job = replace(job, digest=lambda: sha256)
+    return _write(job, runs, {"published as": published or "unknown to prejudge"})
 
 
-class Gathered:
+class CollectedCells:
     """Cells and their runs, as they arrive.
 
     Attributes:
@@ -124,7 +131,7 @@ class Gathered:
         self.rows: dict[bytes, int] = defaultdict(count().__next__)
         self.texts: list[str] = []
         self.params: list[np.ndarray] = []
-        self.schedules: dict[int, Runs] = {}
+        self.schedules: dict[int, ScheduleRuns] = {}
 
     def add(
         self,
@@ -132,7 +139,7 @@ class Gathered:
         epochs: np.ndarray,
         values: np.ndarray,
         params: np.ndarray,
-        cells: Callable[[list[int]], Iterable[Cell]],
+        cells: Callable[[list[int]], Iterable[RecordedCell]],
         wrong: Callable[[int, object], PrejudgeError],
     ) -> None:
         """Take records.
@@ -162,7 +169,7 @@ class Gathered:
                     raise wrong(
                         int(chosen[0]), f"{schedule} epochs are schedule {_MOST_SCHEDULES + 1}, the data set has 4"
                     )
-                self.schedules[schedule] = Runs()
+                self.schedules[schedule] = ScheduleRuns()
             try:
                 self.schedules[schedule].add(rows[chosen], values[chosen])
             except TooManyRuns as error:
@@ -185,7 +192,7 @@ class _Decoded(Sequence[str]):
         return self._hashes[row].decode()
 
 
-def read_file(path: Path, *, digest: hashlib._Hash | None = None, progress: Progress | None = None) -> Gathered:
+def read_file(path: Path, *, digest: hashlib._Hash | None = None, progress: Progress | None = None) -> CollectedCells:
     """Read all runs of a TFRecord file; arguments and errors as for :func:`import_nasbench101`.
 
     Args:
@@ -194,16 +201,16 @@ def read_file(path: Path, *, digest: hashlib._Hash | None = None, progress: Prog
         progress: Told after each block.
     """
     start, size = time.perf_counter(), path.stat().st_size
-    gathered = Gathered()
+    collected = CollectedCells()
     for block in read_blocks(path, digest=digest):
         records = read_records(path, block)
-        gathered.add(
+        collected.add(
             records.hashes, records.epochs, records.values, records.params, cells=records.cells, wrong=records.wrong
         )
         if progress is not None:
             progress((block.offset + len(block.data)) // 10**6, size // 10**6, time.perf_counter() - start)
-    check_hashes(path, gathered.texts, _Decoded(list(gathered.rows)))
-    return gathered
+    check_hashes(path, collected.texts, _Decoded(list(collected.rows)))
+    return collected
 
 
 def check_hashes(path: Path, texts: Sequence[str], keys: Sequence[str]) -> None:
@@ -219,32 +226,32 @@ def check_hashes(path: Path, texts: Sequence[str], keys: Sequence[str]) -> None:
             raise FileFormatError(f"{path}: cell {texts[row]} is called {keys[row]}, but its hash is {found}")
 
 
-def _of_api(benchmark: Any) -> Gathered:
+def _of_api(benchmark: Any) -> CollectedCells:
     """The runs of an open ``nasbench.api.NASBench``."""
     fixed, computed = (getattr(benchmark, f"{kind}_statistics", None) for kind in ("fixed", "computed"))
     if not isinstance(fixed, Mapping) or not isinstance(computed, Mapping) or not fixed:
         raise InputError(
             f"cannot import {type(benchmark).__name__!r}; give the path of a TFRecord file, or a NASBench object"
         )
-    gathered = Gathered()
+    collected = CollectedCells()
     records = _api_records(fixed, computed)
     while part := list(islice(records, _API_RECORDS)):
         hashes, epochs, values, params, cells = zip(*part, strict=True)
 
-        def of(chosen: list[int], cells: Sequence[Cell] = cells) -> list[Cell]:
+        def of(chosen: list[int], cells: Sequence[RecordedCell] = cells) -> list[RecordedCell]:
             return [cells[i] for i in chosen]
 
         def wrong(i: int, reason: object, hashes: Sequence[bytes] = hashes) -> InputError:
             return InputError(f"NASBench object, cell {hashes[i].decode()}: {reason}")
 
         numbers = np.array(values, dtype=np.float64)
-        gathered.add(hashes, np.array(epochs), numbers, np.array(params), cells=of, wrong=wrong)
-    return gathered
+        collected.add(hashes, np.array(epochs), numbers, np.array(params), cells=of, wrong=wrong)
+    return collected
 
 
 def _api_records(
     fixed: Mapping[str, Any], computed: Mapping[str, Any]
-) -> Iterator[tuple[bytes, int, list[float], int, Cell]]:
+) -> Iterator[tuple[bytes, int, list[float], int, RecordedCell]]:
     for key, cell in fixed.items():
         try:
             adjacency = "".join(str(int(entry)) for entry in np.asarray(cell["module_adjacency"]).ravel())
@@ -257,27 +264,22 @@ def _api_records(
             raise InputError(f"NASBench object, cell {key}: {type(error).__name__} {error}") from error
 
 
-def _write(target: Path, name: str, gathered: Gathered, facts: Mapping[str, object]) -> ImportResult:
-    cells = len(gathered.texts)
-    params = np.concatenate(gathered.params).astype(np.float64)
+def _write(job: TableImport, collected: CollectedCells, provenance: Mapping[str, object] | None = None) -> ImportResult:
+    cells = len(collected.texts)
+    params = np.concatenate(collected.params).astype(np.float64)
     known = params >= 0
-    keys = _Decoded(list(gathered.rows))
-    gathered.rows.clear()
-    path = write_table(
-        target,
-        "nasbench101",
-        dict(columns(list(gathered.schedules.items()), cells)),
-        architectures=gathered.texts,
+    keys = _Decoded(list(collected.rows))
+    collected.rows.clear()
+    return job.write(
+        dict(columns(list(collected.schedules.items()), cells)),
+        architectures=collected.texts,
         keys=keys,
         extra={"params": np.where(known, params, np.nan)} if known.any() else None,
         units=UNITS,
         provenance={
-            **facts,
+            **(provenance or {}),
             "cells": cells,
-            "training runs": sum(runs.runs(cells) for runs in gathered.schedules.values()),
+            "training runs": sum(runs.runs(cells) for runs in collected.schedules.values()),
             "seeds": "0, 1 and 2 in the order of the file",
-            **imported_by(),
         },
-        name=name,
     )
-    return ImportResult(path, already_there=False)

@@ -21,7 +21,7 @@ QUANTITIES = ("seconds", "train", "valid", "test")
 """What an evaluation gives: training seconds so far, and three accuracies as fractions."""
 
 VALUES = (*(f"halfway-{q}" for q in QUANTITIES), *QUANTITIES, "total-seconds")
-"""Names of the numbers of a message, in the order in which :class:`Metrics` has them."""
+"""Names of the numbers of a message, in the order in which :class:`ModelMetrics` has them."""
 
 _EVALUATION, _PARAMS, _TOTAL = 1, 2, 3
 _FIRST_QUANTITY = 2
@@ -36,7 +36,7 @@ class NotModelMetrics(ValueError):
 
 
 @dataclass(frozen=True)
-class Metrics:
+class ModelMetrics:
     """The numbers of some messages.
 
     Attributes:
@@ -49,7 +49,7 @@ class Metrics:
 
 
 @dataclass(frozen=True)
-class _Layout:
+class _MessageLayout:
     """Where the numbers of a message are, and which bits make another message of its length one of the same layout.
 
     Attributes:
@@ -67,7 +67,7 @@ class _Layout:
     params: tuple[int, int] | None
 
 
-def read_messages(messages: np.ndarray) -> Metrics:
+def read_messages(messages: np.ndarray) -> ModelMetrics:
     """Read messages of one length.
 
     Nearly all messages of one length have the same fields in the same places, so one message is parsed, and its places
@@ -98,10 +98,10 @@ def read_messages(messages: np.ndarray) -> Metrics:
         if layout.params is not None:
             params[where] = _varints(rows[:, slice(*layout.params)])
         left = left[~alike] if number < _LAYOUTS else left[1:]
-    return Metrics(values, params)
+    return ModelMetrics(values, params)
 
 
-def _layout(message: bytes) -> _Layout:
+def _layout(message: bytes) -> _MessageLayout:
     mask = np.full(len(message), 255, dtype=np.uint8)
     evaluations: list[dict[int, int]] = []
     params = total = None
@@ -125,7 +125,7 @@ def _layout(message: bytes) -> _Layout:
     found = [evaluations[e].get(f) for e in (_HALFWAY, _END) for f in wanted]
     places = np.flatnonzero(mask)
     structure = np.frombuffer(message, dtype=np.uint8)[places] & mask[places]
-    return _Layout(places, mask[places], structure, (*found, total), params)
+    return _MessageLayout(places, mask[places], structure, (*found, total), params)
 
 
 def _fields(data: bytes, position: int, end: int) -> Iterator[tuple[int, int, int, int]]:

@@ -21,7 +21,7 @@ import numpy as np
 
 from prejudge.benchmarks.importers.nasbench101.model_metrics import VALUES, NotModelMetrics, read_messages
 from prejudge.errors import FileFormatError
-from prejudge.formats.tfrecord import Block
+from prejudge.formats.tfrecord import RecordBlock
 
 _QUOTES = 8
 _HASH = re.compile(r"[0-9a-f]{32}")
@@ -37,7 +37,7 @@ _FIRST_BYTES = np.array([2 ** (8 * n) - 1 for n in range(_GAP + 1)], dtype=np.ui
 
 
 @dataclass(frozen=True)
-class Records:
+class CellRecords:
     """The records of a block.
 
     Attributes:
@@ -52,7 +52,7 @@ class Records:
     """
 
     path: Path
-    block: Block
+    block: RecordBlock
     hashes: list[bytes]
     epochs: np.ndarray
     values: np.ndarray
@@ -79,7 +79,7 @@ class Records:
         return FileFormatError(f"{self.path}: {self.block.where(i)} is no record of NAS-Bench-101: {reason}")
 
 
-def read_records(path: Path, block: Block) -> Records:
+def read_records(path: Path, block: RecordBlock) -> CellRecords:
     """Read the payloads of a block.
 
     Raises:
@@ -98,7 +98,7 @@ def read_records(path: Path, block: Block) -> Records:
             regular[rows] = False  # read one by one below, so that the message names the record
             continue
         values[rows], params[rows] = metrics.values, metrics.params
-    records = Records(path, block, [], epochs, values, params, quotes, regular)
+    records = CellRecords(path, block, [], epochs, values, params, quotes, regular)
     for i in np.flatnonzero(~regular).tolist():
         try:
             hashes[i], epochs[i], _, _, message = _plain(block[i])
@@ -113,7 +113,7 @@ def read_records(path: Path, block: Block) -> Records:
     return replace(records, hashes=hashes.tolist())
 
 
-def _taken_apart(buffer: np.ndarray, block: Block) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _taken_apart(buffer: np.ndarray, block: RecordBlock) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Places of each payload's quotation marks, its epochs, and whether it has the regular form."""
     places = np.flatnonzero(buffer == ord('"'))
     low = np.searchsorted(places, block.starts)

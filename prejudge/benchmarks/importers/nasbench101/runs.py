@@ -1,4 +1,4 @@
-"""The training runs of NAS-Bench-101, gathered by cell and schedule as they arrive, and the columns that they make."""
+"""The training runs of NAS-Bench-101, collected by cell and schedule as they arrive, and the columns that they make."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TooManyRuns(ValueError):
     """A cell has more than :data:`REPEATS` runs on one schedule; ``args[0]`` is the position of the first."""
 
 
-class Runs:
+class ScheduleRuns:
     """All runs of one schedule.
 
     They are kept as float32 for as long as that is exact, which it is for the published accuracies and times: half the
@@ -81,7 +81,7 @@ class Runs:
                 self._values[i][:, :have] = values
 
     def runs(self, cells: int) -> int:
-        """Runs of the first so many cells."""
+        """ScheduleRuns of the first so many cells."""
         return int(self._count[:cells].sum(dtype=np.int64))
 
     def column(self, value: str, seed: Seed, cells: int) -> np.ndarray:
@@ -106,10 +106,10 @@ class Runs:
 
 
 @dataclass(frozen=True)
-class Column:
+class RunColumn:
     """A column that is computed when an array is asked for: all of them at once would not fit the memory promised."""
 
-    runs: Runs
+    runs: ScheduleRuns
     value: str
     seed: Seed
     cells: int
@@ -119,7 +119,7 @@ class Column:
         return self.runs.column(self.value, self.seed, self.cells).astype(dtype or np.float64, copy=False)
 
 
-def columns(schedules: Sequence[tuple[int, Runs]], cells: int) -> Iterator[tuple[Metric, Column]]:
+def columns(schedules: Sequence[tuple[int, ScheduleRuns]], cells: int) -> Iterator[tuple[Metric, RunColumn]]:
     """Every column that has a value: schedules ascending, means before single runs.
 
     Args:
@@ -133,6 +133,6 @@ def columns(schedules: Sequence[tuple[int, Runs]], cells: int) -> Iterator[tuple
                 moment, _, name = value.rpartition("-")
                 is_time = name == "seconds"
                 quantity = "-".join(part for part in (moment, name if is_time else "accuracy") if part)
-                column = Column(runs, value, seed, cells)
+                column = RunColumn(runs, value, seed, cells)
                 if not np.isnan(np.asarray(column)).all():
                     yield Metric(DATASET, "train" if is_time else name, epochs, seed, quantity), column

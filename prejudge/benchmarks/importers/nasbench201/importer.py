@@ -7,12 +7,12 @@ import os
 import time
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from prejudge.benchmarks.importers.nasbench201.official_file import (
-    Architecture,
+    OfficialArchitecture,
     OfficialFile,
     check_digest,
     expected_memory,
@@ -21,9 +21,7 @@ from prejudge.benchmarks.importers.nasbench201.official_file import (
 )
 from prejudge.benchmarks.importers.nasbench201.official_objects import directory_of, iter_objects, kind_of
 from prejudge.benchmarks.importers.nasbench201.trials import UNITS, MalformedTrial, Trials
-from prejudge.benchmarks.importers.result import ImportResult
-from prejudge.benchmarks.importers.sources import Progress, file_sha256, imported_by, is_there, place
-from prejudge.benchmarks.table.table import write_table
+from prejudge.benchmarks.importers.table_import import ImportResult, Progress, TableImport, file_sha256
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.spaces.nasbench201.space import NASBench201
 
@@ -136,44 +134,42 @@ def import_nasbench201(
         PrejudgeError: The table cannot be written.
     """
     planned = plan(source, curves=curves)
-    target, name = place(out, name, TABLE_NAMES[planned.kind])
-    if not target.parent.is_dir():  # said before minutes of reading
-        raise MissingDataError(f"no folder {target.parent} for the table {target.name}; make it, or say another --out")
-    schedules = ", ".join(map(str, planned.curves))
-    facts = {"kind": planned.kind, "learning curves": f"after {schedules} epochs" if schedules else "left out"}
     file, start = planned.file, time.perf_counter()
+    schedules = ", ".join(map(str, planned.curves))
+    known = {"kind": planned.kind, "learning curves": f"after {schedules} epochs" if schedules else "left out"}
     if file is None:
-        facts["source"] = f"a loaded {type(source).__name__}"
+        known["source"] = f"a loaded {type(source).__name__}"
+    else:
+        known |= {"source": file.path.name, "bytes": str(file.bytes)}
+    digest = None if file is None else partial(_sha256, file)
+    job = TableImport.begin(out, name, TABLE_NAMES[planned.kind], "nasbench201", known, digest)
+    if not job.target.parent.is_dir():  # said before minutes of reading
+        raise MissingDataError(
+            f"no folder {job.target.parent} for the table {job.target.name}; make it, or say another --out"
+        )
+    if existing := job.existing():
+        return existing
+    if file is None:
         archs = _counted(source, progress, start)
     else:
-        facts |= {"source": file.path.name, "bytes": str(file.bytes)}
-        sha256 = cache(lambda: _sha256(file))
-        if is_there(target, name, facts, sha256):
-            return ImportResult(target, already_there=True)
         if check_published:
             check_digest(file)
         archs = iter_architectures(file, _in_megabytes(progress, start))
-    trials, read = _gather(facts["source"], archs, planned.curves)
-    if file is not None:
-        facts |= {"version": file.version or "unknown", "sha256": sha256()}
-    facts |= {"architectures": str(read), "left out": ", ".join(sorted(trials.left_out)) or "nothing"} | imported_by()
+    trials, read = _gather(known["source"], archs, planned.curves)
     columns, (extra, extra_units) = trials.columns(), trials.extras()
     datasets = {m.dataset for m in columns}
+    version = {} if file is None else {"version": file.version or "unknown"}
     try:
-        write_table(
-            target,
-            "nasbench201",
+        return job.write(
             columns,
             extra=extra,
             units=UNITS | extra_units,
-            provenance=facts,
+            provenance={"architectures": read, "left out": ", ".join(sorted(trials.left_out)) or "nothing", **version},
             curves=trials.curves(),
-            name=name,
             aliases={other: dataset for other, dataset in _OTHER_NAMES.items() if dataset in datasets},
         )
     except InputError as error:
-        raise FileFormatError(f"{facts['source']}: {error}") from error
-    return ImportResult(target, already_there=False)
+        raise FileFormatError(f"{known['source']}: {error}") from error
 
 
 def _schedules(curves: bool | Collection[int]) -> tuple[int, ...]:
@@ -185,7 +181,7 @@ def _schedules(curves: bool | Collection[int]) -> tuple[int, ...]:
     return tuple(sorted(set(curves)))
 
 
-def _gather(source: str, archs: Iterator[Architecture], curves: Collection[int]) -> tuple[Trials, int]:
+def _gather(source: str, archs: Iterator[OfficialArchitecture], curves: Collection[int]) -> tuple[Trials, int]:
     """The trainings of all architectures, and how many architectures there were."""
     space, read = NASBench201(), 0
     trials = Trials(len(space), curves)
@@ -222,7 +218,7 @@ def _in_megabytes(progress: Progress | None, start: float) -> Any:
     return lambda done, total: progress(done // _MEGABYTE, -(-total // _MEGABYTE), time.perf_counter() - start)
 
 
-def _counted(api: Any, progress: Progress | None, start: float) -> Iterator[Architecture]:
+def _counted(api: Any, progress: Progress | None, start: float) -> Iterator[OfficialArchitecture]:
     for done, arch in enumerate(iter_objects(api), start=1):
         yield arch
         if progress is not None:

@@ -21,10 +21,10 @@ from prejudge.formats.pickle.entries import EntryUnpickler
 from prejudge.formats.zip import READ_ERRORS, open_zip
 
 KINDS = ("nas-bench-201", "nats-bench", "nats-bench-simple")
-Progress = Callable[[int, int], None]
+BytesRead = Callable[[int, int], None]
 """Called with the bytes read so far and the bytes in all."""
 
-Architecture = tuple[int, str, dict[str, dict[str, Any]]]
+OfficialArchitecture = tuple[int, str, dict[str, dict[str, Any]]]
 """The official index, the text, and the results by epochs of the schedule."""
 
 _EXTENSION = ".pickle.pbz2"
@@ -109,7 +109,7 @@ def expected_memory(file: OfficialFile) -> int:
     return _FIXED + int(_MEMO_SHARE[file.kind] * file.bytes)
 
 
-def check_digest(file: OfficialFile, progress: Progress | None = None) -> None:
+def check_digest(file: OfficialFile, progress: BytesRead | None = None) -> None:
     """Compare the md5 with the digits in the name: NAS-Bench-201 gives its last six, NATS-Bench its first five.
 
     A file whose name has no digits passes, and so does a directory.
@@ -137,7 +137,7 @@ def check_digest(file: OfficialFile, progress: Progress | None = None) -> None:
         )
 
 
-def iter_architectures(file: OfficialFile, progress: Progress | None = None) -> Iterator[Architecture]:
+def iter_architectures(file: OfficialFile, progress: BytesRead | None = None) -> Iterator[OfficialArchitecture]:
     """Read the architectures one after the other.
 
     Args:
@@ -158,7 +158,7 @@ def iter_architectures(file: OfficialFile, progress: Progress | None = None) -> 
     return _from_directory(file, report) if file.kind == "nats-bench-simple" else _from_file(file, report)
 
 
-def _from_file(file: OfficialFile, report: Progress) -> Iterator[Architecture]:
+def _from_file(file: OfficialFile, report: BytesRead) -> Iterator[OfficialArchitecture]:
     with ExitStack() as stack:
         raw = stack.enter_context(file.path.open("rb"))
         read: Callable[[int], bytes] = raw.read
@@ -230,7 +230,7 @@ def _meta_archs(path: Path, content: Any) -> list[str]:
     return archs
 
 
-def _from_directory(file: OfficialFile, report: Progress) -> Iterator[Architecture]:
+def _from_directory(file: OfficialFile, report: BytesRead) -> Iterator[OfficialArchitecture]:
     machine = EntryUnpickler()
 
     def load(path: Path) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from prejudge.benchmarks.importers.nasbench201.official_file import Architecture
+from prejudge.benchmarks.importers.nasbench201.official_file import OfficialArchitecture
 from prejudge.errors import FileFormatError, InputError
 
 
@@ -38,7 +38,7 @@ def directory_of(api: Any) -> Path | None:
     return Path(directory) if getattr(api, "fast_mode", False) and directory else None
 
 
-def iter_objects(api: Any) -> Iterator[Architecture]:
+def iter_objects(api: Any) -> Iterator[OfficialArchitecture]:
     """What :func:`~prejudge.benchmarks.importers.nasbench201.official_file.iter_architectures` yields, from an object.
 
     Args:

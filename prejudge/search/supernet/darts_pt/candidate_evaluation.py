@@ -136,7 +136,7 @@ class _Tally:
     def score(self) -> HeldOutScore:
         # Over all processes: each has seen its share, and all must decide the same.
         count = torch.full((1,), self._images, dtype=self._sums.dtype, device=self._sums.device)
-        hits, loss, images = self._device_config.world.sum_(torch.cat([self._sums, count])).tolist()
+        hits, loss, images = self._device_config.process_group.sum_(torch.cat([self._sums, count])).tolist()
         return HeldOutScore(100 * hits / images, loss / images)
 
 

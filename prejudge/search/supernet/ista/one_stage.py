@@ -86,7 +86,7 @@ def ista_onestage(
     if final_epochs != 0:
         yield final
     fold_batch_norms(final.learner.evaluated)
-    if setup.folder is not None and setup.device_config.world.is_first:
+    if setup.folder is not None and setup.device_config.process_group.is_first:
         _export(setup.folder / WEIGHTS, setup, final.learner, search.learner.whole)
     return final.learner.architecture()
 

@@ -165,24 +165,24 @@ def search(method: str, folder: Path | None = None, name: str = "nasbench201", *
 def test_whole_searches_repeat_themselves(options: str) -> None:
     method = f"darts-pt(tune_epochs=2, {options})"
     run = search(method)
-    assert [stage["epochs"] for stage in run.facts["stages"]] == [2, 10]
-    decisions = [d for epoch in run.facts["curve"] for d in epoch.get("decisions", [])]
-    assert [n for n, epoch in enumerate(run.facts["curve"]) if "decisions" in epoch] == [2, 4, 6, 8, 10, 11]
+    assert [stage["epochs"] for stage in run.metadata["stages"]] == [2, 10]
+    decisions = [d for epoch in run.metadata["curve"] for d in epoch.get("decisions", [])]
+    assert [n for n, epoch in enumerate(run.metadata["curve"]) if "decisions" in epoch] == [2, 4, 6, 8, 10, 11]
     assert sorted(d["place"] for d in decisions) == list(range(6))
     chosen = {d["place"]: d["chosen"][0] for d in decisions}
-    assert space("nasbench201").parse(run.answer).edges == tuple(chosen[edge] for edge in range(6))
-    assert run.answer == run.architectures[-1]
+    assert space("nasbench201").parse(run.recommendation).edges == tuple(chosen[edge] for edge in range(6))
+    assert run.recommendation == run.architectures[-1]
     again = search(method)
-    assert (again.answer, again.facts["curve"]) == (run.answer, run.facts["curve"])
+    assert (again.recommendation, again.metadata["curve"]) == (run.recommendation, run.metadata["curve"])
 
 
 def test_operations_and_then_edges_are_decided_in_the_darts_spaces() -> None:
     run = search("darts-pt(tune_epochs=1)", name="darts-s2", training={"epochs": 1, "batch_size": 32})
-    decisions = [d for epoch in run.facts["curve"] for d in epoch.get("decisions", [])]
+    decisions = [d for epoch in run.metadata["curve"] for d in epoch.get("decisions", [])]
     assert [d["kind"] for d in decisions] == ["normal", "reduce"] * 17
     assert [d["what"] for d in decisions] == ["operation"] * 28 + ["edges"] * 6
     assert [len(d["scores"][0]) for d in decisions[:28]] == [2] * 28
-    found = space("darts").parse(run.answer)
+    found = space("darts").parse(run.recommendation)
     for kind, cell in (("normal", found.normal), ("reduce", found.reduce)):
         for decision in decisions[28:]:
             if decision["kind"] == kind:
@@ -268,7 +268,7 @@ def test_a_killed_search_goes_on(tmp_path: Path) -> None:
     found = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), "3"], timeout=300, check=False)
     assert found.returncode == -signal.SIGKILL
     run, whole = search("darts-pt(tune_epochs=1)", tmp_path), search("darts-pt(tune_epochs=1)")
-    assert run.answer == whole.answer and run.facts["curve"] == whole.facts["curve"]
+    assert run.recommendation == whole.recommendation and run.metadata["curve"] == whole.metadata["curve"]
 
 
 @pytest.mark.parametrize("supernet", ["darts", "blank", "sdarts"])
@@ -276,11 +276,11 @@ def test_an_earlier_run_is_projected_as_if_it_had_been_trained_here(tmp_path: Pa
     search(supernet, tmp_path)
     whole = search(f"darts-pt(tune_epochs=1, supernet='{supernet}')")
     run = search(f"darts-pt(tune_epochs=1, supernet='{supernet}')", tmp_path / "pt", resume_from=tmp_path)
-    assert [stage["name"] for stage in run.facts["stages"]] == ["projection"]
-    assert run.answer == whole.answer and run.facts["curve"] == whole.facts["curve"][2:]
+    assert [stage["name"] for stage in run.metadata["stages"]] == ["projection"]
+    assert run.recommendation == whole.recommendation and run.metadata["curve"] == whole.metadata["curve"][2:]
     # The supernet of a projection will do as well; and what came from another epoch is not mixed up.
     again = search(f"darts-pt(tune_epochs=1, supernet='{supernet}')", resume_from=tmp_path)
-    assert again.answer == run.answer
+    assert again.recommendation == run.recommendation
 
 
 def test_an_earlier_run_that_will_not_do_is_refused(tmp_path: Path) -> None:

@@ -299,11 +299,11 @@ def test_a_search_ends_one_epoch_after_all_nodes_are_frozen(tmp_path: Path) -> N
         training={**TRAINING, "epochs": 5},
         folder=tmp_path,
     )
-    assert found.facts["stages"] == [{"name": "search", "epochs": 2}, {"name": "final", "epochs": 1}]
-    assert [epoch.get("frozen_nodes") for epoch in found.facts["curve"]] == [0, 8, None]
-    assert found.architectures == [found.answer] * 3 and np.isnan(found.values).all()
+    assert found.metadata["stages"] == [{"name": "search", "epochs": 2}, {"name": "final", "epochs": 1}]
+    assert [epoch.get("frozen_nodes") for epoch in found.metadata["curve"]] == [0, 8, None]
+    assert found.architectures == [found.recommendation] * 3 and np.isnan(found.values).all()
     network, said = load_weights(tmp_path / WEIGHTS)
-    assert (said.architecture, said.macro["form"], said.macro["auxiliary"]) == (found.answer, FORM, False)
+    assert (said.architecture, said.macro["form"], said.macro["auxiliary"]) == (found.recommendation, FORM, False)
     assert said.image_size == 8 and said.provenance["recipe"]["drop_path"] == 0.2
     kept = torch.load(tmp_path / "final" / "last.pt", weights_only=True)["state"]["learner"]["network"]
     gamma, factor = (
@@ -321,8 +321,8 @@ def test_a_search_ends_one_epoch_after_all_nodes_are_frozen(tmp_path: Path) -> N
 def test_the_final_phase_can_be_left_out(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"macro": SMALL, "training": TRAINING, "options": {"final_epochs": 0}}
     found = search_gradient("ista-onestage", DARTS, few(), folder=tmp_path, **arguments)
-    assert [stage["name"] for stage in found.facts["stages"]] == ["search"]
-    assert load_weights(tmp_path / WEIGHTS)[1].architecture == found.answer
+    assert [stage["name"] for stage in found.metadata["stages"]] == ["search"]
+    assert load_weights(tmp_path / WEIGHTS)[1].architecture == found.recommendation
 
 
 def test_the_published_numbers() -> None:
@@ -397,7 +397,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path: Path, phase: st
     kept = torch.load(tmp_path / "cut" / phase / "last.pt", weights_only=True)
     assert kept["epoch"] == 1 and not (tmp_path / "cut" / WEIGHTS).exists()
     gone_on = search_gradient("ista-onestage", DARTS, few(), folder=tmp_path / "cut", **arguments)
-    assert gone_on.answer == whole.answer and gone_on.architectures == whole.architectures
+    assert gone_on.recommendation == whole.recommendation and gone_on.architectures == whole.architectures
     (one, said), (two, expected) = (load_weights(tmp_path / way / WEIGHTS) for way in ("cut", "whole"))
     assert said == expected
     for name, tensor in two.state_dict().items():
@@ -411,4 +411,4 @@ def test_a_gpu_goes_through_both_phases(tmp_path: Path, precision: str) -> None:
     options = {"arch_learning_rate": 1e-9, "final_epochs": 1}  # all nodes freeze before the second epoch
     arguments: dict[str, Any] = {"macro": SMALL, "training": TRAINING, "options": options}
     found = search_gradient("ista-onestage", DARTS, few(), device_config=device_config, folder=tmp_path, **arguments)
-    assert load_weights(tmp_path / WEIGHTS)[1].architecture == found.answer
+    assert load_weights(tmp_path / WEIGHTS)[1].architecture == found.recommendation

@@ -160,7 +160,7 @@ def test_what_an_epoch_has_trained_is_evaluated_and_recorded() -> None:
         search,
         Given([50]),
         3,
-        machine=DeviceConfig(),
+        device_config=DeviceConfig(),
         evaluate=lambda network: {"valid": float(seen.append(str(search.architecture())) is None)},
     )
     assert [epoch.facts["architecture"] for epoch in history] == seen and len(set(seen)) == 3
@@ -174,14 +174,14 @@ def test_a_search_answers_with_the_choice_after_its_last_epoch() -> None:
     found = search_gradient("ista", DARTS, few(), seed=1, macro=SMALL, training=TRAINING)
     assert [len(found.architectures), len(found.values)] == [2, 2] and np.isfinite(found.values).all()
     again = search_gradient("ista", DARTS, few(), seed=1, macro=SMALL, training=TRAINING)
-    assert found.answer == again.answer and found.architectures == again.architectures
+    assert found.recommendation == again.recommendation and found.architectures == again.architectures
     torch.manual_seed(1)
     stages = ista(Setup(DARTS, few(), DeviceConfig(), 1, SMALL, TRAINING))
     stage = next(stages)
-    run_epochs(stage.learner, stage.batches, stage.epochs, machine=DeviceConfig())
+    run_epochs(stage.learner, stage.batches, stage.epochs, device_config=DeviceConfig())
     assert str(stage.learner.architecture()) == found.architectures[-1]
     stage.learner.recover()
-    assert str(stage.learner.architecture()) == found.answer
+    assert str(stage.learner.architecture()) == found.recommendation
 
 
 def test_the_published_numbers() -> None:
@@ -201,7 +201,7 @@ def test_a_solver_of_another_name_finds_the_same() -> None:
     pytest.importorskip("cvxpy")
     small = {"macro": {"channels": 1, "cells": 1}, "training": {"epochs": 1, "batch_size": 48}}
     answers = {
-        search_gradient("ista", DARTS, few(), options={"solver": name}, **small).answer
+        search_gradient("ista", DARTS, few(), options={"solver": name}, **small).recommendation
         for name in ("exact", "cvxpy-clarabel")
     }
     assert len(answers) == 1
@@ -218,7 +218,7 @@ def test_what_cannot_be_searched_is_named_in_one_line(name: str, options: dict[s
 @pytest.mark.parametrize("name", register.get("ista").spaces)
 def test_every_space_without_none_can_be_searched(name: str) -> None:
     found = search_gradient("ista", space(name), few(64), macro=SMALL, training={**TRAINING, "epochs": 1})
-    space(name).parse(found.answer)
+    space(name).parse(found.recommendation)
 
 
 KILLED = """
@@ -260,7 +260,7 @@ def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     kept = torch.load(tmp_path / "supernet" / "last.pt", weights_only=True)
     assert kept["epoch"] == 1
     gone_on = search_gradient("ista", DARTS, few(), folder=tmp_path, **arguments)
-    assert gone_on.answer == whole.answer and gone_on.architectures == whole.architectures
+    assert gone_on.recommendation == whole.recommendation and gone_on.architectures == whole.architectures
     np.testing.assert_array_equal(gone_on.values, whole.values)
 
 
@@ -271,6 +271,6 @@ def test_the_command_line(method: str, tmp_path: Path, capsys: pytest.CaptureFix
     words += ["--channels", "2", "--cells", "2", "--epochs", "1", "--option", "solver=exact", "--json"]
     assert cli.run(words) == 0
     (run,) = json.loads(capsys.readouterr().out)["runs"]
-    assert run["answer"] == read_result(out).best().answer
+    assert run["answer"] == read_result(out).best
     weights = tmp_path / "x.h5.run" / "seed-0" / "network.safetensors"
     assert weights.exists() == (method == "ista-onestage")

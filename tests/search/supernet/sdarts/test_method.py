@@ -207,7 +207,7 @@ def test_the_method() -> None:
         )
         for text in ("sdarts", "sdarts(perturbation='adversarial')", "darts")
     }
-    losses = {text: run.facts["curve"][1]["train_loss"] for text, run in found.items()}
+    losses = {text: run.metadata["curve"][1]["train_loss"] for text, run in found.items()}
     assert len(set(losses.values())) == 3
     assert all(len(run.values) == 2 for run in found.values())
     with pytest.raises(InputError, match="unknown perturbation 'randm'; did you mean 'random'"):

@@ -103,12 +103,12 @@ def test_both_stages_run(options: dict[str, Any]) -> None:
         macro={"channels": 2},
         training={"epochs": 1, "batch_size": 30},
     )
-    assert [stage["name"] for stage in run.facts["stages"]] == ["groups", "operations"]
-    assert run.facts["form"] == ("stacnas-zero" if options.get("keep_zero") else "stacnas")
-    genotype = space("darts").parse(run.answer)
+    assert [stage["name"] for stage in run.metadata["stages"]] == ["groups", "operations"]
+    assert run.metadata["form"] == ("stacnas-zero" if options.get("keep_zero") else "stacnas")
+    genotype = space("darts").parse(run.recommendation)
     assert "none" not in str(genotype)
     assert np.isnan(run.values).all() == (not options)
-    space("darts").network(genotype, channels=4, cells=3, form=run.facts["form"])
+    space("darts").network(genotype, channels=4, cells=3, form=run.metadata["form"])
 
 
 def test_what_the_paper_looks_at_is_kept_with_the_result() -> None:
@@ -120,12 +120,12 @@ def test_what_the_paper_looks_at_is_kept_with_the_result() -> None:
         macro={"channels": 2, "cells": 3},
         training={"epochs": 1, "batch_size": 30},
     )
-    assert [stage["name"] for stage in run.facts["stages"]][1:-1] == [f"only-{n}" for n in STACNAS_STAGE1[:-1]]
-    found = run.facts["features"]
+    assert [stage["name"] for stage in run.metadata["stages"]][1:-1] == [f"only-{n}" for n in STACNAS_STAGE1[:-1]]
+    found = run.metadata["features"]
     assert [(f["cell"], f["edge"]) for f in found] == [(c, e) for c in range(3) for e in (0, 13)]
     assert all(f["images"] == 40 and f["operations"] == list(STACNAS_STAGE1[:-1]) for f in found)
     assert all(np.diag(f["correlation"]) == pytest.approx(1) and set(f["clusters"]) == {"2", "3", "4"} for f in found)
-    single = run.facts["single operations"]
+    single = run.metadata["single operations"]
     assert [s["operation"] for s in single] == list(STACNAS_STAGE1[:-1])
     assert all(0 <= s["accuracy"] <= 100 and 0.19 < s["share"] < 0.21 for s in single)
 

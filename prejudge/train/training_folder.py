@@ -14,16 +14,8 @@ from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.formats.text import parse_json
 from prejudge.report.training import Tested, TrainingRecord, TrainingReportData
 from prejudge.spaces.base import space as space_named
+from prejudge.train.files import METADATA, RESULT, TESTED
 from prejudge.train.recipes.recipe import Recipe
-
-RESULT = "result.json"
-"""What :func:`prejudge.train.training.train_network` writes."""
-
-ABOUT = "training.json"
-"""What ``prejudge train`` writes of its command."""
-
-TESTED = "test.json"
-"""What ``prejudge train`` and ``prejudge test`` write of the test images, class by class."""
 
 _SELECTED_BY_TEST = (
     "An accuracy on the test images that also selected the epoch is too good to be compared with others."
@@ -31,23 +23,23 @@ _SELECTED_BY_TEST = (
 
 
 @dataclass(frozen=True)
-class Records:
+class TrainingFolder:
     """The files of a finished training.
 
     Attributes:
         folder: Where they lie.
         result: What came out.
-        about: What the command meant; empty where no command wrote it.
+        metadata: Where architecture and recipe come from, the device, multiply-adds and warnings.
         tested: The test images class by class; empty where they were not looked at.
     """
 
     folder: Path
     result: Mapping[str, Any]
-    about: Mapping[str, Any]
+    metadata: Mapping[str, Any]
     tested: Mapping[str, Any]
 
 
-def read_records(folder: Path | str) -> Records:
+def read_training(folder: Path | str) -> TrainingFolder:
     """Read the files of a training.
 
     Raises:
@@ -59,16 +51,16 @@ def read_records(folder: Path | str) -> Records:
         if (folder / "last.pt").is_file():
             raise MissingDataError(f"the training in {folder} has not ended; run its command again to go on")
         raise MissingDataError(f"{folder} is not the folder of a training: it has no {RESULT}")
-    result, about, tested = (_json(folder / name) for name in (RESULT, ABOUT, TESTED))
+    result, metadata, tested = (_json(folder / name) for name in (RESULT, METADATA, TESTED))
     needed = ("space", "architecture", "epochs", "epoch", "params", "seconds")
     if missing := [name for name in needed if name not in result]:
         raise FileFormatError(f"{folder / RESULT} is no result of a training: it says no {missing[0]}")
     if tested.get("split", "test") != "test" or tested.get("architecture", "") != result["architecture"]:
         tested = {}
-    return Records(folder, result, about, tested)
+    return TrainingFolder(folder, result, metadata, tested)
 
 
-def report_data(records: Sequence[Records], *, title: str | None = None) -> TrainingReportData:
+def report_data(records: Sequence[TrainingFolder], *, title: str | None = None) -> TrainingReportData:
     """The content of a report on trainings.
 
     Args:
@@ -94,7 +86,7 @@ def report_data(records: Sequence[Records], *, title: str | None = None) -> Trai
     return TrainingReportData(what, ", ".join(spaces), trainings, _notes(records))
 
 
-def _record(one: Records, name: str) -> TrainingRecord:
+def _record(one: TrainingFolder, name: str) -> TrainingRecord:
     result, tested = one.result, one.tested
     epochs = result["epochs"]
     valid, test, last = (_tested(result.get(key)) for key in ("valid", "test", "last_test"))
@@ -117,7 +109,7 @@ def _record(one: Records, name: str) -> TrainingRecord:
         test=test,
         last_test=last,
         params=int(result["params"]),
-        macs=float(one.about.get("macs", math.nan)),
+        macs=float(one.metadata.get("macs", math.nan)),
         seconds=float(result["seconds"]),
         images_per_second=float(result.get("images_per_second", math.nan)),
         classes=classes,
@@ -129,14 +121,14 @@ def _record(one: Records, name: str) -> TrainingRecord:
     )
 
 
-def _protocol(one: Records) -> dict[str, str]:
+def _protocol(one: TrainingFolder) -> dict[str, str]:
     """What was trained and how, in the reader's words."""
-    result, about = one.result, one.about
+    result, metadata = one.result, one.metadata
     recipe = Recipe(**result["recipe"])
     macro = {k: v for k, v in result["macro"].items() if k not in ("drop_path",)}
     images = ", ".join(f"{count:,} {name}" for name, count in result.get("images", {}).items())
     said = {
-        "Recipe": _recipe_text(about),
+        "Recipe": _recipe_text(metadata),
         "Images": f"{result.get('data', '')}: {images}",
         "Network": ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in macro.items()),
         "Length": f"{recipe.epochs} epochs, batches of {recipe.batch_size}"
@@ -147,7 +139,7 @@ def _protocol(one: Records) -> dict[str, str]:
         "Regularization": _regularization(recipe),
         "Seed": str(result.get("seed", "")),
     }
-    changed = about.get("not as published") or {}
+    changed = metadata.get("not as published") or {}
     if changed:
         said["Not as published"] = "; ".join(
             f"{name.replace('_', ' ')} {_said(here)} (published: {_said(there)})"
@@ -156,8 +148,8 @@ def _protocol(one: Records) -> dict[str, str]:
     return {label: text for label, text in said.items() if text}
 
 
-def _recipe_text(about: Mapping[str, Any]) -> str:
-    return str(about.get("recipe", "")) + (", with other numbers" if about.get("not as published") else "")
+def _recipe_text(metadata: Mapping[str, Any]) -> str:
+    return str(metadata.get("recipe", "")) + (", with other numbers" if metadata.get("not as published") else "")
 
 
 def _optimizer(recipe: Recipe) -> str:
@@ -193,21 +185,21 @@ def _regularization(recipe: Recipe) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in numbers.items() if value) or "none"
 
 
-def _provenance(one: Records) -> dict[str, str]:
-    origin, machine = one.about.get("origin", {}), one.about.get("machine", {})
+def _provenance(one: TrainingFolder) -> dict[str, str]:
+    origin, machine = one.metadata.get("origin", {}), one.metadata.get("device", {})
     said = {str(label).capitalize(): _said(value) for label, value in origin.items()}
     said |= {str(label).capitalize(): _said(value) for label, value in machine.items()}
     return {**said, "Prejudge": str(one.result.get("prejudge", "")), "Folder": one.folder.name}
 
 
-def _notes(records: Sequence[Records]) -> list[str]:
-    notes = dict.fromkeys(str(note) for one in records for note in _listed(one.about.get("notes")))
+def _notes(records: Sequence[TrainingFolder]) -> list[str]:
+    notes = dict.fromkeys(str(note) for one in records for note in _listed(one.metadata.get("warnings")))
     if any(_mapping(one.result.get("selection")).get("by") == "test" for one in records):
         notes[_SELECTED_BY_TEST] = None
     return list(notes)
 
 
-def _names(records: Sequence[Records]) -> list[str]:
+def _names(records: Sequence[TrainingFolder]) -> list[str]:
     """The folders' names; with the folder above them where two have the same."""
     names = [one.folder.resolve().name for one in records]
     if len(set(names)) < len(names):
@@ -217,8 +209,8 @@ def _names(records: Sequence[Records]) -> list[str]:
     return names
 
 
-def _what(records: Sequence[Records]) -> str:
-    origins = [_mapping(one.about.get("origin")) for one in records]
+def _what(records: Sequence[TrainingFolder]) -> str:
+    origins = [_mapping(one.metadata.get("origin")) for one in records]
     names = dict.fromkeys(str(o.get("published") or o.get("search") or "an architecture") for o in origins)
     if len(records) > 1:
         return f"{len(records)} trainings"

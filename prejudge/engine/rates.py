@@ -1,17 +1,13 @@
-"""The progress bar of work on a cluster: it says how fast each node is, too."""
+"""The speed of each node of a cluster."""
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
-
-from prejudge.cli.progress import ProgressBar
 
 WINDOW_SECONDS = 60.0
 """Rates are those of the last minute."""
 
 _MOST_NAMED = 4
-_REDRAW_SECONDS = 0.5
 
 
 class NodeRates:
@@ -46,30 +42,3 @@ class NodeRates:
             return ", ".join(f"{node} {rate:.3g}/s" for node, rate in sorted(rates.items()))
         low, high = min(rates.values()), max(rates.values())
         return f"{len(rates)} nodes {sum(rates.values()):.3g}/s, {low:.3g} to {high:.3g}/s each"
-
-
-class ClusterBar(ProgressBar):
-    """A progress bar whose :meth:`watch` is told the node of every job.
-
-    Attributes:
-        nodes: What each node has done; empty where the work is done on this machine.
-    """
-
-    def __init__(self, what: str, *, quiet: bool = False) -> None:
-        super().__init__(what, quiet=quiet)
-        self.nodes = NodeRates()
-        self._what = what
-        self._drawn = 0.0
-
-    def watch(self, node: str) -> None:
-        """Note a job that ``node`` has just done."""
-        now = time.monotonic()
-        self.nodes.add(node, now)
-        if now - self._drawn >= _REDRAW_SECONDS:
-            self._drawn = now
-            self._bar.update(self._task, description=f"{self._what} ({self.nodes.text(now)})")
-
-    @property
-    def summary(self) -> str:
-        """What each node has done, for the last line; empty where the work was done on this machine."""
-        return ", ".join(f"{node} {count}" for node, count in sorted(self.nodes.done.items()))

@@ -1,4 +1,4 @@
-"""What a method sees of a search: budgets, the incumbent, random numbers."""
+"""The driver of a run: budgets, the incumbent, random numbers, batches, questions that are answered elsewhere."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ import numpy as np
 import pytest
 
 from prejudge.errors import InputError
-from prejudge.search import Budget, BudgetSpent, Evaluation, MappingObjective, Objective, Run
+from prejudge.search import (
+    Budget,
+    BudgetSpent,
+    Evaluation,
+    MappingObjective,
+    Objective,
+    Query,
+    Questions,
+    SearchContext,
+)
 from prejudge.spaces import space
-from tests.search.toy_objectives import Convolutions
+from tests.search.toy_objectives import Convolutions, drive
 
 S = space("nasbench201")
 ARCHS = [S.parse(i) for i in range(30)]
@@ -33,64 +42,68 @@ class Scripted(Objective):
         return {}
 
 
-def spend(run: Run) -> None:
+def ask_all(search: SearchContext) -> Questions:
+    """Ask one architecture after the other, until the budget is spent."""
     with pytest.raises(BudgetSpent):
         for arch in ARCHS:
-            run.evaluate(arch)
+            assert (yield arch) == search.steps[-1].value
+    return None
+
+
+def spend(objective: Objective, budget: Budget) -> SearchContext:
+    return drive(ask_all, objective, budget)
+
+
+def asked(objective: Objective, questions: list[Any], budget: Budget | None = None, seed: int = 0) -> SearchContext:
+    """Ask these, one after the other."""
+
+    def ask(search: SearchContext) -> Questions:
+        for question in questions:
+            assert str((yield question)) == str(search.steps[-1].value)
+        return None
+
+    return drive(ask, objective, budget, seed)
 
 
 def test_a_budget_of_queries_is_used_up_exactly() -> None:
     objective = Convolutions()
-    run = Run(objective, Budget(queries=7), seed=0)
-    spend(run)
+    run = spend(objective, Budget(queries=7))
     assert len(run.steps) == len(objective.asked) == 7  # nothing was asked in vain
-    with pytest.raises(BudgetSpent):
-        run.evaluate(ARCHS[0])
 
 
 def test_asking_again_counts_again() -> None:
-    run = Run(Convolutions(), Budget(queries=2), seed=0)
-    assert run.evaluate(ARCHS[0]) == run.evaluate(ARCHS[0])
-    with pytest.raises(BudgetSpent):
-        run.evaluate(ARCHS[0])
+    run = asked(Convolutions(), [ARCHS[0]] * 3, Budget(queries=2))
+    assert [step.value for step in run.steps] == [run.steps[0].value] * 2
 
 
 def test_a_budget_of_seconds_is_never_exceeded_by_default() -> None:
-    run = Run(Scripted((1, 4), (2, 4), (3, 4)), Budget(seconds=10), seed=0)
-    spend(run)
+    run = spend(Scripted((1, 4), (2, 4), (3, 4)), Budget(seconds=10))
     assert run.seconds == 8
     assert [step.value for step in run.steps] == [1, 2]  # the third would have ended after 12 s
 
 
 def test_a_budget_of_seconds_may_be_filled_to_the_brim() -> None:
-    run = Run(Scripted((1, 5), (2, 5), (3, 5)), Budget(seconds=10), seed=0)
-    spend(run)
+    run = spend(Scripted((1, 5), (2, 5), (3, 5)), Budget(seconds=10))
     assert run.seconds == 10
 
 
 def test_overshoot_counts_what_began_in_time() -> None:
-    run = Run(Scripted((1, 4), (2, 4), (3, 4), (4, 4)), Budget(seconds=10, overshoot=True), seed=0)
-    spend(run)
+    run = spend(Scripted((1, 4), (2, 4), (3, 4), (4, 4)), Budget(seconds=10, overshoot=True))
     assert run.seconds == 12
-    run = Run(Scripted((1, 5), (2, 5), (3, 5)), Budget(seconds=10, overshoot=True), seed=0)
-    spend(run)
+    run = spend(Scripted((1, 5), (2, 5), (3, 5)), Budget(seconds=10, overshoot=True))
     assert run.seconds == 10  # nothing begins when it is spent
-    run = Run(Scripted((1, 50), (2, 5)), Budget(seconds=10, overshoot=True), seed=0)
-    spend(run)
+    run = spend(Scripted((1, 50), (2, 5)), Budget(seconds=10, overshoot=True))
     assert len(run.steps) == 1
 
 
 @pytest.mark.parametrize(("budget", "steps"), [(Budget(queries=2, seconds=100), 2), (Budget(queries=9, seconds=5), 5)])
 def test_of_two_budgets_the_first_that_is_spent_ends_the_search(budget: Budget, steps: int) -> None:
-    run = Run(Convolutions(), budget, seed=0)
-    spend(run)
-    assert len(run.steps) == steps
+    assert len(spend(Convolutions(), budget).steps) == steps
 
 
 def test_a_budget_smaller_than_one_evaluation_is_an_error() -> None:
-    run = Run(Scripted((1, 40)), Budget(seconds=10), seed=0)
     with pytest.raises(InputError, match=r"a budget of 10 s is smaller than one evaluation \(40 s of \|avg_pool"):
-        run.evaluate(ARCHS[0])
+        asked(Scripted((1, 40)), ARCHS[:1], Budget(seconds=10))
 
 
 @pytest.mark.parametrize(
@@ -109,77 +122,70 @@ def test_budgets_that_are_none(given: dict[str, Any], message: str) -> None:
 
 
 def test_seconds_that_nothing_costs_do_not_last_for_ever() -> None:
-    run = Run(MappingObjective(S, {str(a): 1.0 for a in ARCHS}), Budget(seconds=10), seed=0)
+    objective = MappingObjective(S, {str(a): 1.0 for a in ARCHS})
     with pytest.raises(InputError, match="1,000 evaluations have cost nothing, so a budget of seconds is never spent"):
-        while True:
-            run.evaluate(ARCHS[0])
-    free = Run(MappingObjective(S, {str(a): 1.0 for a in ARCHS}), Budget(queries=1500), seed=0)
-    for _ in range(1500):
-        free.evaluate(ARCHS[0])
+        asked(objective, [ARCHS[0]] * 1500, Budget(seconds=10))
+    assert len(asked(objective, [ARCHS[0]] * 1500, Budget(queries=1500)).steps) == 1500
 
 
 @pytest.mark.parametrize("seconds", [math.nan, -1.0])
 def test_a_cost_that_is_none_is_an_error(seconds: float) -> None:
-    run = Run(Scripted((1, seconds)), Budget(queries=10), seed=0)
     with pytest.raises(InputError, match=f"an evaluation cannot cost {seconds} s"):
-        run.evaluate(ARCHS[0])
+        asked(Scripted((1, seconds)), ARCHS[:1], Budget(queries=10))
 
 
 def test_nan_never_wins() -> None:
-    run = Run(Scripted((math.nan, 1), (-5, 1), (math.nan, 1), (-6, 1)), Budget(queries=9), seed=0)
-    assert run.best is None
-    assert math.isnan(run.evaluate(ARCHS[0]))
-    assert run.best is None
-    for arch in ARCHS[1:4]:
-        run.evaluate(arch)
+    answers = ((math.nan, 1), (-5, 1), (math.nan, 1), (-6, 1))
+    assert asked(Scripted(*answers), []).best is None
+    first = asked(Scripted(*answers), ARCHS[:1])
+    assert math.isnan(first.steps[0].value) and first.best is None
+    run = asked(Scripted(*answers), ARCHS[:4])
     assert run.best is not None
     assert run.best.arch == ARCHS[1]
 
 
 def test_the_first_of_equals_is_the_incumbent() -> None:
-    run = Run(Scripted((1, 1), (2, 1), (2, 1)), Budget(queries=3), seed=0)
-    for arch in ARCHS[:3]:
-        run.evaluate(arch)
+    run = asked(Scripted((1, 1), (2, 1), (2, 1)), ARCHS[:3])
     assert run.best is not None
     assert run.best.arch == ARCHS[1]
 
 
 def test_the_longest_schedule_decides() -> None:
-    run = Run(Scripted((90, 1), (50, 1), (40, 1), (math.nan, 1), schedules=(1, 4, 12)), Budget(queries=9), seed=0)
-    for arch, epochs in zip(ARCHS, (1, 4, 12, None), strict=False):
-        run.evaluate(arch, epochs)
+    answers = Scripted((90, 1), (50, 1), (40, 1), (math.nan, 1), schedules=(1, 4, 12))
+    run = asked(answers, [Query(arch, epochs) for arch, epochs in zip(ARCHS, (1, 4, 12, None), strict=False)])
     assert run.best is not None
     assert run.best.arch == ARCHS[2]
     with pytest.raises(InputError, match=r"the objective has no schedule of 3 epochs \(1, 4, 12\)"):
-        run.evaluate(ARCHS[0], epochs=3)
+        asked(answers, [Query(ARCHS[0], epochs=3)])
 
 
 def test_a_mapping_names_what_it_lacks() -> None:
     objective = MappingObjective(S, {str(a): 1.0 for a in ARCHS[:3]}, what={"proxy": "snip"}, remedy="fill the cache")
     assert objective.describe() == {"proxy": "snip"}
     with pytest.raises(InputError, match=r"there is no value of \|.*\| among 3; fill the cache"):
-        Run(objective, Budget(queries=9), seed=0).evaluate(ARCHS[3])
+        asked(objective, [ARCHS[3]])
     with pytest.raises(InputError, match=r"no schedule of 12 epochs \(none can be chosen\)"):
-        Run(objective, Budget(queries=9), seed=0).evaluate(ARCHS[0], epochs=12)
+        asked(objective, [Query(ARCHS[0], epochs=12)])
 
 
 def test_the_objectives_luck_does_not_disturb_the_method() -> None:
-    draws = []
-    for luck in (0.0, 1.0):
-        run = Run(Convolutions(luck=luck), Budget(queries=9), seed=3)
-        drawn = []
+    def draw(search: SearchContext, drawn: list[float]) -> Questions:
         for _ in range(9):
-            drawn.append(run.rng.random())
-            run.evaluate(ARCHS[0])
-        draws.append(drawn)
-    assert draws[0] == draws[1]
+            drawn.append(search.rng.random())
+            yield ARCHS[0]
+        return None
+
+    draws: list[list[float]] = [[], []]
+    for luck, drawn in zip((0.0, 1.0), draws, strict=True):
+        drive(draw, Convolutions(luck=luck), seed=3, drawn=drawn)
+    assert draws[0] == draws[1] and len(draws[0]) == 9
 
 
 def test_every_evaluation_has_luck_of_its_own() -> None:
     values = {}
     for seed in (0, 1):
-        run = Run(Convolutions(luck=1.0), Budget(queries=9), seed=seed)
-        values[seed] = [run.evaluate(ARCHS[0]) for _ in range(9)]
+        run = asked(Convolutions(luck=1.0), [ARCHS[0]] * 9, seed=seed)
+        values[seed] = [step.value for step in run.steps]
     assert len(set(values[0]) | set(values[1])) == 18
-    again = Run(Convolutions(luck=1.0), Budget(queries=9), seed=0)
-    assert [again.evaluate(ARCHS[0]) for _ in range(9)] == values[0]
+    again = asked(Convolutions(luck=1.0), [ARCHS[0]] * 9)
+    assert [step.value for step in again.steps] == values[0]

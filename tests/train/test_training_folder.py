@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from prejudge.errors import FileFormatError, MissingDataError
-from prejudge.train.records import read_records, report_data
+from prejudge.train.training_folder import read_training, report_data
 
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
 TESTED = {"top1": 50.0, "top5": 100.0, "loss": 0.7, "images": 4}
@@ -24,8 +24,8 @@ RESULT: dict[str, Any] = {
     "prejudge": "0.1.0",
 }  # fmt: skip
 ABOUT = {
-    "recipe": "nasbench201", "not as published": {"epochs": [200, 2]}, "macs": 1000, "notes": ["a note"],
-    "origin": {"search": "te-nas"}, "machine": {"device": "cpu"},
+    "recipe": "nasbench201", "not as published": {"epochs": [200, 2]}, "macs": 1000, "warnings": ["a note"],
+    "origin": {"search": "te-nas"}, "device": {"device": "cpu"},
 }  # fmt: skip
 BY_CLASS = {
     "split": "test", "architecture": CELL, "confusion": [[1, 1], [1, 1]],
@@ -42,7 +42,7 @@ def folder(path: Path, **files: Any) -> Path:
 
 
 def test_a_folder_becomes_a_report(tmp_path: Path) -> None:
-    data = report_data([read_records(folder(tmp_path / "mine"))])
+    data = report_data([read_training(folder(tmp_path / "mine"))])
     one = data.trainings[0]
     assert (data.title, data.space, one.name) == ("Training of what te-nas found on made", "nasbench201", "mine")
     assert one.loss[0] == 1.0
@@ -58,29 +58,29 @@ def test_a_folder_becomes_a_report(tmp_path: Path) -> None:
 
 
 def test_other_files_are_not_needed(tmp_path: Path) -> None:
-    data = report_data([read_records(folder(tmp_path / "mine", training=None, test=None))], title="bare")
+    data = report_data([read_training(folder(tmp_path / "mine", training=None, test=None))], title="bare")
     assert (data.title, data.trainings[0].confusion) == ("bare", None)
     foreign = {**BY_CLASS, "architecture": "another"}
-    assert read_records(folder(tmp_path / "other", test=foreign)).tested == {}
+    assert read_training(folder(tmp_path / "other", test=foreign)).tested == {}
 
 
 def test_folders_of_one_name_are_told_apart(tmp_path: Path) -> None:
-    found = [read_records(folder(tmp_path / top / "train")) for top in ("a", "b")]
+    found = [read_training(folder(tmp_path / top / "train")) for top in ("a", "b")]
     assert [t.name for t in report_data(found).trainings] == ["a/train", "b/train"]
 
 
 def test_what_is_no_training_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"is not the folder of a training: it has no result\.json"):
-        read_records(tmp_path)
+        read_training(tmp_path)
     (tmp_path / "last.pt").write_bytes(b"")
     with pytest.raises(MissingDataError, match="has not ended; run its command again"):
-        read_records(tmp_path)
+        read_training(tmp_path)
     with pytest.raises(FileFormatError, match=r"result\.json is damaged"):
-        read_records(folder(tmp_path / "broken", result="{"))
+        read_training(folder(tmp_path / "broken", result="{"))
     with pytest.raises(FileFormatError, match="says no space"):
-        read_records(folder(tmp_path / "empty", result={}))
+        read_training(folder(tmp_path / "empty", result={}))
     with pytest.raises(FileFormatError, match="holds no results that this prejudge can read"):
-        report_data([read_records(folder(tmp_path / "odd", result={**RESULT, "epochs": 3}))])
+        report_data([read_training(folder(tmp_path / "odd", result={**RESULT, "epochs": 3}))])
 
 
 @pytest.mark.parametrize(
@@ -95,13 +95,13 @@ def test_what_is_no_training_is_said_so(tmp_path: Path) -> None:
 )
 def test_figures_that_are_none_are_said_so(tmp_path: Path, files: dict[str, Any], message: str) -> None:
     with pytest.raises(FileFormatError, match=message):
-        report_data([read_records(folder(tmp_path / "odd", **files))])
+        report_data([read_training(folder(tmp_path / "odd", **files))])
 
 
-@pytest.mark.parametrize("about", [{"notes": 3}, {"origin": 3, "notes": None}, {"not as published": None}])
+@pytest.mark.parametrize("about", [{"warnings": 3}, {"origin": 3, "warnings": None}, {"not as published": None}])
 def test_remarks_of_another_kind_are_left_out(tmp_path: Path, about: dict[str, Any]) -> None:
     odd = folder(tmp_path / "odd", training=about, result={**RESULT, "selection": None})
     try:
-        report_data([read_records(odd)])
+        report_data([read_training(odd)])
     except FileFormatError as error:
         assert "holds no results" in str(error)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from prejudge.train.logs import NO_TENSORBOARD, RunLog, line
 from prejudge.train.loop import Epoch
+from prejudge.train.training_log import NO_TENSORBOARD, TrainingLog, line
 
 
 def epoch(number: int) -> Epoch:
@@ -32,13 +32,13 @@ def test_a_line_has_the_numbers_of_an_epoch() -> None:
 
 
 def test_a_run_that_goes_on_has_every_epoch_once(tmp_path: Path) -> None:
-    log = RunLog(tmp_path / "run", tensorboard=False)
+    log = TrainingLog(tmp_path / "run", tensorboard=False)
     log.begin([])
     for number in range(3):
         log(number, epoch(number))
     with (tmp_path / "run" / "log.jsonl").open("a") as file:
         file.write('{"epoch": 4, "tr')  # killed while it wrote
-    again = RunLog(tmp_path / "run", tensorboard=False)
+    again = TrainingLog(tmp_path / "run", tensorboard=False)
     again.begin([epoch(0), epoch(1)])  # so many have a checkpoint
     again(2, epoch(2))
     assert [entry["epoch"] for entry in read(tmp_path / "run")] == [1, 2, 3]
@@ -51,7 +51,7 @@ def test_tensorboard_shows_the_same_numbers(tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for taken_up, new in ((0, 3), (2, 4)):  # the second run goes on from the second epoch
-        log = RunLog(tmp_path)
+        log = TrainingLog(tmp_path)
         log.begin([epoch(n) for n in range(taken_up)])
         for number in range(taken_up, new):
             log(number, epoch(number))
@@ -66,7 +66,7 @@ def test_tensorboard_shows_the_same_numbers(tmp_path: Path) -> None:
 def test_without_tensorboard_there_are_json_lines_and_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     notes: list[str] = []
-    log = RunLog(tmp_path, note=notes.append)
+    log = TrainingLog(tmp_path, on_warning=notes.append)
     log.begin([])
     log(0, epoch(0))
     log.close()

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from prejudge.proxies.passes.layers import Stacked
+from prejudge.proxies.network.layers import StackedLayer
 
 
 class Unstackable(Exception):
@@ -73,7 +73,7 @@ def watch_first_forward(network: nn.Module) -> None:
 
     handles.append(network.register_forward_pre_hook(enter))
     for layer in network.modules():
-        if isinstance(layer, Stacked):
+        if isinstance(layer, StackedLayer):
             handles += [layer.register_forward_pre_hook(trust(1)), layer.register_forward_hook(trust(-1))]
     handles.append(network.register_forward_hook(leave, always_call=True))
 

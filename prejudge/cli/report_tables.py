@@ -1,4 +1,4 @@
-"""The correlation table on the terminal: one table per metric and stratum, best proxy first."""
+"""The tables of reports on the terminal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from prejudge.cli import output
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from prejudge.report import SearchReportData, TrainingReportData
 
 _COLUMNS = {
     "proxy": "proxy",
@@ -61,3 +63,33 @@ def _text(row: Mapping[Any, Any], key: str) -> Any:
     if key in ("spearman", "kendall", "partial_spearman"):
         return f"{value:+.3f}"
     return f"{value:.2f}" if key in ("precision_at_10pct", "regret") else f"{value:.3g}"
+
+
+def print_searches(data: SearchReportData) -> None:
+    """Print what searches found, and which of their differences are certain."""
+    from prejudge.report.searches.columns import final_tables, p_text, signed
+
+    for table in final_tables(data):
+        headings = ["method", *table.metrics, *(c.heading.lower() for c in table.columns)]
+        rows = [[r.method, *r.accuracies, *r.others] for r in table.rows]
+        optimum = ["optimum of the table", *table.optima, *([""] * len(table.columns))]
+        title = f"found by searches of {table.searched}, {data.unit}, mean ± std"
+        output.print_table(title, headings, [*rows, optimum], numeric=headings[1:])
+    for searched, metric in data.panels:
+        tests = data.of(data.tests, searched, metric).to_dict("records")
+        if tests:
+            rows = [
+                [f"{t['first']} − {t['second']}", t["pairs"], signed(t["difference"]), p_text(t["p_holm"])]
+                for t in tests
+            ]
+            headings = ["pair", "equal seeds", "difference", "p (Holm)"]
+            output.print_table(f"{metric}, searches of {searched}", headings, rows, numeric=headings[1:])
+
+
+def print_trainings(data: TrainingReportData) -> None:
+    """Print what trainings came to."""
+    from prejudge.report.training.columns import summary_columns, summary_rows
+
+    columns = summary_columns(data)
+    headings = ["training", *(column.heading for column in columns)]
+    output.print_table(data.title, headings, summary_rows(data), numeric=headings[1:])

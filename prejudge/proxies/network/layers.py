@@ -1,6 +1,6 @@
-"""Counted layers, batch norms, and what a forward pass leaves behind in them.
+"""Prunable layers, batch norms, and the calls of them in a forward pass.
 
-The field counts the weights of every ``nn.Conv2d`` and ``nn.Linear``, executed or not, and nothing else.
+Prunable are the weights of every ``nn.Conv2d`` and ``nn.Linear``, executed or not, and nothing else.
 
 Every pass may run R networks of one structure at once (see :mod:`stacking`). Their images then take turns in the batch,
 ``(N * R, …)`` with repeat r's images at ``r, R + r, 2 R + r …``, so that the batch of a convolution can be read as N
@@ -9,7 +9,7 @@ images of R * C channels without a copy. With R = 1 that is the plain batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
-CountedLayer = nn.Conv2d | nn.Linear
+PrunableLayer = nn.Conv2d | nn.Linear
 
 
-def counted_layers(network: nn.Module) -> dict[str, CountedLayer]:
+def prunable_layers(network: nn.Module) -> dict[str, PrunableLayer]:
     """Every convolution and linear layer by its module name; a shared module appears once."""
     return {name: m for name, m in network.named_modules() if isinstance(m, nn.Conv2d | nn.Linear)}
 
@@ -36,8 +36,8 @@ def full_precision(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-class Stacked:
-    """Marks a layer that holds the weights of several repeats, ``(R, …)``.
+class StackedLayer:
+    """The mark of a layer that holds the weights of several repeats, ``(R, …)``.
 
     Attributes:
         repeats: R.
@@ -48,7 +48,7 @@ class Stacked:
 
 def repeats_of(layer: nn.Module) -> int:
     """How many repeats' weights a layer holds."""
-    return layer.repeats if isinstance(layer, Stacked) else 1
+    return layer.repeats if isinstance(layer, StackedLayer) else 1
 
 
 def fold(x: Tensor, repeats: int) -> Tensor:
@@ -77,6 +77,11 @@ def sums_by_repeat(values: Tensor, repeats: int) -> Tensor:
     return values.sum()[None] if repeats == 1 else values.sum(tuple(range(1, values.dim())))
 
 
+def each_repeat(values: Mapping[str, Tensor], repeats: int) -> list[dict[str, Tensor]]:
+    """The values ``(R, …)`` by name as one dictionary for each repeat."""
+    return [{name: value[r] for name, value in values.items()} for r in range(repeats)]
+
+
 def add_gram(grams: Tensor, rows: Tensor) -> None:
     """Add to ``(R, N, N)`` the Gram matrices of rows ``(R, N, P)``, in place."""
     if len(grams) == 1:
@@ -86,8 +91,8 @@ def add_gram(grams: Tensor, rows: Tensor) -> None:
 
 
 @dataclass(eq=False)
-class Call:
-    """One execution of a counted layer.
+class LayerCall:
+    """One execution of a prunable layer.
 
     Attributes:
         name: Module name of the layer.
@@ -97,24 +102,24 @@ class Call:
     """
 
     name: str
-    layer: CountedLayer
+    layer: PrunableLayer
     inputs: Tensor
     output: Tensor
 
 
 @contextmanager
-def recorded_calls(network: nn.Module) -> Iterator[list[Call]]:
-    """Collect every call of a counted layer, in execution order, while the block runs."""
-    calls: list[Call] = []
+def recorded_calls(network: nn.Module) -> Iterator[list[LayerCall]]:
+    """Collect every call of a prunable layer, in execution order, while the block runs."""
+    calls: list[LayerCall] = []
     handles = []
 
-    def recorder(name: str) -> Any:
+    def recorder(name: str) -> Callable[..., None]:
         def record(layer: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
-            calls.append(Call(name, layer, args[0].detach(), output))
+            calls.append(LayerCall(name, layer, args[0].detach(), output))
 
         return record
 
-    for name, layer in counted_layers(network).items():
+    for name, layer in prunable_layers(network).items():
         handles.append(layer.register_forward_hook(recorder(name)))
     try:
         yield calls
@@ -124,7 +129,7 @@ def recorded_calls(network: nn.Module) -> Iterator[list[Call]]:
 
 
 @contextmanager
-def replaced_forward(modules: dict[str, Any], make: Any) -> Iterator[None]:
+def replaced_forward(modules: Mapping[str, Any], make: Callable[[Any], Callable[[Tensor], Tensor]]) -> Iterator[None]:
     """Give each module the forward function ``make(module)`` while the block runs."""
     try:
         for module in modules.values():

@@ -19,7 +19,7 @@ NO_TENSORBOARD = (
 )
 
 
-class RunLog:
+class TrainingLog:
     """Writes the log of a run; given to :func:`~prejudge.train.loop.run_epochs` as ``on_start`` and ``on_epoch``.
 
     ``log.jsonl`` has an object for every epoch (see :func:`line`). A run that goes on writes the lines of the epochs
@@ -29,15 +29,15 @@ class RunLog:
     Args:
         folder: Of the run; it is made with the first line.
         tensorboard: Whether to write scalars for TensorBoard, too, in a folder of that name.
-        note: Called with one line if TensorBoard is wanted and not installed.
+        on_warning: Called with one line if TensorBoard is wanted and not installed.
     """
 
     def __init__(
-        self, folder: Path | str, *, tensorboard: bool = True, note: Callable[[str], None] | None = None
+        self, folder: Path | str, *, tensorboard: bool = True, on_warning: Callable[[str], None] | None = None
     ) -> None:
         self.folder = Path(folder)
         self._tensorboard = tensorboard
-        self._note = note
+        self._on_warning = on_warning
         self._writer: Any = None
 
     def begin(self, history: Sequence[Epoch]) -> None:
@@ -78,8 +78,8 @@ class RunLog:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            if self._note is not None:
-                self._note(NO_TENSORBOARD)
+            if self._on_warning is not None:
+                self._on_warning(NO_TENSORBOARD)
             return None
         return SummaryWriter(str(self.folder / FOLDER), purge_step=done + 1)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from prejudge import search
+from prejudge.engine.journal import Journal, read_journal
 from prejudge.errors import FileFormatError, InputError
-from prejudge.search import Budget, Evaluation, Trajectory, run_search
-from prejudge.search.journal import Journal
+from prejudge.search import Budget, Evaluation, Trajectory
+from prejudge.search.records import RunRecords
 from tests.search.toy_objectives import Convolutions
 
 METHODS = ("random", "evolution", "local-search", "reinforce", "hyperband", "bohb")
@@ -20,13 +23,14 @@ QUERIES = 40
 
 def go(method: str, folder: Path, **options: object) -> tuple[Trajectory, Convolutions]:
     objective = Convolutions(luck=1.0, fail=True, schedules=(1, 4, 12), **options)  # type: ignore[arg-type]
-    result = run_search(method, objective, Budget(queries=QUERIES), seeds=[5], journal=folder)
+    result = search.run(method, objective, Budget(queries=QUERIES), seeds=[5], folder=folder)
     return result.trajectories[0], objective
 
 
 def same(one: Trajectory, other: Trajectory) -> bool:
     return (
-        (one.architectures, one.answer, one.facts) == (other.architectures, other.answer, other.facts)
+        (one.architectures, one.recommendation, one.metadata)
+        == (other.architectures, other.recommendation, other.metadata)
         and np.array_equal(one.values, other.values, equal_nan=True)
         and np.array_equal(one.seconds, other.seconds)
         and np.array_equal(one.epochs, other.epochs)
@@ -58,41 +62,55 @@ def test_wherever_the_file_ends_the_search_is_the_same(tmp_path: Path) -> None:
 
 def test_a_longer_budget_is_another_search(tmp_path: Path) -> None:
     go("random", tmp_path)
-    with pytest.raises(InputError, match=r"random-5.jsonl was begun by another search; remove it, or choose another"):
-        run_search("random", Convolutions(luck=1.0), Budget(queries=99), seeds=[5], journal=tmp_path)
+    with pytest.raises(
+        InputError, match=r"random-5.jsonl belongs to another run: budget.queries is 40 there and 99 here; remove it"
+    ):
+        search.run("random", Convolutions(luck=1.0), Budget(queries=99), seeds=[5], folder=tmp_path)
 
 
 @pytest.mark.parametrize(
-    "line",
+    ("record", "message"),
     [
-        "[" * 5000,
-        f'["a", null, {"9" * 400}, 1.0]',
-        f'["a", null, {"9" * 5000}, 1.0]',
-        "[3, null, 1.0, 1.0]",
-        '["a", "x", 1.0, 1.0]',
-        "nonsense",
-        "[1, 2]",
-        "null",
-        '["a", null, "high", 1.0]',
-        '["a", null, 1.0, null]',
-        '["a", null, 1.0, 1.0, 1.0]',
+        ({"value": "high"}, "not an evaluation of a search"),
+        ({"value": None}, "not an evaluation of a search"),
+        ({"seconds": None}, "not an evaluation of a search"),
+        ({"seconds": [1.0]}, "not an evaluation of a search"),
+        ({"value": 10**400}, "not an evaluation of a search"),
+        ({"step": "second"}, "not an answer of a search"),
+        ({"step": None}, "not an answer of a search"),
     ],
 )
+def test_a_record_that_is_none_is_named(record: dict[str, Any], message: str, tmp_path: Path) -> None:
+    go("random", tmp_path)
+    rewrite(tmp_path / "random-5.jsonl", lambda records: records[2].update(record))
+    with pytest.raises(FileFormatError, match=rf"random-5.jsonl, line 4: {message}"):
+        go("random", tmp_path)
+
+
+def rewrite(file: Path, change: Callable[[list[dict[str, Any]]], object]) -> None:
+    """Write a journal anew with other records."""
+    contents = read_journal(file)
+    assert contents is not None and contents.plan is not None
+    change(contents.records)
+    file.unlink()
+    with Journal(file, contents.plan, contents.kind) as journal:
+        for record in contents.records:
+            journal.append(record)
+
+
+@pytest.mark.parametrize("line", ["nonsense", "[1, 2]", "[" * 5000, "00000000 {}"])
 def test_a_damaged_line_is_named(line: str, tmp_path: Path) -> None:
     go("random", tmp_path)
     file = tmp_path / "random-5.jsonl"
     lines = file.read_text().splitlines()
     file.write_text("\n".join([*lines[:3], line, *lines[4:]]) + "\n")
-    with pytest.raises(FileFormatError, match=r"random-5.jsonl, line 4: no evaluation of a search"):
+    with pytest.raises(FileFormatError, match=r"random-5.jsonl: line 4 is damaged"):
         go("random", tmp_path)
 
 
 def test_answers_to_other_questions_are_refused(tmp_path: Path) -> None:
     go("random", tmp_path)
-    file = tmp_path / "random-5.jsonl"
-    lines = file.read_text().splitlines()
-    lines[3] = lines[7]
-    file.write_text("\n".join(lines) + "\n")
+    rewrite(tmp_path / "random-5.jsonl", lambda records: records[2].update(architecture=records[6]["architecture"]))
     with pytest.raises(InputError, match=r"line 4: the search now asks for .* written by another version; remove it"):
         go("random", tmp_path)
 
@@ -100,12 +118,13 @@ def test_answers_to_other_questions_are_refused(tmp_path: Path) -> None:
 def test_values_come_back_as_they_were(tmp_path: Path) -> None:
     found = [Evaluation(0.1 + 0.2, 1 / 3), Evaluation(math.nan, 0.0), Evaluation(-math.inf, 1e-300)]
     plan: dict[str, object] = {"method": "mine", "folder": tmp_path}
-    with Journal(tmp_path / "j", plan) as journal:
+    with RunRecords(tmp_path / "j", plan) as records:
         for number, evaluation in enumerate(found):
-            journal.answer(f"arch {number}", number or None, lambda e=evaluation: e)  # type: ignore[misc]
-    with Journal(tmp_path / "j", plan) as journal:
-        again = [journal.answer(f"arch {n}", n or None, pytest.fail) for n in range(3)]
-    assert again[0] == found[0]
-    assert math.isnan(again[1].value) and again[1].seconds == 0
-    assert again[2] == found[2]
-    assert json.loads((tmp_path / "j").read_text().splitlines()[2])[2] is None
+            records.put(number, f"arch {number}", number or None, evaluation)
+        records.keep("stage 1", {"figure": 0.5})
+    with RunRecords(tmp_path / "j", plan) as records:
+        again = [records.evaluation(n, f"arch {n}", n or None) for n in range(3)]
+        assert records.find("stage 1") == {"figure": 0.5} and records.find("stage 2") is None
+        assert records.evaluation(3, "arch 3", None) is None
+    assert again[0] == found[0] and again[2] == found[2]
+    assert again[1] is not None and math.isnan(again[1].value) and again[1].seconds == 0

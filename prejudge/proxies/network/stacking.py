@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prejudge.proxies.passes.image_by_image import Unstackable, watch_first_forward
-from prejudge.proxies.passes.layers import BatchNorm, Stacked, fold, unfold
+from prejudge.proxies.network.image_by_image import Unstackable, watch_first_forward
+from prejudge.proxies.network.layers import BatchNorm, StackedLayer, fold, unfold
 
 
-class StackedConv2d(Stacked, nn.Conv2d):
+class StackedConv2d(StackedLayer, nn.Conv2d):
     """R convolutions; weight ``(R, C_out, C_in / groups, kh, kw)``, bias ``(R, C_out)``."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -35,7 +35,7 @@ class StackedConv2d(Stacked, nn.Conv2d):
         )
 
 
-class StackedLinear(Stacked, nn.Linear):
+class StackedLinear(StackedLayer, nn.Linear):
     """R linear layers; weight ``(R, D_out, D_in)``, bias ``(R, D_out)``."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class StackedLinear(Stacked, nn.Linear):
         return result
 
 
-class _StackedBatchNorm(Stacked, BatchNorm):
+class _StackedBatchNorm(StackedLayer, BatchNorm):
     """R batch norms that use the statistics of their repeat's batch and keep none; weight and bias ``(R, C)``."""
 
     def forward(self, x: Tensor) -> Tensor:

@@ -1,0 +1,72 @@
+"""Every kind of published file, imported by one function."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from prejudge.errors import unknown
+
+if TYPE_CHECKING:
+    from prejudge.benchmarks.importers.table_import import ImportResult, Progress
+
+KINDS = ("csv", "npz", "nasbench201", "nasbench101", "nasbench301")
+
+
+def import_table(
+    kind: str,
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    name: str | None = None,
+    space: str = "nasbench201",
+    curves: Collection[int] = (),
+    check_published: bool = True,
+    progress: Progress | None = None,
+) -> ImportResult:
+    """Make a table file of a published file of trained accuracies; nothing in it is ever executed.
+
+    Args:
+        kind: ``"nasbench201"`` (a ``.pth`` or ``.pickle.pbz2`` file, or a NATS-Bench folder), ``"nasbench101"`` (a
+            TFRecord file), ``"nasbench301"`` (a folder of result files), ``"csv"`` or ``"npz"``.
+        source: The published file or folder.
+        out: The table file to write; by default one of this name among the user's own benchmarks.
+        name: Name of the table, for ``prejudge.benchmark``; by default that of ``out``, or of the benchmark.
+        space: Search space of a CSV or NumPy file.
+        curves: Of NAS-Bench-201: schedules whose learning curves are kept too.
+        check_published: Whether a file that is called like a published one must be that.
+        progress: Called with (parts read, all, seconds) now and then.
+
+    Returns:
+        The table file, and whether it was there already, made of the same source.
+
+    Raises:
+        MissingDataError: There is no such file.
+        FileFormatError: It is another file, truncated or damaged.
+        InputError: The kind is unknown, a row is malformed, or the name is unusable.
+        PrejudgeError: The table cannot be written.
+    """
+    if kind == "csv":
+        from prejudge.benchmarks.importers.csv import import_csv
+
+        return import_csv(source, out, space, name=name)
+    if kind == "npz":
+        from prejudge.benchmarks.importers.npz import import_npz
+
+        return import_npz(source, out, space, name=name)
+    if kind == "nasbench101":
+        from prejudge.benchmarks.importers.nasbench101.importer import import_nasbench101
+
+        return import_nasbench101(source, out, name=name, check_published=check_published, progress=progress)
+    if kind == "nasbench201":
+        from prejudge.benchmarks.importers.nasbench201.importer import import_nasbench201
+
+        return import_nasbench201(
+            source, out, name=name, curves=curves, check_published=check_published, progress=progress
+        )
+    if kind == "nasbench301":
+        from prejudge.benchmarks.importers.nasbench301 import import_nasbench301
+
+        return import_nasbench301(source, out, name=name, progress=progress)
+    raise unknown("kind of benchmark file", kind, KINDS)

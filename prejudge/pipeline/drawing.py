@@ -1,0 +1,53 @@
+"""Pictures of a search result: its cells, and the training of its supernet."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prejudge.errors import InputError
+from prejudge.report import supernet_drawing as pictures
+from prejudge.report.cell_drawing import draw_cells
+from prejudge.search.result import read_result
+from prejudge.spaces import space as find_space
+
+
+def draw_result(
+    file: Path, out: Path, *, show: str = "cells", seed: int | None = None, title: str | None = None
+) -> tuple[Path, str]:
+    """Draw the cells that a search found, or what it recorded of its supernet.
+
+    Args:
+        file: The result file of a search.
+        out: The picture to write: ``.svg``, ``.png`` or ``.pdf``.
+        show: ``"cells"``; of a search on a supernet also ``"epochs"``, ``"likeness"`` or ``"worth"``.
+        seed: The run to draw; the best one by default.
+        title: Heading; says what is drawn by default.
+
+    Returns:
+        The path written, and the architecture that the run found.
+
+    Raises:
+        InputError: The file holds nothing of the kind, or no such run.
+        FileFormatError: The file is not a search result.
+    """
+    result = read_result(file)
+    run = result.best_run if seed is None else result.run(seed)
+    heading = f"{result.method} in {result.space}, seed {run.seed}" if title is None else title
+    if show == "cells":
+        where = find_space(result.space)
+        return draw_cells(where.graphs(where.parse(run.recommendation)), out, title=heading), run.recommendation
+    facts = run.metadata
+    if show == "epochs" and "curve" in facts:
+        values = [None if value != value else value for value in run.values.tolist()]
+        epochs = [{**epoch, "valid": value} for epoch, value in zip(facts["curve"], values, strict=True)]
+        return pictures.draw_epochs(epochs, facts["stages"], out, title=heading), run.recommendation
+    if show == "likeness" and "features" in facts:
+        return pictures.draw_likeness(facts["features"], out, title=heading), run.recommendation
+    if show == "worth" and "single operations" in facts:
+        return pictures.draw_worth(facts["single operations"], out, title=heading), run.recommendation
+    remedy = {
+        "epochs": "only searches on supernets have epochs",
+        "likeness": "search with stacnas and --option features=10000",
+        "worth": "search with stacnas and --option single_epochs=10",
+    }
+    raise InputError(f"{file} has nothing about {show}; {remedy[show]}")

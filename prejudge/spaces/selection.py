@@ -1,0 +1,99 @@
+"""Selections of architectures: all, one of each class, a random sample, or those of a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from prejudge.errors import InputError, MissingDataError, quoted
+from prejudge.formats.text import is_file, whole_number
+from prejudge.spaces.base import A, EnumerableSpace, Space, require_enumerable
+
+_ARCHITECTURE = re.compile(r"[|(\[{:]")
+"""A text with one of these is meant to be an architecture, not a file."""
+
+_MOST_DRAWN = 1_000_000
+
+
+def select(space: Space[A], text: str, *, seed: int = 0) -> list[A]:
+    """Select architectures of a space.
+
+    Args:
+        space: The space to select from.
+        text: ``all``, ``unique`` (one of each class), ``random:N`` (N distinct ones), ``unique:N`` (of N classes), a
+            file with one architecture a line (text or index; ``#`` starts a comment), or one architecture.
+        seed: Of ``random:N`` and ``unique:N``; another seed draws others.
+
+    Returns:
+        The architectures, without repetition.
+
+    Raises:
+        InputError: The selection, or a line of the file, cannot be read.
+        MissingDataError: There is no such file.
+    """
+    if text == "all":
+        return list(require_enumerable(space))
+    if text == "unique":
+        return require_enumerable(space).unique()
+    kind, colon, number = text.partition(":")
+    if kind == "random" and colon:
+        return _random(space, number, seed)
+    if kind == "unique" and colon:
+        return _some(require_enumerable(space).unique(), text, seed, f"{space.name} has that many classes")
+    if is_file(text):
+        return _from_file(space, Path(text))
+    try:
+        return [space.parse(text)]
+    except InputError as error:
+        if _ARCHITECTURE.search(text) or text.isdecimal():
+            raise
+        if Path(text).suffix or len(Path(text).parts) > 1:
+            raise MissingDataError(f"no file {text} with architectures, one a line") from None
+        raise InputError(
+            f"cannot read --archs {quoted(text)}; give all, unique, random:N, unique:N, a file with one architecture a "
+            f"line, or one ({error})"
+        ) from None
+
+
+def _random(space: Space[A], number: str, seed: int) -> list[A]:
+    if isinstance(space, EnumerableSpace):
+        return _some(space, f"random:{number}", seed, f"{space.name} has that many")
+    count = whole_number(number) or 0
+    if not 1 <= count <= _MOST_DRAWN:
+        raise InputError(f"--archs random:{number} needs a number from 1 to {_MOST_DRAWN:,}")
+    rng = np.random.default_rng(seed)
+    found: dict[str, A] = {}
+    while len(found) < count:
+        arch = space.sample(rng)
+        found.setdefault(space.canonical(arch), arch)
+    return list(found.values())
+
+
+def _some(among: Sequence[A] | EnumerableSpace[A], text: str, seed: int, why: str) -> list[A]:
+    number = text.partition(":")[2]
+    count = whole_number(number) or 0
+    if not 1 <= count <= len(among):
+        raise InputError(f"--archs {text} needs a number from 1 to {len(among)} ({why})")
+    # A prefix of one permutation, so that a larger sample continues a smaller one and what was scored is used again.
+    return [among[int(i)] for i in np.random.default_rng(seed).permutation(len(among))[:count]]
+
+
+def _from_file(space: Space[A], path: Path) -> list[A]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file; give one architecture a line") from None
+    found: dict[A, None] = {}
+    for number, line in enumerate(lines, start=1):
+        text = line.partition("#")[0].strip().strip('"')
+        if text:
+            try:
+                found[space.parse(text)] = None
+            except InputError as error:
+                raise InputError(f"{path}, line {number}: {error}") from None
+    if not found:
+        raise InputError(f"{path} names no architecture; give one a line")
+    return list(found)
