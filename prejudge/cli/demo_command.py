@@ -9,7 +9,7 @@ from cyclopts import App, Parameter, validators
 
 from prejudge.cli import output
 from prejudge.cli.progress import ProgressBar
-from prejudge.cli.report_tables import print_correlations
+from prejudge.cli.report_tables import print_tables
 
 app = App(
     name="demo",
@@ -38,6 +38,7 @@ def demo(
         as_json: Print JSON instead of text.
     """
     from prejudge.pipeline.demo import run_demo
+    from prejudge.report import correlation_page
 
     if not as_json:
         output.say(f"{archs} untrained NAS-Bench-201 networks on scikit-learn's digits; about ten seconds on two cores")
@@ -54,7 +55,7 @@ def demo(
             }
         )
         return
-    print_correlations(done.data.rows(), strata=["all"])
+    print_tables(correlation_page(done.data))
     if done.computed:
         print(f"scored {done.computed} untrained architectures in {done.seconds:.0f} s, kept in {done.cache}")
     else:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.table import Table as RichTable
 
+
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.")]
 """The option that every command has."""
 

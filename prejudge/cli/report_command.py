@@ -118,6 +118,7 @@ def _report_scores(
 ) -> None:
     from prejudge.cache import ScoreCache
     from prejudge.pipeline import report_data
+    from prejudge.report import compose
 
     with ScoreCache(cache, "r") as scores:
         data = report_data(scores, table, metrics=metrics, protocol=protocol, title=title)
@@ -125,7 +126,7 @@ def _report_scores(
     if to.as_json:
         output.print_json({"written": written, "notes": data.notes, "correlations": shown.to_dict("records")})
         return
-    report_tables.print_correlations(shown, strata=[stratum or data.strata[0]])
+    report_tables.print_tables(compose(data), stratum)
     hint = "--out report.html writes the full report; --stratum connected prints only connected cells"
     output.say_report(data.notes, written, hint if stratum is None else "")
 
@@ -133,6 +134,7 @@ def _report_scores(
 def _report_searches(
     files: Sequence[Path], table: Table, metrics: Sequence[Metric] | None, title: str | None, to: _Output
 ) -> None:
+    from prejudge.report import compose
     from prejudge.search import read_result
     from prejudge.search.comparison import compare
 
@@ -144,12 +146,13 @@ def _report_searches(
         frames = {"final": data.final.to_dict("records"), "tests": data.tests.to_dict("records")}
         output.print_json(content | frames)
         return
-    report_tables.print_searches(data)
+    report_tables.print_tables(compose(data))
     output.say_report(data.notes, written, "--out compare.html writes the full report, with curves")
 
 
 def _report_trainings(folders: Sequence[Path], title: str | None, to: _Output) -> None:
-    from prejudge.report.training.tables import summary_frame
+    from prejudge.report import compose
+    from prejudge.report.training.page import summary_frame
     from prejudge.train.training_folder import read_training, report_data
 
     data = report_data([read_training(folder) for folder in folders], title=title)
@@ -158,5 +161,5 @@ def _report_trainings(folders: Sequence[Path], title: str | None, to: _Output) -
         trainings = summary_frame(data).to_dict("records")
         output.print_json({"written": written, "notes": list(data.notes), "trainings": trainings})
         return
-    report_tables.print_trainings(data)
+    report_tables.print_tables(compose(data))
     output.say_report(data.notes, written, "--out training.html writes the full report, with curves")

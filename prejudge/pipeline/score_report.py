@@ -12,7 +12,7 @@ from prejudge.benchmarks.statistics.matched import BASELINES, Matched, match
 from prejudge.benchmarks.statistics.rank_statistics import EXACT_BOOTSTRAP_UP_TO
 from prejudge.benchmarks.table.metric import Metric
 from prejudge.benchmarks.table.table import Table
-from prejudge.report.data import ReportData
+from prejudge.report import ReportData
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -1,10 +1,11 @@
-"""Tables for papers: Markdown and LaTeX, with every text escaped."""
+"""Tables for papers and scripts: Markdown and LaTeX, with every text escaped, and CSV."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from prejudge.report.blocks import DataTable, ReportPage, TableRow
 
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -16,62 +17,60 @@ _LATEX = {
 _MARKDOWN = re.compile(r"[\\`*_|<>]|\](?=[(\[:])")  # brackets only where they would make a link
 
 
-@dataclass(frozen=True)
-class PrintTable:
-    """One table, its cells already formatted.
-
-    Attributes:
-        heading: What it shows.
-        caption: What a reader must know to read it.
-        columns: The headings of its columns.
-        groups: Rows of cells; groups are divided by a line. The first cell of a row is its name.
-        best: The cells to set in bold: name of the row, and number of the column.
-    """
-
-    heading: str
-    caption: str
-    columns: tuple[str, ...]
-    groups: tuple[tuple[tuple[str, ...], ...], ...]
-    best: frozenset[tuple[str, int]] = frozenset()
-
-
-def markdown_tables(title: str, tables: Iterable[PrintTable]) -> str:
-    """The tables as Markdown, under a title."""
-    parts = [f"# {_markdown(title)}\n"]
-    for table in tables:
+def render_markdown(page: ReportPage) -> str:
+    """The printed tables of a page as Markdown, under its title; the best of each column in bold."""
+    parts = [f"# {_markdown(page.title)}\n"]
+    for table in _printed(page):
         parts.append(f"## {_markdown(table.heading)}\n")
-        lines = [_line(map(_markdown, table.columns)), "|---|" + "---:|" * (len(table.columns) - 1)]
-        for group in table.groups:
-            lines += [_line(_row(table, row, _markdown, "**{}**".format)) for row in group]
+        columns = table.headings()
+        lines = [_line(map(_markdown, columns)), "|---|" + "---:|" * (len(columns) - 1)]
+        for group in _groups(table):
+            lines += [_line(_cells(table, row, _markdown, "**{}**".format)) for row in group]
         parts.append("\n".join(lines) + "\n")
         parts.append(_markdown(table.caption) + "\n")
     return "\n".join(parts)
 
 
-def latex_tables(tables: Iterable[PrintTable]) -> str:
-    r"""The tables as LaTeX ``table`` environments that need ``\usepackage{booktabs}`` and nothing else."""
+def render_latex(page: ReportPage) -> str:
+    r"""The printed tables of a page as LaTeX ``table`` environments that need ``\usepackage{booktabs}`` alone.
+
+    Groups of rows are divided by ``\midrule``, the best of each column is in bold.
+    """
     parts = ["% needs \\usepackage{booktabs}"]
-    for number, table in enumerate(tables, 1):
+    for number, table in enumerate(_printed(page), 1):
+        columns = table.headings()
         lines = [
             r"\begin{table}[t]",
             r"\centering",
             rf"\caption{{{_latex(table.heading)}. {_latex(table.caption)}}}",
             rf"\label{{tab:prejudge-{number}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(table.columns) - 1)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
             r"\toprule",
-            " & ".join(map(_latex, table.columns)) + r" \\",
+            " & ".join(map(_latex, columns)) + r" \\",
         ]
-        for group in table.groups:
+        for group in _groups(table):
             lines.append(r"\midrule")
-            lines += [" & ".join(_row(table, row, _latex, r"\textbf{{{}}}".format)) + r" \\" for row in group]
+            lines += [" & ".join(_cells(table, row, _latex, r"\textbf{{{}}}".format)) + r" \\" for row in group]
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]))
     return "\n\n".join(parts) + "\n"
 
 
-def _row(
-    table: PrintTable, row: tuple[str, ...], escape: Callable[[str], str], bold: Callable[[str], str]
-) -> list[str]:
-    return [bold(escape(text)) if (row[0], j) in table.best else escape(text) for j, text in enumerate(row)]
+def render_csv(page: ReportPage) -> str:
+    """The numbers of a page in full precision; a missing number is an empty field."""
+    return page.records.to_csv(index=False, lineterminator="\n")
+
+
+def _printed(page: ReportPage) -> list[DataTable]:
+    return [table for table in page.tables() if table.printed]
+
+
+def _groups(table: DataTable) -> list[list[TableRow]]:
+    groups = [[row for row in table.rows if row.group == group] for group in table.groups]
+    return [group for group in groups if group]
+
+
+def _cells(table: DataTable, row: TableRow, escape: Callable[[str], str], bold: Callable[[str], str]) -> list[str]:
+    return [escape(row.name), *(bold(escape(text)) if best else escape(text) for text, best in table.texts(row))]
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Write a report to a file, whole or not at all."""
+"""Every format of every report, as text and as a file that is written whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,39 +8,60 @@ from pathlib import Path
 
 from prejudge.errors import InputError, unknown
 from prejudge.formats.atomic import write_atomically
-from prejudge.report import searches, training
-from prejudge.report.data import ReportData
-from prejudge.report.html import to_html
-from prejudge.report.searches.data import SearchReportData
-from prejudge.report.tables import to_csv, to_latex, to_markdown
-from prejudge.report.training.data import TrainingReportData
+from prejudge.report.blocks import ReportPage
+from prejudge.report.correlation import ReportData, correlation_page
+from prejudge.report.html import render_html
+from prejudge.report.searches import SearchReportData, search_page
+from prejudge.report.training import TrainingReportData, training_page
+from prejudge.report.typesetting import render_csv, render_latex, render_markdown
 
-FORMATS: dict[str, Callable[[ReportData], str]] = {
+Report = ReportData | SearchReportData | TrainingReportData | ReportPage
+"""The content of a report on scores, on searches or on trainings; or a page that was composed already."""
+
+
+def compose(report: Report) -> ReportPage:
+    """Compose the page of a report: :func:`correlation_page`, :func:`search_page` or :func:`training_page`."""
+    if isinstance(report, ReportData):
+        return correlation_page(report)
+    if isinstance(report, SearchReportData):
+        return search_page(report)
+    return training_page(report) if isinstance(report, TrainingReportData) else report
+
+
+def to_html(report: Report) -> str:
+    """The report as the text of one self-contained web page; the same for the same content."""
+    return render_html(compose(report))
+
+
+def to_csv(report: Report) -> str:
+    """The numbers of the report in full precision, as CSV with a header; a missing number is an empty field."""
+    return render_csv(compose(report))
+
+
+def to_markdown(report: Report) -> str:
+    """The tables of the report as Markdown, the best of each column in bold."""
+    return render_markdown(compose(report))
+
+
+def to_latex(report: Report) -> str:
+    r"""The tables of the report as LaTeX that needs ``\usepackage{booktabs}`` and nothing else."""
+    return render_latex(compose(report))
+
+
+FORMATS: dict[str, Callable[[Report], str]] = {
     "html": to_html,
     "csv": to_csv,
     "md": to_markdown,
     "latex": to_latex,
 }
-SEARCH_FORMATS: dict[str, Callable[[SearchReportData], str]] = {
-    "html": searches.to_html,
-    "csv": searches.to_csv,
-    "md": searches.to_markdown,
-    "latex": searches.to_latex,
-}
-TRAINING_FORMATS: dict[str, Callable[[TrainingReportData], str]] = {
-    "html": training.to_html,
-    "csv": training.to_csv,
-    "md": training.to_markdown,
-    "latex": training.to_latex,
-}
 _SUFFIXES = {".html": "html", ".htm": "html", ".csv": "csv", ".md": "md", ".markdown": "md", ".tex": "latex"}
 
 
-def write_html(data: ReportData, path: str | os.PathLike[str]) -> Path:
+def write_html(report: Report, path: str | os.PathLike[str]) -> Path:
     """Write the report as one self-contained HTML page.
 
     Args:
-        data: The report's content.
+        report: The content of a report.
         path: The file to write; its folder must exist. An older file is replaced only once the new one is complete.
 
     Returns:
@@ -50,16 +71,14 @@ def write_html(data: ReportData, path: str | os.PathLike[str]) -> Path:
         InputError: The folder does not exist, or ``path`` is a folder.
         PrejudgeError: The file cannot be written.
     """
-    return _replace(Path(path), to_html(data))
+    return write_report(report, path, "html")
 
 
-def write_report(
-    data: ReportData | SearchReportData | TrainingReportData, path: str | os.PathLike[str], format: str | None = None
-) -> Path:
+def write_report(report: Report, path: str | os.PathLike[str], format: str | None = None) -> Path:
     """Write a report in any of its formats.
 
     Args:
-        data: The content of a correlation report, of a comparison of searches, or of a report on trainings.
+        report: The content of a report.
         path: The file to write; its folder must exist.
         format: ``html``, ``csv``, ``md`` or ``latex`` (``tex`` is the same); None takes it from the file's ending.
 
@@ -80,13 +99,5 @@ def write_report(
         )
     if chosen not in FORMATS:
         raise unknown("report format", chosen, FORMATS)
-    if isinstance(data, ReportData):
-        return _replace(path, FORMATS[chosen](data))
-    if isinstance(data, SearchReportData):
-        return _replace(path, SEARCH_FORMATS[chosen](data))
-    return _replace(path, TRAINING_FORMATS[chosen](data))
-
-
-def _replace(path: Path, text: str) -> Path:
-    write_atomically(path, text.encode())
+    write_atomically(path, FORMATS[chosen](report).encode())
     return path

@@ -175,10 +175,13 @@ class RunJob:
     def begin(self, seed: int, stack: ExitStack, **services: Any) -> SearchRun:
         """A run that is ready to go; what it keeps is closed with the stack."""
         chosen, _ = register.read(self.method)
-        context = chosen.context(seed=seed, **self.numbers, **services)
+        context = chosen.context(seed=seed, method=chosen.name, options=self.options, **self.numbers, **services)
+        stack.enter_context(context.active())
         if self.folder is not None:
             context.folder = self.folder / f"seed-{seed}"
-            context.journal = stack.enter_context(RunRecords(self._path(chosen, seed), self._plan(chosen, context)))
+            if context.is_writer:
+                plan = self._plan(chosen, context)
+                context.journal = stack.enter_context(RunRecords(self._path(chosen, seed), plan))
         return SearchRun(chosen, self.options, context)
 
     def _path(self, method: SearchMethod, seed: int) -> Path:
@@ -240,7 +243,7 @@ class _Runs:
 
     def _seeds_shared(self, device: Any) -> list[Trajectory]:
         engine = self.engine
-        if isinstance(engine, LocalEngine):
+        if type(engine) is LocalEngine:
             engine = LocalEngine(min(engine.workers, len(self.seeds)))
         found: dict[int, Trajectory] = {}
         with closing(engine.run(self.job, self.seeds, **_setup(engine, device))) as results:

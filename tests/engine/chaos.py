@@ -31,7 +31,7 @@ ALONE = [
     "rich.progress", "yaml", "jinja2", "matplotlib.figure", "prejudge.cli.score_command",
     "prejudge.cli.bench_train", "prejudge.cli.bench_import", "prejudge.cli.search_command", "prejudge.cache.filler",
     "prejudge.benchmarks.training.trainer", "prejudge.search.objectives.live", "prejudge.data.loading",
-    "prejudge.cli.cache_command", "prejudge.cli.search_pruning", "prejudge.search.pruning.measurement",
+    "prejudge.cli.cache_command", "prejudge.cli.search_images", "prejudge.search.pruning.measurement",
     "prejudge.cli.train_command", "prejudge.train.training", "prejudge.train.evaluation.evaluate",
     "prejudge.search.supernet.darts_pt.method", "prejudge.cli.run_command", "prejudge.pipeline.running",
     "prejudge.cli.test_command", "prejudge.cli.report_command", "prejudge.report.training",

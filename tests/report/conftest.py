@@ -133,15 +133,18 @@ def report_data(architectures: int = 300, seed: int = 0) -> ReportData:
         scores[name] = np.where(lost, np.nan, values)
     scores["params"], scores["flops"] = params.astype(float), params * 141.0 + 1.2e6 * (operations == 4).sum(1)
     seconds = {name: spec[-1] for name, spec in PROXIES.items()} | BASELINES
+    correlations = _correlations(scores, accuracies, connected, seconds)
+    first = correlations.drop_duplicates("proxy")
+    quality = dict(zip(first["proxy"], first["spearman"], strict=True))
     content = {
         "title": "How well do training-free scores predict NAS-Bench-201?",
         "space": "nasbench201",
-        "correlations": _correlations(scores, accuracies, connected, seconds),
+        "correlations": correlations,
         "scores": scores,
         "accuracies": accuracies,
         "params": params,
         "connected": connected,
-        "agreement": proxy_agreement(scores, {name: spec[4] for name, spec in PROXIES.items()}),
+        "agreement": proxy_agreement(scores, {name: spec[4] for name, spec in PROXIES.items()}, quality),
         "seconds": seconds,
         "failures": pd.DataFrame(failed, columns=["architecture", "proxy", "repeat", "reason"]),
         "protocol": {

@@ -10,7 +10,7 @@ import pytest
 
 from prejudge.errors import InputError, PrejudgeError
 from prejudge.report import to_html, write_html, write_report
-from prejudge.report.rendering import LIMIT
+from prejudge.report.html import LIMIT
 
 HOSTILE = '<script>window.stolen = 1</script><img src=x onerror="window.stolen = 1">\'"&--></script>'
 
@@ -31,10 +31,12 @@ def test_equal_content_gives_equal_bytes(make_report):
 def test_page_holds_every_part_and_no_link_outwards(make_report):
     data = make_report(60)
     page = to_html(data)
-    for part in ("correlation", "scatter", "agreement", "cost", "failures", "protocol", "provenance", "notes"):
+    for part in ("correlation", "scatter", "agreement", "cost", "failures", "protocol", "provenance", "warnings"):
         assert f'id="{part}"' in page
-    assert page.count('<tr class="baseline">') == 2
-    assert page.count('<tr class="ensemble">') == 2
+    first = re.search(r'id="correlation".*?</table>', page, re.DOTALL)[0]
+    assert first.count('<tr class="baseline">') == 2
+    assert first.count('<tr class="ensemble">') == 2
+    assert page.count('<table class="data sortable"') == len(data.metrics) * len(data.strata)
     assert "9be1c7d20a44" in page
     assert "output does not depend on the input" in page
     without_namespace = page.replace("http://www.w3.org/2000/svg", "").replace("http:", "HTTP", 0)
@@ -47,7 +49,7 @@ def test_page_holds_every_part_and_no_link_outwards(make_report):
 def test_static_table_is_sorted_and_complete(make_report):
     data = make_report(60)
     page = to_html(data)
-    body = re.search(r'<table id="table".*?<tbody>(.*?)</tbody>', page, re.DOTALL)[1]
+    body = re.search(r'<table class="data sortable".*?<tbody>(.*?)</tbody>', page, re.DOTALL)[1]
     names = re.findall(r'<th scope="row" class="name"><span title="([^"]+)"', body)
     rows = data.rows(data.metrics[0], data.strata[0]).sort_values("spearman", ascending=False)
     assert names == list(rows["proxy"])
@@ -76,7 +78,7 @@ def test_hostile_texts_are_only_text(make_report):
     assert "<script>window" not in page
     assert "<img" not in page
     assert page.count("</script>") == 2
-    assert payload_of(page)["panels"][0]["metric"] == HOSTILE
+    assert payload_of(page)["chosen"][0] == HOSTILE
 
 
 def test_no_number_breaks_the_json(make_report):
@@ -121,7 +123,7 @@ def test_all_of_nas_bench_201_and_many_proxies_stay_below_the_limit(make_report)
     accuracies = pd.concat([data.accuracies] * 63).set_axis(copies.index)
     page = to_html(dataclasses.replace(data, scores=wide, accuracies=accuracies, params=None, connected=None))
     assert len(page.encode()) <= LIMIT
-    points = payload_of(page)["points"]
+    points = payload_of(page)["scatter"]["points"]
     assert points["total"] == 15_750
     assert 3_000 < points["shown"] < 15_625
 
@@ -132,7 +134,7 @@ def test_files_are_written_whole_or_not_at_all(make_report, tmp_path, monkeypatc
     before = path.read_bytes()
     assert list(tmp_path.iterdir()) == [path]
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(PrejudgeError, match=r"cannot write .*report.html: the disk is full"):
+    with pytest.raises(PrejudgeError, match=r"cannot write .*report\.html: the disk is full"):
         write_html(dataclasses.replace(data, title="other"), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from prejudge.report.points import LEVELS, MISSING, Axis, embed_points
+from prejudge.report.correlation.points import LEVELS, MISSING, Axis, embed_points
 
 
 def decode(series):

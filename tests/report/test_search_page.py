@@ -17,10 +17,9 @@ import pandas as pd
 import pytest
 
 from prejudge.errors import InputError
-from prejudge.report import SearchReportData, write_report
-from prejudge.report.rendering import LIMIT
-from prejudge.report.searches import to_csv, to_html, to_latex, to_markdown
-from prejudge.report.searches.columns import p_text, signed
+from prejudge.report import SearchReportData, to_csv, to_html, to_latex, to_markdown, write_report
+from prejudge.report.html import LIMIT
+from prejudge.report.numbers import p_value, signed
 
 METHODS = {
     "random": 6.4,
@@ -91,14 +90,14 @@ def floats(text: str) -> np.ndarray:
 
 
 def final_rows(page: str) -> list[list[str]]:
-    body = re.search(r'<table class="data final">.*?<tbody>(.*?)</tbody>', page, re.DOTALL)[1]
+    body = re.search(r'id="final".*?<tbody>(.*?)</tbody>', page, re.DOTALL)[1]
     rows = re.findall(r"<tr.*?</tr>", body, re.DOTALL)
     return [[re.sub(r"<small>.*?</small>|<[^>]+>", "", c) for c in re.findall(r"<t[hd].*?</t[hd]>", r)] for r in rows]
 
 
 def test_page_holds_every_part_and_no_link_outwards() -> None:
     page = to_html(comparison())
-    for part in ("curves", "final", "differences", "protocol", "provenance", "methods", "notes"):
+    for part in ("curves", "final", "differences", "protocol", "provenance", "methods", "warnings"):
         assert f'id="{part}"' in page
     assert page == to_html(comparison())
     static = re.sub(r"<script.*?</script>", "", page, flags=re.S)
@@ -109,7 +108,13 @@ def test_page_holds_every_part_and_no_link_outwards() -> None:
 
 def test_final_table_is_best_first_and_ends_with_the_optimum() -> None:
     rows = final_rows(to_html(comparison()))
-    assert [row[0] for row in rows] == ["local-search", "evolution", "hyperband(eta=3)", "random", "Optimum"]
+    assert [row[0] for row in rows] == [
+        "local-search",
+        "evolution",
+        "hyperband(eta=3)",
+        "random",
+        "Optimum of the table",
+    ]
     assert rows[0][1:] == ["94.20 ± 0.30", "73.34 ± 0.30", "47.14 ± 0.30", "50", "0", "105", "11,940 s", "2.1 ms"]
     assert rows[-1][1:4] == ["94.37", "73.51", "47.31"]
 
@@ -141,13 +146,13 @@ def test_differences_are_turned_and_colored_by_the_test() -> None:
 
 def test_curves_come_back_from_the_page() -> None:
     data = comparison()
-    found = payload_of(to_html(data))
-    assert found["methods"] == data.methods
-    assert found["axes"] == ["seconds", "queries"]
-    assert [panel["optimum"] for panel in found["panels"]] == list(METRICS.values())
-    series = found["panels"][1]["series"]["queries"][2]
+    found = payload_of(to_html(data))["lines"]
+    assert [name["text"] for name in found["names"]] == data.methods
+    assert [axis["label"] for axis in found["axes"]] == ["simulated cost, seconds", "queries"]
+    assert [chart["optimum"] for chart in found["charts"]] == list(METRICS.values())
+    series = found["charts"][1]["curves"][1][2]
     curve = data.of(data.curves, SEARCHED, "cifar100_test_200ep")
-    curve = curve[(curve["axis"] == "queries") & (curve["method"] == data.methods[series["method"]])]
+    curve = curve[(curve["axis"] == "queries") & (curve["method"] == data.methods[series["name"]])]
     for name in ("at", *BANDS):
         np.testing.assert_array_equal(floats(series[name]), curve[name].to_numpy("<f4"))
 
@@ -156,7 +161,7 @@ def test_six_methods_on_three_datasets_stay_small_and_many_stay_below_the_limit(
     assert len(to_html(comparison(6, 3, 200)).encode()) < 400_000
     page = to_html(comparison(24, 3, 600))
     assert len(page.encode()) <= LIMIT
-    at = floats(payload_of(page)["panels"][0]["series"]["seconds"][0]["at"])
+    at = floats(payload_of(page)["lines"]["charts"][0]["curves"][0][0]["at"])
     assert 100 <= len(at) < 600
     assert at[-1] == 12_000, "a thinner curve still ends where it ended"
 
@@ -174,7 +179,7 @@ def test_missing_numbers_are_dashes() -> None:
     rows = final_rows(page)
     assert rows[1][:3] == ["random", "–", "–"]
     assert rows[0][1] == "93.90", "one run has no deviation"
-    assert "Queries</th>" not in page
+    assert "Queries per run</th>" not in page
     payload_of(page)
     for write in (to_markdown, to_latex):
         assert "nan" not in write(data).lower()
@@ -197,7 +202,7 @@ def test_hostile_texts_are_only_text() -> None:
     assert "<script>window" not in page
     assert "<img" not in page
     assert page.count("</script>") == 2
-    assert HOSTILE in payload_of(page)["methods"]
+    assert HOSTILE in [name["text"] for name in payload_of(page)["lines"]["names"]]
     assert "<script>" not in to_markdown(data)
 
 
@@ -206,7 +211,7 @@ def test_one_method_and_no_curve_make_a_page() -> None:
     page = to_html(dataclasses.replace(data, curves=data.curves.head(0), notes=[], descriptions={}))
     assert "nothing to compare it with" in page
     assert "no curve to draw" in page
-    assert payload_of(page)["axes"] == []
+    assert "lines" not in payload_of(page)
 
 
 def test_csv_keeps_every_number_exactly() -> None:
@@ -250,7 +255,7 @@ def test_disagreeing_values_are_refused_with_the_culprit() -> None:
 
 def test_numbers_read_well() -> None:
     assert [signed(v) for v in (0.214, -0.216, -0.001, 0.0, np.nan)] == ["+0.21", "−0.22", "0.00", "0.00", "–"]
-    assert [p_text(v) for v in (0.04999, 0.0009, 1.0, np.nan)] == ["0.050", "< 0.001", "1.000", "–"]
+    assert [p_value(v) for v in (0.04999, 0.0009, 1.0, np.nan)] == ["0.050", "< 0.001", "1.000", "–"]
 
 
 # ---- in a browser ---------------------------------------------------------------------------------------------------
@@ -268,7 +273,7 @@ def visit(visit_file: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
 def ends(page: Any, chart: int = 0) -> dict[int, tuple[float, float]]:
     """Where the line of each method ends in a chart, in pixels."""
     return {
-        int(node.get_attribute("data-method")): tuple(
+        int(node.get_attribute("data-name")): tuple(
             map(float, node.locator(".line").get_attribute("d").split("L")[-1].lstrip("M").split())
         )
         for node in page.locator(".chart").nth(chart).locator(".series").all()
@@ -308,7 +313,7 @@ def test_lines_end_where_the_numbers_say(visit: Callable[..., Any]) -> None:
     optimum = float(page.locator(".field .optimum").first.get_attribute("y1"))
     assert optimum == pytest.approx(slope * 5.63 + offset, abs=0.5)
     assert page.locator(".chart").first.get_by_text("compared here").is_visible()
-    limit = float(page.locator(".limit").first.get_attribute("x1"))
+    limit = float(page.locator(".upright").first.get_attribute("x1"))
     assert limit == pytest.approx(8 + 0.75 * (field["width"] - 16), abs=0.5)
 
 
@@ -362,11 +367,11 @@ def test_a_plot_can_be_read_with_mouse_and_keys(visit: Callable[..., Any]) -> No
 @pytest.mark.browser
 def test_tables_read_without_javascript(visit: Callable[..., Any]) -> None:
     page = visit(java_script_enabled=False)
-    assert page.locator("table.final tbody tr").count() == 7
+    assert page.locator("#final tbody tr").count() == 7
     assert page.get_by_text("The curves need JavaScript").is_visible()
     assert not page.locator(".toolbar").is_visible()
     page.locator("summary").first.click()
-    assert page.locator("table.pairs").first.locator("tbody tr").count() == 15
+    assert page.locator("details table").first.locator("tbody tr").count() == 15
     assert page.get_by_text(HOSTILE).first.is_visible()
 
 

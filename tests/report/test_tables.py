@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from prejudge.errors import InputError
-from prejudge.report import to_csv, to_latex, to_markdown
-from prejudge.report.columns import columns, duration
+from prejudge.report import correlation_page, to_csv, to_latex, to_markdown
+from prejudge.report.correlation.page import correlation_columns
+from prejudge.report.numbers import duration
 
 METRIC = "cifar10 test 200ep"
 
@@ -22,13 +23,13 @@ def test_csv_keeps_every_number_exactly(make_report):
     np.testing.assert_array_equal(read["spearman"], data.correlations["spearman"])
     assert set(read["role"]) == {"proxy", "baseline", "ensemble"}
     assert set(read["space"]) == {"nasbench201"}
-    one = pd.read_csv(io.StringIO(to_csv(data, METRIC, "all")))
+    one = pd.read_csv(io.StringIO(to_csv(correlation_page(data, METRIC, "all"))))
     assert len(one) == data.correlations["proxy"].nunique()
 
 
 def test_markdown_shows_what_a_paper_shows(make_report):
     data = make_report(60)
-    text = to_markdown(data, METRIC, "all")
+    text = to_markdown(correlation_page(data, METRIC, "all"))
     header = next(line for line in text.splitlines() if line.startswith("| Proxy"))
     for heading in ("n", "Spearman ρ", "Kendall τ", "Weighted τ", "Partial ρ", "P@10 %", "Regret %", "s/arch"):
         assert f"| {heading} |" in header
@@ -43,7 +44,7 @@ def test_markdown_shows_what_a_paper_shows(make_report):
 
 def test_latex_is_balanced_booktabs(make_report):
     data = make_report(60)
-    text = to_latex(data, METRIC)
+    text = to_latex(correlation_page(data, METRIC))
     assert text.count(r"\begin{table}") == text.count(r"\end{table}") == len(data.strata)
     assert text.count(r"\toprule") == text.count(r"\bottomrule") == len(data.strata)
     assert text.count(r"\midrule") == 3 * len(data.strata)
@@ -61,12 +62,12 @@ def test_hostile_names_are_escaped(make_report):
     name = r"<script>|a_b*c`[x](y)\input{z}%&$#^~"
     table = data.correlations.replace({"proxy": {"plain": name}})
     data = dataclasses.replace(data, correlations=table, title="50 % <b>|")
-    markdown = to_markdown(data, METRIC, "all")
+    markdown = to_markdown(correlation_page(data, METRIC, "all"))
     assert "<script>" not in markdown
     assert r"\<script\>\|a\_b\*c\`[x\](y)" in markdown
     line = next(line for line in markdown.splitlines() if "script" in line)
     assert len(re.findall(r"(?<!\\)\|", line)) == 10
-    latex = to_latex(data, METRIC, "all")
+    latex = to_latex(correlation_page(data, METRIC, "all"))
     assert r"\textbackslash{}input\{z\}\%\&\$\#\textasciicircum{}\textasciitilde{}" in latex
 
 
@@ -75,17 +76,18 @@ def test_missing_numbers_are_dashes_and_absent_columns_are_left_out(make_report)
     table = data.correlations.assign(kendall=np.nan, weighted_tau=np.inf).drop(columns="regret")
     table.loc[table["proxy"] == "snip", ["spearman", "spearman_low", "spearman_high"]] = np.nan
     data = dataclasses.replace(data, correlations=table)
-    assert not {"kendall", "weighted_tau", "regret"} & {column.key for column in columns(data)}
-    snip = next(line for line in to_markdown(data, METRIC, "all").splitlines() if line.startswith("| snip"))
+    assert not {"kendall", "weighted_tau", "regret"} & {column.key for column in correlation_columns(data)}
+    snip = next(
+        line for line in to_markdown(correlation_page(data, METRIC, "all")).splitlines() if line.startswith("| snip")
+    )
     assert "| – |" in snip
     assert "nan" not in to_markdown(data).lower()
     assert "nan" not in to_latex(data).lower()
 
 
 def test_unknown_metric_is_refused(make_report):
-    for write in (to_csv, to_markdown, to_latex):
-        with pytest.raises(InputError, match="unknown metric 'svhn'"):
-            write(make_report(60), "svhn")
+    with pytest.raises(InputError, match="unknown metric 'svhn'"):
+        correlation_page(make_report(60), "svhn")
 
 
 @pytest.mark.parametrize(

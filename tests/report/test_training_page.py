@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import json
 import re
@@ -12,15 +13,20 @@ import numpy as np
 import pytest
 
 from prejudge.errors import InputError
-from prejudge.report import TrainingReportData, write_report
-from prejudge.report.rendering import LIMIT
-from prejudge.report.training import Tested, TrainingRecord, to_csv, to_html, to_latex, to_markdown
-from prejudge.report.training.columns import best_cells, size, summary_columns
-from prejudge.report.training.view import confusion, payload
+from prejudge.report import TrainingReportData, to_csv, to_html, to_latex, to_markdown, write_report
+from prejudge.report.html import LIMIT
+from prejudge.report.numbers import size
+from prejudge.report.training import Tested, TrainingRecord
+from prejudge.report.training.confusion import confusion_tables
+from prejudge.report.training.page import summary_table, training_curves
 from prejudge.spaces import space
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 CELL = "|nor_conv_3x3~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|"
+
+
+def floats(text: str) -> list[float]:
+    return np.frombuffer(base64.b64decode(text), "<f4").tolist()
 
 
 def record(name: str = "first", epochs: int = 40, classes: int = 10, top1: float = 91.25) -> TrainingRecord:
@@ -65,31 +71,31 @@ def test_the_page_is_whole_and_says_everything(data: TrainingReportData) -> None
         assert text in page
     assert HOSTILE not in page
     assert not re.search(r'(?:src|href)="(?!data:|#)', page)
-    curves = json.loads(page.split('id="payload">')[1].split("</script>")[0])
+    curves = json.loads(page.split('id="payload">')[1].split("</script>")[0])["lines"]
     assert [chart["title"] for chart in curves["charts"]] == ["Loss", "Accuracy", "Learning rate"]
-    assert [one["images"] for one in curves["charts"][1]["series"]] == ["train", "valid"]
-    assert curves["charts"][0]["series"][0]["at"] == list(range(1, 41))
+    shown = [curves["names"][one["name"]]["text"] for one in curves["charts"][1]["curves"][0]]
+    assert shown == ["train", "valid"]
+    assert floats(curves["charts"][0]["curves"][0][0]["at"]) == list(range(1, 41))
+    assert floats(curves["charts"][0]["curves"][0][0]["value"]) == pytest.approx(record().loss, rel=1e-6)
 
 
 def test_many_epochs_and_trainings_stay_small() -> None:
     long = TrainingReportData("t", "s", [record(f"run {k}", 4_000) for k in range(6)])
     assert len(to_html(long).encode()) < LIMIT
-    kept = payload(long, 40_000)["charts"][0]["series"][0]["at"]
+    kept = floats(training_curves(long, 40_000)["charts"][0]["curves"][0][0]["at"])
+    assert len(kept) < 4_000
     assert (kept[0], kept[-1]) == (1, 4_000)
 
 
 def test_classes_that_are_too_many_for_a_matrix_are_listed() -> None:
-    found = confusion(record(classes=50))
-    assert found is not None
-    assert (found["classes"], len(found["mistakes"]), len(found["worst"])) == ([], 20, 20)
-    times = [int(row[2]) for row in found["mistakes"]]
+    worst, mistakes = confusion_tables(record(classes=50))
+    assert (len(mistakes.rows), len(worst.rows)) == (20, 20)
+    times = [int(row.cells[1].text) for row in mistakes.rows]
     assert times == sorted(times, reverse=True)
-    assert all(row[0] != row[1] for row in found["mistakes"])
-    few = confusion(record())
-    assert few is not None
-    hits = [cell["hit"] for cell in few["rows"][3]["cells"]]
-    assert hits.index(True) == 3
-    assert few["rows"][0]["accuracy"] == f"{record().accuracies[0]:.2f}"
+    assert all(row.name != row.cells[0].text for row in mistakes.rows)
+    (few,) = confusion_tables(record())
+    assert [cell.tone > 0 for cell in few.rows[3].cells].index(True) == 3
+    assert few.rows[0].cells[-1].text == f"{record().accuracies[0]:.2f}"
 
 
 def test_what_is_not_known_is_left_out() -> None:
@@ -98,17 +104,18 @@ def test_what_is_not_known_is_left_out() -> None:
         learning_rate=np.zeros(0), accuracy={}, cells={}, protocol={}, provenance={}, epoch=40,
     )  # fmt: skip
     data = TrainingReportData("bare", "s", [bare])
-    assert [c.key for c in summary_columns(data)] == ["epoch", "params", "seconds", "images_per_second"]
+    assert [c.key for c in summary_table(data).columns] == ["epoch", "params", "seconds", "images_per_second"]
     page = to_html(data)
     assert "No protocol was recorded." in page
     assert 'id="confusion"' not in page
-    assert "nan" not in page.lower().replace("provenance", "")
-    assert [chart["title"] for chart in payload(data, 10**6)["charts"]] == ["Loss"]
+    assert "nan" not in re.sub(r"<script.*?</script>", "", page, flags=re.S).lower().replace("provenance", "")
+    assert [chart["title"] for chart in training_curves(data, 10**6)["charts"]] == ["Loss"]
 
 
 def test_tables_for_papers(tmp_path: Path) -> None:
     two = TrainingReportData("two", "s", [record(), record("second_one", top1=93.5)])
-    assert best_cells(two) >= {("second_one", 1), ("first", 2), ("second_one", 2)}
+    first, second = ([cell.bold for cell in row.cells] for row in summary_table(two).rows)
+    assert (first[:2], second[:2]) == ([False, True], [True, True])
     rows = to_csv(two).splitlines()
     assert rows[0].startswith("training,test_top1,test_top5,test_loss")
     assert rows[2].startswith("second_one,93.5,")
@@ -146,5 +153,5 @@ def test_the_page_in_a_browser(visit_file: Callable[..., object], tmp_path: Path
     field.press("ArrowLeft")
     assert "epoch 40" in page.locator("#tip").inner_text()  # type: ignore[attr-defined]
     assert page.locator("#tip .reading i").count() == 2 * count  # type: ignore[attr-defined]
-    assert page.locator(".matrix.confusion").count() == count  # type: ignore[attr-defined]
+    assert page.locator("#confusion .matrix").count() == count  # type: ignore[attr-defined]
     assert page.locator(".picture img").first.evaluate("image => image.naturalWidth") > 300  # type: ignore[attr-defined]

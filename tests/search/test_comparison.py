@@ -22,8 +22,7 @@ from prejudge import search
 from prejudge.benchmarks import Metric, Table, open_table, write_table
 from prejudge.errors import InputError
 from prejudge.search import Budget, SearchResult, Trajectory
-from prejudge.search.comparison import Progress, compare, holm, paired
-from prejudge.search.comparison import comparisons as contests
+from prejudge.search.comparison import Progress, compare, contests, holm, paired
 from prejudge.search.objectives.table import open_objective
 from prejudge.search.result_table import answers
 

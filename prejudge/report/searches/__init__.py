@@ -1,7 +1,6 @@
-"""The comparison of searches: plain values in; one self-contained HTML page, CSV, Markdown or LaTeX out."""
+"""The report on searches: which method found what, at which cost, and which differences are certain."""
 
 from prejudge.report.searches.data import SearchReportData
-from prejudge.report.searches.html import to_html
-from prejudge.report.searches.tables import to_csv, to_latex, to_markdown
+from prejudge.report.searches.page import search_page
 
-__all__ = ["SearchReportData", "to_csv", "to_html", "to_latex", "to_markdown"]
+__all__ = ["SearchReportData", "search_page"]

@@ -1,4 +1,4 @@
-"""What a comparison of searches is made of: plain values, checked once, so that every writer may trust them."""
+"""The content of a comparison of searches: plain values, checked once."""
 
 from __future__ import annotations
 
@@ -109,6 +109,11 @@ class SearchReportData:
     def panels(self) -> list[tuple[str, str]]:
         """What was maximized and which accuracy is shown, in the order of appearance."""
         return [(str(s), str(m)) for s, m in self.final[[*_PANEL]].drop_duplicates().itertuples(index=False, name=None)]
+
+    @property
+    def axes(self) -> list[str]:
+        """The axes of budgets that have curves."""
+        return [axis for axis in AXES if (self.curves["axis"] == axis).any()]
 
     def of(self, frame: pd.DataFrame, searched: str, metric: str) -> pd.DataFrame:
         """The rows of one panel, with a fresh index."""

@@ -1,7 +1,6 @@
-"""The report on trainings: plain values in; one self-contained HTML page, CSV, Markdown or LaTeX out."""
+"""The report on trainings: how they went, what came out, what it cost."""
 
 from prejudge.report.training.data import Tested, TrainingRecord, TrainingReportData
-from prejudge.report.training.html import to_html
-from prejudge.report.training.tables import to_csv, to_latex, to_markdown
+from prejudge.report.training.page import training_page
 
-__all__ = ["Tested", "TrainingRecord", "TrainingReportData", "to_csv", "to_html", "to_latex", "to_markdown"]
+__all__ = ["Tested", "TrainingRecord", "TrainingReportData", "training_page"]

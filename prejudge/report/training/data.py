@@ -1,4 +1,4 @@
-"""What a report on trainings is made of: plain values, checked once, so that every writer may trust them."""
+"""The content of a report on trainings: plain values, checked once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERIES = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Tested:
-    """What a network reaches on some images.
+    """The accuracy of a network on some images.
 
     Attributes:
         top1: Per cent of the images that are classified correctly.
@@ -94,7 +94,7 @@ class TrainingRecord:
 
     @property
     def epochs(self) -> int:
-        """How many epochs there were."""
+        """Number of epochs."""
         return len(self.loss)
 
     @property
