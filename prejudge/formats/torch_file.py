@@ -20,7 +20,6 @@ from torch import Tensor
 
 from prejudge.errors import FileFormatError, MissingDataError, PrejudgeError
 from prejudge.formats.pickle.unpickler import Made, Name, Refused, Unpickler, one_line
-from prejudge.formats.pickle.values import plain
 from prejudge.formats.zip import READ_ERRORS, open_zip
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle in a file of the old format
@@ -84,7 +83,6 @@ class TorchFile:
         self._storages: dict[str, Storage] = {}
         self._numbers: dict[str, Tensor] = {}
         self._unread = self.path.stat().st_size  # all storages together cannot have more bytes
-        self._pickled = 0  # bytes of the pickle
         self._raw: Callable[[str, int], bytes]
         try:
             with self.path.open("rb") as file:
@@ -123,17 +121,6 @@ class TorchFile:
             raise FileFormatError(
                 f"{self.path}: {name} cannot be read, the file is damaged ({type(error).__name__})"
             ) from error
-
-    def plain(self) -> Any:
-        """All of :attr:`value` as tensors, plain values and containers of them.
-
-        Raises:
-            FileFormatError: There is anything else in it.
-        """
-        try:
-            return plain(self.value, self._pickled, other=lambda made: self.tensor(made, "a tensor"))
-        except Refused as error:
-            raise FileFormatError(f"{self.path} {error}; nothing in it was run") from None
 
     def _rebuild(self, args: Any, has_dtype: bool) -> Tensor:
         if not isinstance(args, tuple) or len(args) < (7 if has_dtype else 4) or not isinstance(args[0], Storage):
@@ -205,7 +192,6 @@ class TorchFile:
         if f"{folder}byteorder" in entries and _stored(archive, entries[f"{folder}byteorder"], 8) != b"little":
             raise Refused("was written on a machine of another byte order; save it again on this one")
         program = _stored(archive, entries[pickles[0]], self._unread)
-        self._pickled = len(program)
         self.value = Unpickler(program, self._outside).load()
 
         def raw(key: str, nbytes: int) -> bytes:
@@ -227,7 +213,6 @@ class TorchFile:
             if system.get("little_endian") is not True:
                 raise Refused("was written on a machine of another byte order; save it again on this one")
             self.value = machine.load()
-            self._pickled = machine.offset
             keys = machine.load()
             if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys):
                 raise Refused("has no list of its storages")

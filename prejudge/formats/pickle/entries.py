@@ -175,7 +175,7 @@ class EntryUnpickler(Unpickler):
     def _take(self, size: int) -> bytes:
         if self._position + size > len(self._data):
             self._move_window(size)
-        data = self._data[self._position : self._position + size]
+        data: bytes = self._data[self._position : self._position + size]
         if len(data) < size:
             raise Refused("ends: the file is truncated")
         self._position += size
@@ -185,7 +185,8 @@ class EntryUnpickler(Unpickler):
         end = self._data.find(b"\n", self._position, self._position + _MARGIN) + 1
         if not end:
             raise Refused("names something without end")
-        line, self._position = self._data[self._position : end], end
+        line: bytes = self._data[self._position : end]
+        self._position = end
         return line
 
     def _text(self, size: int) -> None:
