@@ -31,7 +31,7 @@ class ComparedSearch:
 
     @property
     def pruned(self) -> bool:
-        """Whether it maximized nothing that was trained: its recommendations count, and its seconds are wall-clock time."""
+        """Whether it maximized nothing that was trained: its recommendations count, its seconds are wall-clock time."""
         return _is_pruning(self.result)
 
 

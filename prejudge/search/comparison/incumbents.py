@@ -23,7 +23,7 @@ class Incumbents:
         result: The runs.
 
     Attributes:
-        architectures: Texts of all architectures that were ever the best, or recommended; all others are numbers in here.
+        architectures: Texts of all architectures that were ever the best, or recommended; the rest are numbers of them.
         recommended: Number of each run's recommendation, shape ``(runs,)``.
         best: Number of each run's last incumbent, shape ``(runs,)``.
         queries: Evaluations of each run, shape ``(runs,)``.

@@ -42,8 +42,8 @@ def compare(
 ) -> SearchReportData:
     """Compare searches: the content of a report on them.
 
-    A run is judged by the trained accuracy of its recommendation. Where searches of the same thing had different budgets,
-    it is that of the best architecture which each had found within the smallest of them.
+    A run is judged by the trained accuracy of its recommendation. Where searches of the same thing had different
+    budgets, it is that of the best architecture which each had found within the smallest of them.
 
     Args:
         results: What the searches found; runs of one search may come in several results.

@@ -38,20 +38,20 @@ def comparison_warnings(
             c.result.objective.get("split") == "test" for c in comparison.searches
         ):
             found.append(
-                f"Searches of {comparison.searched} maximized a test accuracy: it does not estimate how good the architecture is."
+                f"Searches of {comparison.searched} maximized a test accuracy, which therefore is too optimistic."
             )
         if not comparison.same_budget:
             found.append(
-                f"Searches of {comparison.searched} had different budgets: they are compared at the smallest, by the best "
-                "architecture that each had found by then; curves go as far as each search."
+                f"Searches of {comparison.searched} had different budgets: they are compared at the smallest, by the "
+                "best architecture that each had found by then; curves go as far as each search."
             )
     found += _missing(final)
     for comparison, runs in zip(comparisons, incumbents, strict=True):
         for compared, one in zip(comparison.searches, runs, strict=True):
             found += _own_recommendations(compared, one)
     found += [
-        f"{c.label} evaluated nothing that was trained: its recommendations are shown from the moment when it had them, and "
-        "its seconds are wall-clock time."
+        f"{c.label} evaluated nothing that was trained: its recommendations are shown from the moment when it had them, "
+        "and its seconds are wall-clock time."
         for c in {c.label: c for comparison in comparisons for c in comparison.searches if c.pruned}.values()
     ]
     found += _seeds(final, tests)
