@@ -27,11 +27,12 @@ sys.path.insert(0, str(ROOT))
 
 from perf.environment import measure_parts  # noqa: E402
 from prejudge.data.dataset import ImageDataset  # noqa: E402
+from prejudge.search.supernet.context import SupernetContext  # noqa: E402
 from prejudge.search.supernet.darts.method import darts  # noqa: E402
 from prejudge.search.supernet.ista.one_stage import RECIPE, final_phase, search_phase  # noqa: E402
 from prejudge.search.supernet.ista.sparse_solvers import recovery_milliseconds  # noqa: E402
 from prejudge.search.supernet.ista.two_stage import ista  # noqa: E402
-from prejudge.search.supernet.registry import Setup, Stage  # noqa: E402
+from prejudge.search.supernet.stage import Stage  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
 from prejudge.train.device import DeviceConfig  # noqa: E402
 from prejudge.train.loop import TrainState  # noqa: E402
@@ -39,11 +40,12 @@ from prejudge.train.loop import TrainState  # noqa: E402
 BATCH = 16
 
 
-def setup() -> Setup:
+def setup() -> SupernetContext:
     """Random images: timings do not depend on their content."""
     images = np.random.default_rng(0).integers(0, 256, (8 * BATCH, 32, 32, 3), dtype=np.uint8)
     data = ImageDataset("random", images, np.arange(len(images)) % 10, 10, (0.5,) * 3, (0.25,) * 3)
-    return Setup(space("darts"), data, DeviceConfig(channels_last=True), 0, training={"batch_size": BATCH})
+    device = DeviceConfig(channels_last=True)
+    return SupernetContext(space("darts"), data=data, device=device, training={"batch_size": BATCH})
 
 
 def step_of(stage: Stage) -> Callable[[], Any]:

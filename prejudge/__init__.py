@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from prejudge._version import __version__
 
 if TYPE_CHECKING:
-    from prejudge import benchmarks, cache, data, pipeline, proxies, report, search, spaces, train
+    from prejudge import benchmarks, cache, data, engine, pipeline, proxies, report, search, spaces, train
     from prejudge.benchmarks import Metric, Table, benchmark, correlate
     from prejudge.cache import Protocol, ScoreCache, fill
     from prejudge.errors import BusyError, FileFormatError, InputError, MissingDataError, PrejudgeError

@@ -16,7 +16,7 @@ from prejudge.formats.text import is_file, parse_literal
 
 
 class Plugin(Protocol):
-    """What can be registered: something with keyword options that have defaults."""
+    """Anything that can be registered: it has a name, and keyword options with defaults."""
 
     @property
     def name(self) -> str: ...
@@ -67,7 +67,7 @@ class Register(Generic[P]):
 
         Raises:
             InputError: An unknown name or option, or another form.
-            MissingDataError: There is no such file.
+            MissingDataError: The file does not exist.
         """
         path, colon, rest = text.strip().rpartition(":")
         if colon and path.endswith(".py"):
@@ -94,7 +94,7 @@ class Register(Generic[P]):
         """Run a Python file of the user's own that registers plugins.
 
         Raises:
-            MissingDataError: There is no such file.
+            MissingDataError: The file does not exist.
             InputError: The file cannot be imported.
         """
         if not is_file(path):

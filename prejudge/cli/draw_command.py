@@ -41,8 +41,8 @@ def draw(
             Left out with a result file, which has the answer.
         out: Picture to write; .svg, .png or .pdf.
         show: cells; of a supernet search also epochs (loss, accuracy, entropy of the weights, share of skips),
-            similarity (of operations, by their features) or accuracies (each operation's weight and its own network's accuracy):
-            the last two where StacNAS was asked for them.
+            similarity (of operations, by their features) or accuracies (each operation's weight, and the accuracy of
+            its own network): the last two where StacNAS was asked for them.
         seed: Which run of a result file; the best one if left out.
         title: Heading; says what is drawn if left out.
         as_json: Print JSON instead of text.

@@ -104,29 +104,18 @@ def _proxies() -> list[dict[str, Any]]:
 
 
 def _searches() -> list[dict[str, Any]]:
-    import prejudge.search.query  # noqa: F401 - registers the built-in ones
+    import prejudge.search  # noqa: F401 - registers the built-in ones
     from prejudge.search.registry import register
-    from prejudge.search.supernet import register as on_supernets
 
-    pruning = {
-        "search": "te-nas",
-        "what it is": "Prune a supernet by its kernel's condition and its linear regions; see its own --help.",
-        "options": "",
-        "reference": "Chen et al., ICLR 2021 (arXiv:2102.11535)",
-    }
     return [
-        pruning,
-        *(
-            {
-                "search": name,
-                "what it is": found.summary,
-                "options": ", ".join(f"{k}={v!r}" for k, v in found.options.items()),
-                "reference": found.reference,
-            }
-            for known in (on_supernets, register)
-            for name in known.names()
-            for found in [known.get(name)]
-        ),
+        {
+            "search": name,
+            "what it is": found.summary,
+            "options": ", ".join(f"{k}={v!r}" for k, v in found.options.items() if v is not None),
+            "reference": found.reference,
+        }
+        for name in register.names()
+        for found in [register.get(name)]
     ]
 
 

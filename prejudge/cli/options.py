@@ -44,10 +44,14 @@ class NetworkOptions:
 
     def overrides(self, space: Space[Any]) -> dict[str, Any]:
         """The numbers that were given; raises :class:`~prejudge.errors.InputError` for one that the space lacks."""
-        given = {"form": self.form, "channels": self.channels, "cells": self.cells}
-        numbers = {k: v for k, v in given.items() if v is not None} | pairs(self.macro or [])
+        numbers = self.given()
         space.macro(**numbers)  # said before anything is loaded
         return numbers
+
+    def given(self) -> dict[str, Any]:
+        """The numbers that were given."""
+        given = {"form": self.form, "channels": self.channels, "cells": self.cells}
+        return {k: v for k, v in given.items() if v is not None} | pairs(self.macro or [])
 
 
 PUBLISHED = NetworkOptions()

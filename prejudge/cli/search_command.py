@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Group, Parameter, validators
 
-from prejudge.cli import COMMANDS, output, search_gradient
+from prejudge.cli import COMMANDS, output, search_supernet
 from prejudge.cli.arguments import pairs
 from prejudge.cli.options import (
     MACHINE,
@@ -22,6 +22,7 @@ from prejudge.cli.options import (
 )
 from prejudge.cli.progress import ClusterBar
 from prejudge.cli.recipe_option import Recipe
+from prejudge.cli.search_images import search_images
 from prejudge.cli.search_objective import A_TRAINING, LIVE, NO_TABLE, LiveOptions, TableOptions
 from prejudge.errors import InputError
 
@@ -41,13 +42,13 @@ app = App(
 )
 
 app.command(
-    "prejudge.cli.search_pruning:app",
+    "prejudge.cli.search_te_nas:app",
     name="te-nas",
     help="TE-NAS: prune a supernet by its kernel's condition and its linear regions.",
 )
 
-for _gradient_search in search_gradient.COMMANDS:
-    app.command(_gradient_search)
+for _supernet_search in search_supernet.COMMANDS:
+    app.command(_supernet_search)
 
 _BUDGET = Group("Budget of each run", sort_key=0)
 
@@ -76,6 +77,8 @@ def search(
 ) -> None:
     """Search a benchmark table (--benchmark), or networks that are trained or scored on the way (--space, --data).
 
+    A method of your own that trains or prunes supernets takes --space and --data as well.
+
     Args:
         method: Name of the method (see: prejudge list searches), NAME(option=value) or FILE.py:NAME.
         out: Result file (HDF5) with every step of every run. Live evaluations are kept beside it, and go on from there.
@@ -98,7 +101,27 @@ def search(
         as_json: Print JSON instead of text.
     """
     from prejudge.search import Budget, run, write_result
+    from prejudge.search.registry import read_method
 
+    chosen, options = read_method(method, pairs(option or []))
+    if chosen.context.needs == "data":
+        if images is None or space is None or (looked_up.benchmark, queries, budget) != (None, None, None):
+            raise InputError(f"{chosen.name} needs --space and --data, and takes neither a benchmark nor a budget")
+        search_images(
+            method,
+            space,
+            images,
+            out=out,
+            benchmark=None,
+            options=options,
+            seeds=range(seed, seed + seeds),
+            macro=network.given(),
+            training=training.given(),
+            device=device,
+            machine=machine,
+            as_json=as_json,
+        )
+        return
     bar = ClusterBar("searching", quiet=as_json)
     engine = machine.open(device, bar.watch)
     if (looked_up.benchmark is None) == (images is None):
@@ -117,7 +140,7 @@ def search(
             objective,
             Budget(queries, seconds, overshoot),
             seeds=range(seed, seed + seeds),
-            options=pairs(option or []),
+            options=options,
             folder=out.with_name(f"{out.name}.run") if out is not None and table is None else None,
             engine=engine,
             progress=bar,

@@ -1,4 +1,4 @@
-"""Reading what people and files write, where Python's own functions fail in more ways than one thinks of."""
+"""Reading numbers, JSON, literals and paths from people and files, with one exception for whatever is wrong."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_literal(text: str | ast.expr) -> Any:
-    """``ast.literal_eval`` whose only exception is ``ValueError``; so is an integer that Python does not print."""
+    """``ast.literal_eval`` whose only exception is ``ValueError``, also for an integer that Python does not print."""
     try:
         value = ast.literal_eval(text)
         repr(value)
         return value
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise ValueError(f"no literal of Python: {type(error).__name__}") from None
+        raise ValueError(f"not a literal of Python: {type(error).__name__}") from None
 
 
 def is_file(path: str | Path) -> bool:
-    """Whether there is such a file; there is none of a name that is too long, or is no name at all."""
+    """Whether the file exists; a name that is too long, or is not a name at all, has none."""
     try:
         return Path(path).is_file()
     except (OSError, ValueError):

@@ -132,7 +132,7 @@ class Probe:
 
     @property
     def seconds(self) -> dict[str, float]:
-        """What each stage of the passes has cost so far: an equal part of it, where several probes share them."""
+        """Seconds of each stage of the passes so far: an equal part of it, where several probes share them."""
         passes = self.passes
         return {stage: seconds / passes.repeats for stage, seconds in passes.clock.seconds.items()}
 
@@ -215,7 +215,7 @@ class Probe:
         return self.passes.synaptic_flow(keep_bn)[self._repeat]
 
     def gaussian_response(self, images: int = 8, scale: float = 0.01) -> tuple[Tensor, Tensor]:
-        """How far features move under small input noise, and the batch-norm variances; see :mod:`gaussian`."""
+        """The change of the features under small input noise, and the batch-norm variances; see :mod:`gaussian`."""
         self.read.add("gaussian_response")
         return self.passes.gaussian_response(images, scale)[self._repeat]
 

@@ -12,7 +12,7 @@ class ScoreFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """What one proxy says about one network.
+    """The value of one proxy for one network, or the reason why there is none.
 
     Attributes:
         value: The score; NaN where it failed.

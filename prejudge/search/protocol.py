@@ -29,6 +29,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
@@ -102,6 +103,8 @@ class SearchContext:
     Attributes:
         space: The search space.
         seed: Seed of the run.
+        method: Name of the method.
+        options: All of its options.
         objective: What is maximized; None for methods that train or measure networks themselves.
         budget: How much may be asked; None for no limit.
         data: Images, for methods that train or measure networks themselves.
@@ -128,8 +131,13 @@ class SearchContext:
     """What several workers share: ``"seeds"`` (runs, and questions where there are fewer runs than workers), or
     ``"work"``, where each piece of work uses :attr:`engine` and the runs follow one another."""
 
+    needs_labels: ClassVar[bool] = True
+    """Whether the labels of :attr:`data` are read."""
+
     space: Space[Any]
     seed: int = 0
+    method: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
     objective: Objective | None = None
     budget: Budget | None = None
     data: ImageDataset | None = None
@@ -166,6 +174,15 @@ class SearchContext:
             if step.value == step.value and (found is None or _rank(step) > _rank(found)):
                 found = step
         return found
+
+    @property
+    def is_writer(self) -> bool:
+        """Whether this process keeps the run's journal: of several that train together, the first one."""
+        return True
+
+    def active(self) -> AbstractContextManager[None]:
+        """The surroundings that the run needs from beginning to end, such as random states of its own."""
+        return nullcontext()
 
     def known(self, archs: Sequence[Architecture]) -> np.ndarray | None:
         """Values that take no more than a look; None where they have to be computed."""

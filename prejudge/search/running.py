@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from prejudge._version import __version__
 from prejudge.engine import LATER, Engine, LocalEngine, Progress, local_unless
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError
 from prejudge.search.budget import Budget
 from prejudge.search.driver import Evaluator, Request, SearchRun
 from prejudge.search.objectives.base import Evaluation, Objective
 from prejudge.search.protocol import SearchCallback, SearchContext
 from prejudge.search.records import RunRecords
-from prejudge.search.registry import SearchMethod, register
+from prejudge.search.registry import SearchMethod, read_method, register
 from prejudge.search.result import SearchResult, Trajectory
 from prejudge.spaces import space as find_space
 from prejudge.spaces.base import Space
@@ -118,16 +118,6 @@ def run(
     )
 
 
-def read_method(text: str, options: Mapping[str, Any] | None) -> tuple[SearchMethod, dict[str, Any]]:
-    """A method and all of its options; raises :class:`InputError` for one that is unknown."""
-    chosen, given = register.read(text)
-    for option, value in (options or {}).items():
-        if option not in chosen.options:
-            raise unknown(f"option of {chosen.name}", option, chosen.options)
-        given[option] = value
-    return chosen, given
-
-
 def _space(method: SearchMethod, objective: Objective | None, space: Space[Any] | str | None) -> Space[Any]:
     given = find_space(space) if isinstance(space, str) else space
     if objective is None:
@@ -175,10 +165,13 @@ class RunJob:
     def begin(self, seed: int, stack: ExitStack, **services: Any) -> SearchRun:
         """A run that is ready to go; what it keeps is closed with the stack."""
         chosen, _ = register.read(self.method)
-        context = chosen.context(seed=seed, **self.numbers, **services)
+        context = chosen.context(seed=seed, method=chosen.name, options=self.options, **self.numbers, **services)
+        stack.enter_context(context.active())
         if self.folder is not None:
             context.folder = self.folder / f"seed-{seed}"
-            context.journal = stack.enter_context(RunRecords(self._path(chosen, seed), self._plan(chosen, context)))
+            if context.is_writer:
+                plan = self._plan(chosen, context)
+                context.journal = stack.enter_context(RunRecords(self._path(chosen, seed), plan))
         return SearchRun(chosen, self.options, context)
 
     def _path(self, method: SearchMethod, seed: int) -> Path:
@@ -240,7 +233,7 @@ class _Runs:
 
     def _seeds_shared(self, device: Any) -> list[Trajectory]:
         engine = self.engine
-        if isinstance(engine, LocalEngine):
+        if type(engine) is LocalEngine:
             engine = LocalEngine(min(engine.workers, len(self.seeds)))
         found: dict[int, Trajectory] = {}
         with closing(engine.run(self.job, self.seeds, **_setup(engine, device))) as results:
@@ -279,7 +272,8 @@ class _Runs:
         with ExitStack() as everything:
             results = self.engine.run(Answering(objective), requests(), **_setup(self.engine, device))
             for request, evaluation in everything.enter_context(closing(results)):
-                active[request.seed][0].supply(request, evaluation)
+                if request.seed in active:  # else its budget was spent while this one was under way
+                    active[request.seed][0].supply(request, evaluation)
         return [found[seed] for seed in self.seeds]
 
     def _within(self, done: int) -> Callable[[int, int], None]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from prejudge import search
 from prejudge.data.loading import load
-from prejudge.search.pruning import convention, prune
-from prejudge.spaces import space
+from prejudge.engine.journal import read_journal
 from tests.engine import chaos_readers as readers
 from tests.engine.chaos import ROUNDS, Rows, Torment
 
@@ -85,22 +83,21 @@ def images(folder: Path) -> str:
     return f"npz:{folder / 'images.npz'}"
 
 
-def figures(whole: Rows, out: Path) -> Rows:
-    """What the states of a pruning search have; all of it once the result is there, which takes their place."""
-    if out.exists():
-        return whole
+def figures(out: Path) -> Rows:
+    """What the journals of a pruning search have."""
     rows: Rows = {}
-    for state in out.parent.glob("*.state"):
-        seed = state.name.split(".")[-2]
-        found = json.loads(state.read_text())["figures"]
-        rows |= {(seed, task): (*values[:2], values[3]) for task, values in found.items()}
+    for journal in out.parent.glob("out.h5.run/te-nas-*.jsonl"):
+        found = read_journal(journal)
+        assert found is not None
+        rows |= {(journal.stem, r["key"]): (*r["record"][:2], r["record"][3]) for r in found.records}
     return rows
 
 
 def all_figures(data: str, folder: Path) -> Rows:
-    state = folder / "out.h5.0.state"
-    prune(space("nasbench201"), load(data, labels=False), protocol=convention("default", **PRUNING), state=state)
-    return figures({}, folder / "out.h5")
+    where = folder / "whole" / "out.h5"
+    images = load(data, labels=False)
+    search.run("te-nas", space="nasbench201", data=images, options=PRUNING, folder=where.with_name("out.h5.run"))
+    return figures(where)
 
 
 def torment(name: str, folder: Path, seed: int) -> Torment:
@@ -116,7 +113,7 @@ def torment(name: str, folder: Path, seed: int) -> Torment:
         return Torment(words, folder, readers.learned, readers.trained, name="training", seed=seed)
     if name == "te-nas":
         whole = all_figures(data, folder)
-        return Torment(words, folder, partial(figures, whole), readers.searched, seed=seed, all_rows=whole)
+        return Torment(words, folder, figures, readers.searched, seed=seed, all_rows=whole)
     return Torment(words, folder, readers.supernets, readers.searched, seed=seed)
 
 

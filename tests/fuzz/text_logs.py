@@ -18,7 +18,6 @@ from prejudge.cache.protocol import differences
 from prejudge.cache.snapshot import read_snapshot
 from prejudge.formats.lock import _holder
 from prejudge.search.objectives.base import Evaluation
-from prejudge.search.pruning.state import State
 from prejudge.search.records import RunRecords
 from prejudge.train.recipes.recipe import Recipe
 from prejudge.train.training_folder import read_training, report_data
@@ -194,32 +193,6 @@ file_target(
     generate=_broken_answers,
 )  # fmt: skip
 
-
-_FIGURES = {
-    "format": "prejudge-pruning",
-    "plan": _PLAN,
-    "seconds": 12.5,
-    "figures": {"a": [1.5, None, 0.5, ""], "b": [None, 3, 1, "x"]},
-}
-
-
-def _state(path: Path) -> None:
-    state = State(path, _PLAN)
-    for task in ("a", "b", "c"):
-        state.get(task)
-    assert state.seconds >= 0
-    state.save()
-    State(path, _PLAN)
-
-
-file_target(
-    "pruning-state",
-    "found.h5.state",
-    _state,
-    lambda: [json.dumps(_FIGURES).encode()],
-    [*_TOKENS, b'"plan":', b'"figures":', b'"seconds":', b'"format":'],
-    generate=lambda rng: json.dumps(with_other_values(_FIGURES, rng)).encode(),
-)
 
 _RESULT = {
     "space": "nasbench201", "architecture": CELL_201, "epoch": 2, "params": 100, "seconds": 12.5, "data": "digits",

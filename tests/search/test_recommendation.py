@@ -82,7 +82,7 @@ def test_wrong_use_is_one_line(tmp_path: Path) -> None:
         ("DARTS_V3", {}, InputError, "did you mean 'DARTS_V"),
         ("DARTS_V2", {"seed": 1}, InputError, "no result file"),
         (str(tmp_path / "not.h5"), {}, FileFormatError, "no search result"),
-        (str(tmp_path / "bytes.bin"), {}, FileFormatError, "no text file"),
+        (str(tmp_path / "bytes.bin"), {}, FileFormatError, "not a text file"),
         ("|nor_conv~0|", {}, InputError, "nasbench201"),
     ]
     for given, options, kind, message in cases:

@@ -15,7 +15,7 @@ from prejudge.spaces.darts.candidates import EDGES as DARTS_EDGES
 from prejudge.spaces.darts.supernet import SupernetDARTS
 from prejudge.spaces.nasbench201.cell import CELL
 from prejudge.spaces.nasbench201.cell import EDGES as NB201_EDGES
-from prejudge.spaces.nasbench201.supernet import MixedCell, Supernet201
+from prejudge.spaces.nasbench201.supernet import MixedCell201, Supernet201
 from prejudge.spaces.nn.supernet import Mixture, Supernet, Terms
 
 
@@ -40,7 +40,7 @@ class Plain(nn.Module):
         assert isinstance(net, Supernet201)
         x = net.stem(x)
         for block in net.cells:
-            x = nasbench201_cell(block, x, mixture[CELL]) if isinstance(block, MixedCell) else block(x)
+            x = nasbench201_cell(block, x, mixture[CELL]) if isinstance(block, MixedCell201) else block(x)
         return net.classifier(net.pool(net.lastact(x)).flatten(1))
 
 

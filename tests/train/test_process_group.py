@@ -81,16 +81,15 @@ def test_two_processes_learn_as_one_in_two_parts() -> None:
 
 
 def search_steps(world: ProcessGroup, order: str, accumulate: int) -> tuple[dict[str, Any], str]:
-    from prejudge.search.supernet import search_gradient  # noqa: F401  # registers the methods
+    from prejudge.search.supernet.context import SupernetContext
     from prejudge.search.supernet.darts.method import bilevel
-    from prejudge.search.supernet.registry import Setup
 
     torch.manual_seed(0)
-    setup = Setup(
+    setup = SupernetContext(
         prejudge.space("darts"),
-        colors(),
-        DeviceConfig(process_group=world),
         0,
+        data=colors(),
+        device=DeviceConfig(process_group=world),
         macro={"channels": 2, "cells": 2},
         training={"epochs": 1, "batch_size": 10, "augment": False, "accumulation_steps": accumulate},
     )
@@ -203,18 +202,18 @@ def test_without_a_launcher_there_is_one_process(monkeypatch: pytest.MonkeyPatch
 
 
 def whole_search(world: ProcessGroup, method: str, folder: Path) -> tuple[str, list[float], int]:
-    from prejudge.search.supernet import search_gradient
+    from tests.search.one_run import one_run
 
     told: list[int] = []
-    run = search_gradient(
+    run = one_run(
         method,
         prejudge.space("nasbench201"),
         colors(),
-        device_config=DeviceConfig(process_group=world),
+        device=DeviceConfig(process_group=world),
         macro={"channels": 2, "cells": 1},
         training={"epochs": 1, "batch_size": 10},
         folder=folder,
-        progress=lambda stage, number, *_: told.append(number),
+        callbacks=[lambda event: told.append(event.number)],
     )
     return str(run.recommendation), [float(v) for v in run.values], len(told)
 
@@ -223,5 +222,5 @@ def whole_search(world: ProcessGroup, method: str, folder: Path) -> tuple[str, l
 def test_a_whole_search_answers_the_same_in_all_processes(tmp_path: Path, method: str) -> None:
     first, second = together(whole_search, method, tmp_path)
     assert first[:2] == second[:2] and first[2] == len(first[1]) and second[2] == 0
-    lines = [text for path in tmp_path.glob("*/log.jsonl") for text in path.read_text().splitlines()]
+    lines = [text for path in tmp_path.glob("seed-0/*/log.jsonl") for text in path.read_text().splitlines()]
     assert len(lines) == len(first[1])

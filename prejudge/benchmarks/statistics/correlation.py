@@ -75,7 +75,7 @@ def correlate(
           the table has no single seeds. A proxy that knew the expected accuracy would reach the root of it;
         - ``seconds`` per architecture.
 
-        What is undefined (a constant score, fewer than three architectures) is NaN. More to know is in ``attrs["warnings"]``.
+        What is undefined (a constant score, fewer than three architectures) is NaN. See also ``attrs["warnings"]``.
 
     Raises:
         InputError: Unknown metric or protocol, scores and table of different spaces, or fewer than three architectures

@@ -40,7 +40,7 @@ _aten = torch.ops.aten
 
 @dataclass
 class _Window:
-    """How a convolution slides, and whether backwards that are not differentiated project on the weight.
+    """The geometry of a convolution, and whether backwards that are not differentiated project on the weight.
 
     Where it holds several repeats, all tensors are folded: repeats lie side by side in the channels.
     """

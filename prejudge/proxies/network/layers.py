@@ -47,7 +47,7 @@ class StackedLayer:
 
 
 def repeats_of(layer: nn.Module) -> int:
-    """How many repeats' weights a layer holds."""
+    """The number of repeats whose weights a layer holds."""
     return layer.repeats if isinstance(layer, StackedLayer) else 1
 
 

@@ -138,7 +138,7 @@ def stack(networks: Sequence[nn.Module]) -> nn.Module:
 
 
 def _form(network: nn.Module) -> list[Any]:
-    """What networks of one structure share: classes, plain attributes, shapes and types of the parameters."""
+    """The structure of a network: classes, plain attributes, shapes and types of the parameters."""
     form = []
     for name, module in network.named_modules():
         plain = {key: value for key, value in vars(module).items() if key != "training" and _plain(value)}

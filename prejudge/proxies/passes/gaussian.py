@@ -1,4 +1,4 @@
-"""How a network with Gaussian weights answers Gaussian images: the two measurements of the Zen-score."""
+"""The response of a network with Gaussian weights to Gaussian images: the two measurements of the Zen-score."""
 
 from __future__ import annotations
 

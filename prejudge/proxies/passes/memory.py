@@ -16,7 +16,7 @@ IMAGES_IN_CACHE = 16
 
 @dataclass(frozen=True)
 class Limits:
-    """How much is held at once.
+    """Limits on what is held at once.
 
     Attributes:
         repeats: Networks that run as one.

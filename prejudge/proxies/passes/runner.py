@@ -263,7 +263,7 @@ def _without_labels(what: str) -> InputError:
 
 
 def _check(inputs: Tensor, targets: Tensor | None) -> int | None:
-    """Refuse what is no batch.
+    """Check a batch.
 
     It reads the labels, and nothing later does: labels that are on a device already are waited for here.
 

@@ -50,8 +50,8 @@ def comparison_warnings(
         for compared, one in zip(comparison.searches, runs, strict=True):
             found += _own_recommendations(compared, one)
     found += [
-        f"{c.label} evaluated nothing that was trained: its recommendations are shown from the moment when it had them, "
-        "and its seconds are wall-clock time."
+        f"{c.label} evaluated nothing that was trained: its recommendations are shown from the moment when it had "
+        "them, and its seconds are wall-clock time."
         for c in {c.label: c for comparison in comparisons for c in comparison.searches if c.pruned}.values()
     ]
     found += _seeds(final, tests)

@@ -1,20 +1,19 @@
 """TE-NAS: pruning a supernet by the condition of its kernel and its number of linear regions, without training.
 
-:func:`prune` is the entry. ``ranking`` has the rule by which removals are chosen, ``rounds`` the order in which they
-are looked at, ``figures`` what is measured; ``protocol`` holds the settings of the released code and of the default.
+``method`` has the search method. ``ranking`` has the rule by which removals are chosen, ``rounds`` the order in which
+they are looked at, ``measurement`` the figures; ``protocol`` the settings of the released code and of the default.
 """
 
-from prejudge.search.pruning.protocol import CONVENTIONS, PruningProtocol, convention
-from prejudge.search.pruning.result import PruningResult, PruningRound, agreement, search_result
-from prejudge.search.pruning.search import prune
+from prejudge.search.pruning.method import PruningContext, te_nas
+from prejudge.search.pruning.protocol import CONVENTIONS, PruningProtocol, convention_protocol
+from prejudge.search.pruning.rounds import PruningRound, agreement
 
 __all__ = [
     "CONVENTIONS",
+    "PruningContext",
     "PruningProtocol",
-    "PruningResult",
     "PruningRound",
     "agreement",
-    "convention",
-    "prune",
-    "search_result",
+    "convention_protocol",
+    "te_nas",
 ]

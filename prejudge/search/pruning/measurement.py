@@ -23,7 +23,7 @@ from prejudge.proxies.score import ScoreFailure
 from prejudge.search.pruning.inputs import MeasurementInputs, initialize
 from prejudge.search.pruning.protocol import PruningProtocol
 from prejudge.search.pruning.pruning_space import PruningSpace
-from prejudge.search.pruning.tasks import NetworkMeasurement, NetworkTask
+from prejudge.search.pruning.rounds import NetworkMeasurement, NetworkTask
 from prejudge.spaces.base import Space
 from prejudge.spaces.nn.supernet import Supernet, Weighted, uniform
 

@@ -67,10 +67,10 @@ class PruningProtocol:
 
 CONVENTIONS = {
     "default": PruningProtocol(),
-    "tenas": PruningProtocol(kernel="exact", redraw=False, rounding=RELEASED, start_kernel=True),
+    "te-nas": PruningProtocol(kernel="exact", redraw=False, rounding=RELEASED, start_kernel=True),
 }
 """``default`` is fast: batch norm statistics are constant, each repeat draws its own weights, and nothing is rounded.
-``tenas`` does what the released code of TE-NAS does (chenwydj/TENAS 9df78ff).
+``te-nas`` does what the released code of TE-NAS does (chenwydj/TENAS 9df78ff).
 
 In that code the re-initialization between repeats has no effect, because the functions it names do not exist, so the
 repeats of a round differ in their images alone. One thing is not copied: it draws images anew for every candidate; here
@@ -79,7 +79,7 @@ lets the unpruned network be measured once.
 """
 
 
-def convention(name: str, **changes: Any) -> PruningProtocol:
+def convention_protocol(name: str, **changes: Any) -> PruningProtocol:
     """A named protocol with some settings changed.
 
     Raises:

@@ -6,62 +6,211 @@ In the DARTS spaces a last stage then removes whole edges, node after node, unti
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
 
 from prejudge.errors import PrejudgeError
 from prejudge.search.pruning.protocol import PruningProtocol
-from prejudge.search.pruning.pruning_space import KEPT_EDGES, Active, PruningSpace, edges_of, operations_of, without
-from prejudge.search.pruning.ranking import EdgeOperation, OperationMeasurement, choose_edges, choose_operations
-from prejudge.search.pruning.result import PruningRound
-from prejudge.search.pruning.tasks import NetworkMeasurement, NetworkTask
+from prejudge.search.pruning.pruning_space import (
+    KEPT_EDGES,
+    Active,
+    PruningSpace,
+    edges_of,
+    operations_of,
+    without,
+)
+from prejudge.search.pruning.ranking import (
+    EdgeOperation,
+    OperationMeasurement,
+    choose_edges,
+    choose_operations,
+    mean_change,
+)
 
-Measure = Callable[[Sequence[NetworkTask]], Sequence[NetworkMeasurement]]
-"""Measures some tasks of one stage; the answers are in their order."""
+Q = TypeVar("Q")
+
+
+class NetworkTask(NamedTuple):
+    """A pruned network to be measured.
+
+    Attributes:
+        stage: Number of the draws.
+        repeat: Which of them.
+        name: Which network.
+        active: The operations that are left of the supernet.
+        kernel: Whether the condition number is wanted.
+        regions: Whether the regions are.
+    """
+
+    stage: int
+    repeat: int
+    name: str
+    active: Active
+    kernel: bool = True
+    regions: bool = True
+
+    def __str__(self) -> str:
+        wanted = ("kernel " if self.kernel else "") + ("regions" if self.regions else "")
+        return f"stage {self.stage}, repeat {self.repeat}: {self.name}: {wanted.strip()}"
+
+
+class NetworkMeasurement(NamedTuple):
+    """The figures of a network; NaN where one was not wanted or could not be had.
+
+    Attributes:
+        condition: Condition number of the kernel.
+        regions: Number of linear regions.
+        seconds: Computing time.
+        reason: Why a figure that was wanted is missing, in one line.
+    """
+
+    condition: float
+    regions: float
+    seconds: float
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class PruningRound:
+    """One round: the removals that were measured, and those that were made.
+
+    Attributes:
+        title: ``"round 1"``, or ``"normal node 1"`` where edges are removed.
+        measured: Every removal that was looked at.
+        removed: Those that were made, most important first.
+        active: The operations that are left afterwards.
+        names: Name of the operation of each removal that was looked at.
+        seconds: Computing time of its figures, summed over workers.
+        failures: Why figures are missing, each reason once.
+    """
+
+    title: str
+    measured: tuple[OperationMeasurement, ...]
+    removed: tuple[EdgeOperation, ...]
+    active: Active
+    names: Mapping[EdgeOperation, str]
+    seconds: float
+    failures: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> int:
+        """Figures that could not be had; none of them made a removal more or less likely."""
+        return sum(measurement.failed for measurement in self.measured)
+
+    def plain(self) -> dict[str, Any]:
+        """The round as plain values: per removal its place, its name and the two mean relative changes."""
+        rows = [
+            [*m.removal[:2], self.names[m.removal], *(_figure(mean_change(p, None)) for p in (m.conditions, m.regions))]
+            for m in self.measured
+        ]
+        return {
+            "title": self.title,
+            "columns": ["cell", "edge", "operation", "condition_change", "regions_change"],
+            "measured": rows,
+            "removed": [[*r[:2], self.names[r]] for r in self.removed],
+            "seconds": round(self.seconds, 3),
+            "failures": list(self.failures),
+        }
+
+
+Ask = Callable[[list[NetworkTask]], Q]
+"""Makes the question of a round from the networks that are to be measured."""
 
 
 def prune_rounds(
-    pruning_space: PruningSpace, protocol: PruningProtocol, measure: Measure
-) -> Iterator[tuple[PruningRound, Active]]:
-    """Run the search; every step comes with what it leaves of the supernet.
+    space: PruningSpace,
+    protocol: PruningProtocol,
+    *,
+    ask: Ask[Q],
+    on_round: Callable[[PruningRound], None] = lambda made: None,
+) -> Generator[Q, Sequence[NetworkMeasurement], list[PruningRound]]:
+    """Prune a space, round after round: yield questions, to be resumed with the figures of each question's networks.
 
     Args:
-        pruning_space: What is pruned.
+        space: What is pruned.
         protocol: The settings.
-        measure: Finds the figures.
+        ask: Makes a question.
+        on_round: Called after every round.
+
+    Returns:
+        The rounds; the last one has what is left.
 
     Raises:
         PrejudgeError: The whole supernet has no figure, so that nothing can be compared.
     """
-    number = protocol.prune_number or pruning_space.prune_number
-    active = dict(pruning_space.start)
-    stage = 0
+    rounds: list[PruningRound] = []
+
+    def make(question: _Question, answer: _Answer, removed: Sequence[EdgeOperation]) -> Active:
+        rounds.append(_round(space, question, answer, removed))
+        on_round(rounds[-1])
+        return rounds[-1].active
+
+    active = space.start
     while candidates := operations_of(active):
-        question = _Question(f"round {stage + 1}", stage, active, active, candidates)
-        answer = _ask(question, protocol.repeats, measure)
-        removed = choose_operations(answer.measured, number, protocol.rounding)
-        active = without(active, removed)
-        yield _step(pruning_space, question, answer, removed), active
-        stage += 1
-    before = active
+        question = _Question(f"round {len(rounds) + 1}", len(rounds), active, active, candidates)
+        answer = question.answer(protocol.repeats, (yield ask(question.tasks(protocol.repeats))))
+        number = protocol.prune_number or space.prune_number
+        active = make(question, answer, choose_operations(answer.measured, number, protocol.rounding))
+    stage, before = len(rounds), active
     for cell in before:
-        for node, group in enumerate(pruning_space.groups):
+        for node, group in enumerate(space.groups):
             candidates = edges_of(active, cell, group)
             if len(candidates) > KEPT_EDGES:
                 origin = before if protocol.start_kernel else active
                 question = _Question(f"{cell} node {node}", stage, origin, active, candidates)
-                answer = _ask(question, protocol.repeats, measure)
-                removed = choose_edges(answer.measured, KEPT_EDGES, protocol.rounding)
-                active = without(active, removed)
-                yield _step(pruning_space, question, answer, removed), active
+                answer = question.answer(protocol.repeats, (yield ask(question.tasks(protocol.repeats))))
+                active = make(question, answer, choose_edges(answer.measured, KEPT_EDGES, protocol.rounding))
+    return rounds
+
+
+def number_of_networks(space: PruningSpace, protocol: PruningProtocol) -> int:
+    """Number of networks that a whole pruning measures."""
+    stages = space.stages(protocol.prune_number or space.prune_number)
+    before_edges = protocol.start_kernel and bool(space.groups)
+    return protocol.repeats * (sum(candidates + 1 for candidates in stages) + before_edges)
+
+
+def agreement(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) -> float:
+    """Kendall's tau-a between the orders in which two runs removed the operations of an edge, over all edges.
+
+    Pairs of operations of one edge count 1 where both runs removed the same one earlier, -1 where they differ, and 0
+    where one of them removed both in the same round; what is left at the end comes last.
+
+    Args:
+        a: The rounds of a run as plain values, its ``metadata["rounds"]``.
+        b: Those of another run.
+    """
+    first, second = ({tuple(r): n for n, step in enumerate(run) for r in step["removed"]} for run in (a, b))
+    everything = {tuple(row[:3]) for step in (*a, *b) for row in step["measured"]}
+    last = len(a) + len(b)
+    score = pairs = 0
+    for one, other in combinations(sorted(everything), 2):
+        if one[:2] == other[:2]:
+            difference = [found.get(one, last) - found.get(other, last) for found in (first, second)]
+            score += int(np.sign(difference[0]) * np.sign(difference[1]))
+            pairs += 1
+    return score / pairs if pairs else math.nan
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """The figures of every removal of a round, their cost, and why some are missing."""
+
+    measured: list[OperationMeasurement]
+    seconds: float
+    failures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Question:
-    """The question of one round.
+    """The question of one round: the figures of all removals.
 
     Attributes:
-        title: What messages call the step.
+        title: The round's name, for messages.
         stage: Number of the draws; all groups of edges share one.
         kernel_origin: The network to which changes of the condition number refer.
         active: The network from which is removed.
@@ -74,7 +223,35 @@ class _Question:
     active: Active
     candidates: Sequence[EdgeOperation]
 
-    def tasks(self, repeat: int) -> list[NetworkTask]:
+    def tasks(self, repeats: int) -> list[NetworkTask]:
+        """The unpruned network once per repeat, and every removal on the same draws."""
+        return [task for repeat in range(repeats) for task in self._tasks(repeat)]
+
+    def answer(self, repeats: int, found: Sequence[NetworkMeasurement]) -> _Answer:
+        """The figures of the removals, from those of the networks."""
+        each = len(found) // repeats
+        rows = [found[repeat * each : (repeat + 1) * each] for repeat in range(repeats)]
+        measured = []
+        unpruned = each - len(self.candidates)  # one network for both figures, or one for each
+        for place, removal in enumerate(self.candidates, start=unpruned):
+            measured.append(
+                OperationMeasurement(
+                    removal,
+                    conditions=tuple((row[0].condition, row[place].condition) for row in rows),
+                    regions=tuple((row[unpruned - 1].regions, row[place].regions) for row in rows),
+                )
+            )
+        failures = tuple(dict.fromkeys(f.reason for f in found if f.reason))
+        for what, pairs in (("kernel", measured[0].conditions), ("regions", measured[0].regions)):
+            # Later on, what is left of the network may be to blame; the other figure then decides.
+            if self.stage == 0 and all(math.isnan(before) for before, _ in pairs):
+                raise PrejudgeError(
+                    f"TE-NAS, {self.title}: the unpruned network has no {what} figure in any repeat "
+                    f"({failures[0] if failures else 'not a number'}); give more different images, or a smaller batch"
+                )
+        return _Answer(measured, sum(f.seconds for f in found), failures)
+
+    def _tasks(self, repeat: int) -> list[NetworkTask]:
         """The unpruned network (or the two of them) first, then what each removal leaves."""
         unpruned = f"unpruned, {self.title}"
         if self.kernel_origin == self.active:
@@ -95,44 +272,17 @@ class _Question:
         ]
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """The answer to it: the figures of every removal, their cost, and why some are missing."""
-
-    measured: list[OperationMeasurement]
-    seconds: float
-    failures: tuple[str, ...]
-
-
-def _ask(question: _Question, repeats: int, measure: Measure) -> _Answer:
-    """Measure the unpruned network once per repeat, and every removal on the same draws."""
-    tasks = [question.tasks(repeat) for repeat in range(repeats)]
-    flat = iter(found := list(measure([task for repeat in tasks for task in repeat])))
-    rows = [[next(flat) for _ in repeat] for repeat in tasks]
-    measured = []
-    unpruned = len(tasks[0]) - len(question.candidates)  # one network for both figures, or one for each
-    for place, removal in enumerate(question.candidates, start=unpruned):
-        measured.append(
-            OperationMeasurement(
-                removal,
-                conditions=tuple((row[0].condition, row[place].condition) for row in rows),
-                regions=tuple((row[unpruned - 1].regions, row[place].regions) for row in rows),
-            )
-        )
-    answer = _Answer(measured, sum(f.seconds for f in found), tuple(dict.fromkeys(f.reason for f in found if f.reason)))
-    for what, pairs in (("kernel", measured[0].conditions), ("regions", measured[0].regions)):
-        # Later on, what is left of the network may be to blame; the other figure then decides, and the step says so.
-        if question.stage == 0 and all(math.isnan(before) for before, _ in pairs):
-            raise PrejudgeError(
-                f"TE-NAS, {question.title}: the unpruned network has no {what} figure in any repeat "
-                f"({answer.failures[0] if answer.failures else 'not a number'}); give more different images, or a "
-                "smaller batch"
-            )
-    return answer
+def _round(space: PruningSpace, question: _Question, answer: _Answer, removed: Sequence[EdgeOperation]) -> PruningRound:
+    return PruningRound(
+        question.title,
+        tuple(answer.measured),
+        tuple(removed),
+        without(question.active, removed),
+        {removal: space.operation(removal) for removal in question.candidates},
+        answer.seconds,
+        answer.failures,
+    )
 
 
-def _step(
-    pruning_space: PruningSpace, question: _Question, answer: _Answer, removed: Sequence[EdgeOperation]
-) -> PruningRound:
-    names = {removal: pruning_space.operation(removal) for removal in question.candidates}
-    return PruningRound(question.title, tuple(answer.measured), tuple(removed), names, answer.seconds, answer.failures)
+def _figure(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, 6)

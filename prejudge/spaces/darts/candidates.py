@@ -24,7 +24,7 @@ DARTS7 = DARTS8[1:]
 """The same without ``none``: NAS-Bench-301, ISTA-NAS, DARTS-PT's space S5, and what a genotype can hold."""
 
 HNAS6 = DARTS7[:-1]
-"""What HNAS samples: its code pairs eight names with seven columns, so ``dil_conv_5x5`` is out of reach."""
+"""The operations of HNAS: its code pairs eight names with seven columns, so ``dil_conv_5x5`` is out of reach."""
 
 TENAS8 = (
     "none",
@@ -47,7 +47,7 @@ STACNAS_GROUPS: Mapping[str, tuple[str, ...]] = {
     "sep_conv_3x3": ("sep_conv_3x3", "sep_conv_5x5", "none"),
     "dil_conv_3x3": ("dil_conv_3x3", "dil_conv_5x5", "none"),
 }
-"""What an edge that chose this representative in stage 1 chooses from in stage 2 (two equal skips are official)."""
+"""The choices in stage 2 of an edge that chose this representative in stage 1 (two equal skips are official)."""
 
 
 def edge_index(node: int, predecessor: int) -> int:

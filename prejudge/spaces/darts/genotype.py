@@ -7,6 +7,8 @@ earlier state. The cell's output is the concatenation of some states.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,8 +36,14 @@ of NASNet and AmoebaNet have, then the Gaussian noise of space S4."""
 CELLS = ("normal", "reduce")
 """The two cell types, by the name of their field."""
 
+FIELDS = tuple(field for cell in CELLS for field in (cell, f"{cell}_concat"))
+"""The fields of a genotype in the official order."""
+
 Edge = tuple[str, int]
 """(operation, predecessor)"""
+
+_OWN = re.compile(r"Genotype\(" + ", ".join(f"{field}=(?P<{field}>[^=]+)" for field in FIELDS) + r"\)")
+_OWN_TO_JSON = str.maketrans("()'", '[]"')
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -82,8 +90,19 @@ class Genotype:
         yield "reduce", self.reduce, self.reduce_concat
 
 
+def fields_of(text: str) -> dict[str, Any] | None:
+    """The fields in a text that ``str(genotype)`` writes, for :class:`Genotype`; None for any other text."""
+    own = _OWN.fullmatch(text)
+    if own is None:
+        return None
+    try:
+        return {name: json.loads(value.translate(_OWN_TO_JSON)) for name, value in own.groupdict().items()}
+    except (ValueError, RecursionError):
+        return None
+
+
 def state_name(state: int) -> str:
-    """What messages and drawings call a state: ``c_{k-2}``, ``c_{k-1}``, then the intermediate nodes from ``0``."""
+    """The name of a state in messages and drawings: ``c_{k-2}``, ``c_{k-1}``, then the nodes from ``0``."""
     return ("c_{k-2}", "c_{k-1}")[state] if state < 2 else str(state - 2)
 
 

@@ -72,16 +72,16 @@ def read_genotype(path: str | os.PathLike[str]) -> SavedGenotype:
     """Read a genotype file, or any text file that holds a genotype in one of the known notations (a search log, say).
 
     Raises:
-        MissingDataError: There is no such file.
-        FileFormatError: The file is no text, holds no genotype, or is of a later version.
+        MissingDataError: The file does not exist.
+        FileFormatError: The file is not text, holds no genotype, or is of a later version.
     """
     source = Path(path)
     try:
         text = source.read_text(encoding="utf-8")
     except (FileNotFoundError, IsADirectoryError):
-        raise MissingDataError(f"{source}: there is no such genotype file") from None
+        raise MissingDataError(f"{source}: the genotype file does not exist") from None
     except UnicodeDecodeError:
-        raise FileFormatError(f"{source}: no text file; a genotype file is JSON or text, never a pickle") from None
+        raise FileFormatError(f"{source}: not a text file; a genotype file is JSON or text, never a pickle") from None
     try:
         content = parse_json(text)
     except ValueError:

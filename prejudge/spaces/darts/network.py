@@ -14,9 +14,10 @@ from prejudge.spaces.darts.counts import AUXILIARY_CHANNELS, FORM_NORMS, CellPla
 from prejudge.spaces.darts.genotype import Genotype
 from prejudge.spaces.darts.macro import MacroConfigDARTS
 from prejudge.spaces.darts.operations import drop_path, operation, preprocess
+from prejudge.spaces.nn.operations import conv_bn
 
 
-class Cell(nn.Module):
+class CellModuleDARTS(nn.Module):
     """One cell: each node is the sum of two operations on earlier states; some states are concatenated.
 
     Args:
@@ -112,10 +113,6 @@ class AuxiliaryHead(nn.Module):
         return result
 
 
-def _conv_bn(c_in: int, c_out: int, stride: int) -> list[nn.Module]:
-    return [nn.Conv2d(c_in, c_out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(c_out)]
-
-
 class NetworkDARTS(nn.Module):
     """Images ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``.
 
@@ -135,12 +132,12 @@ class NetworkDARTS(nn.Module):
         images, c = macro.in_channels, macro.channels
         self.imagenet = macro.stem == "imagenet"
         if self.imagenet:
-            self.stem0 = nn.Sequential(*_conv_bn(images, c // 2, 2), nn.ReLU(), *_conv_bn(c // 2, c, 2))
-            self.stem1 = nn.Sequential(nn.ReLU(), *_conv_bn(c, c, 2))
+            self.stem0 = nn.Sequential(*conv_bn(images, c // 2, 2), nn.ReLU(), *conv_bn(c // 2, c, 2))
+            self.stem1 = nn.Sequential(nn.ReLU(), *conv_bn(c, c, 2))
         else:
-            self.stem = nn.Sequential(*_conv_bn(images, 3 * c, 1))
+            self.stem = conv_bn(images, 3 * c)
         places = cell_places(macro, len(genotype.normal_concat), len(genotype.reduce_concat))
-        self.cells = nn.ModuleList(Cell(genotype, place, macro.form) for place in places)
+        self.cells = nn.ModuleList(CellModuleDARTS(genotype, place, macro.form) for place in places)
         self.auxiliary_after = macro.reductions[-1]
         self.auxiliary_head = (
             AuxiliaryHead(places[self.auxiliary_after].c_out, macro.num_classes, macro.stem)

@@ -17,11 +17,9 @@ Text is parsed as literals and never evaluated; pickles are not read.
 from __future__ import annotations
 
 import ast
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -29,10 +27,8 @@ import numpy as np
 from prejudge.errors import InputError, quoted
 from prejudge.formats.text import parse_json, parse_literal
 from prejudge.spaces.darts.candidates import DARTS7, DARTS8, EDGES, edge_index
-from prejudge.spaces.darts.genotype import CELLS, Edge, Genotype
-
-FIELDS = ("normal", "normal_concat", "reduce", "reduce_concat")
-"""The fields of a genotype in the official order."""
+from prejudge.spaces.darts.genotype import CELLS, FIELDS, Edge, Genotype, fields_of
+from prejudge.spaces.darts.published import published_genotype
 
 CONFIG_PREFIX = "NetworkSelectorDatasetInfo:darts:"
 
@@ -42,8 +38,6 @@ _OTHER_NAMES = {  # AutoDL-Projects, and TE-NAS after it, call the same operatio
     "dil_sepc_3x3": "dil_conv_3x3",
     "dil_sepc_5x5": "dil_conv_5x5",
 }
-_OWN = re.compile(r"Genotype\(" + ", ".join(f"{field}=(?P<{field}>[^=]+)" for field in FIELDS) + r"\)")
-_OWN_TO_JSON = str.maketrans("()'", '[]"')
 _CALL = re.compile(r"(?:\b(\w+)\s*=\s*)?\bGenotype\s*\(")
 _NAME = re.compile(r"[\w:.+ -]+")
 _YAHPO_COLON = "_COLON_"
@@ -168,10 +162,9 @@ def to_config(genotype: Genotype) -> dict[str, str]:
 
 
 def _from_text(text: str, notation: str | None) -> Genotype:
-    own = _OWN.fullmatch(text)
-    if own:  # what str(genotype) writes: tables have 10⁵ of them, and the general way takes five times as long
-        with suppress(ValueError, RecursionError):
-            return _from_fields({f: json.loads(own[f].translate(_OWN_TO_JSON)) for f in FIELDS})
+    own = fields_of(text)
+    if own is not None:  # tables have 10⁵ of them, and the general way takes five times as long
+        return _from_fields(own)
     found = list(_CALL.finditer(text))
     stripped = text.strip()
     if stripped[:1] in ("{", "[", "("):
@@ -186,8 +179,6 @@ def _from_text(text: str, notation: str | None) -> Genotype:
             raise InputError(f"genotype: the text holds {len(names)} of them ({', '.join(sorted(names))}); give one")
         return _from_call(text, found[-1].end() - 1)
     if _NAME.fullmatch(stripped):
-        from prejudge.spaces.darts.published import published_genotype
-
         return published_genotype(stripped).genotype
     raise InputError(f"genotype: no Genotype(…), JSON or published name in {_brief(text)}")
 
@@ -242,7 +233,7 @@ def _literal(node: ast.expr) -> Any:
     try:
         return parse_literal(node)
     except ValueError:
-        raise InputError(f"genotype: {_source(node)} is no literal") from None
+        raise InputError(f"genotype: {_source(node)} is not a literal") from None
 
 
 def _source(node: ast.expr) -> str:

@@ -17,7 +17,7 @@ original :class:`FactorizedReduce` fails on them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -26,27 +26,7 @@ from torch import Tensor, nn
 from prejudge.errors import InputError, unknown
 from prejudge.spaces.darts.counts import POOLS, SEPARABLE, Separable
 from prejudge.spaces.darts.genotype import OPERATIONS
-from prejudge.spaces.nn.operations import FactorizedReduce, Zero
-
-
-class ReLUConvBN(nn.Module):
-    """Blocks of a ReLU, bias-free convolutions and a batch norm, in a row.
-
-    Args:
-        blocks: The convolutions of each block.
-        affine: Whether the batch norms have parameters.
-    """
-
-    def __init__(self, *blocks: Sequence[nn.Conv2d], affine: bool = True):
-        super().__init__()
-        layers: list[nn.Module] = []
-        for convolutions in blocks:
-            layers += [nn.ReLU(), *convolutions, nn.BatchNorm2d(convolutions[-1].out_channels, affine=affine)]
-        self.op = nn.Sequential(*layers)
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.op(x)
-        return result
+from prejudge.spaces.nn.operations import FactorizedReduce, ReLUConvBN, Zero, average_pool
 
 
 class Noise(nn.Module):
@@ -61,7 +41,7 @@ class Noise(nn.Module):
 
 
 def preprocess(c_in: int, c_out: int, *, halve: bool, affine: bool = True) -> nn.Module:
-    """What brings a cell's input to the cell's width, and to half the side where the other input is smaller."""
+    """The module that brings a cell's input to the cell's width, and to half the side where the other is smaller."""
     if halve:
         return FactorizedReduce(c_in, c_out, affine=affine)
     return ReLUConvBN([nn.Conv2d(c_in, c_out, 1, bias=False)], affine=affine)
@@ -85,7 +65,7 @@ def _factorized_7x7(c: int, stride: int, affine: bool) -> nn.Module:
 _BUILDERS: dict[str, Callable[[int, int, bool], nn.Module]] = {
     "none": lambda c, stride, affine: Zero(stride),
     "max_pool_3x3": lambda c, stride, affine: nn.MaxPool2d(3, stride, padding=1),
-    "avg_pool_3x3": lambda c, stride, affine: nn.AvgPool2d(3, stride, padding=1, count_include_pad=False),
+    "avg_pool_3x3": lambda c, stride, affine: average_pool(stride),
     "skip_connect": lambda c, stride, affine: nn.Identity() if stride == 1 else FactorizedReduce(c, c, affine=affine),
     **{name: partial(_separable, kind) for name, kind in SEPARABLE.items()},
     "conv_7x1_1x7": _factorized_7x7,

@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any
 
 from prejudge.errors import InputError, quoted
-from prejudge.spaces.darts.genotype import Genotype
+from prejudge.spaces.darts.genotype import Genotype, fields_of
 
 
 @dataclass(frozen=True)
@@ -78,17 +78,16 @@ def _plain(name: str) -> str:
 
 @cache
 def _register() -> dict[str, PublishedGenotype]:
-    # Imported here, since that module reads names through this one.
-    from prejudge.spaces.darts.notations import parse_genotype
-
     text = files("prejudge.spaces.darts").joinpath("genotypes.json").read_text(encoding="utf-8")
     content = json.loads(text)
     entries = {}
     for row in content["genotypes"]:
+        fields = fields_of(row["genotype"])
+        assert fields is not None, row["name"]
         entries[row["name"]] = PublishedGenotype(
             name=row["name"],
             aliases=tuple(row["aliases"]),
-            genotype=parse_genotype(row["genotype"]),
+            genotype=Genotype(**fields),
             paper=content["papers"][row["paper"]],
             space=row["space"],
             dataset=row["dataset"],

@@ -274,7 +274,7 @@ class DARTS(Space[Genotype]):
         return Genotype(cells[0], _CONCAT, cells[1], _CONCAT)
 
     def _operations(self, cell: str, node: int, predecessor: int) -> tuple[str, ...]:
-        """What may be sampled on an edge; cells of more nodes are in ``darts`` alone, where edges do not differ."""
+        """The operations to sample on edges; cells of more nodes are only in ``darts``, where edges do not differ."""
         index = edge_index(node, predecessor) if node < NODES else 0
         return self._choices[cell][index]
 

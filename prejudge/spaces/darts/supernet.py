@@ -22,7 +22,8 @@ from prejudge.spaces.darts.genotype import CELLS, Genotype
 from prejudge.spaces.darts.network import AuxiliaryHead
 from prejudge.spaces.darts.operations import operation, preprocess
 from prejudge.spaces.nn.batch_norm import exact_batch_norms
-from prejudge.spaces.nn.mixed_operations import State, WeightedSum, applied
+from prejudge.spaces.nn.mixed_operations import CellState, WeightedSum, applied
+from prejudge.spaces.nn.operations import conv_bn
 from prejudge.spaces.nn.supernet import MixedEdge, Mixture, Supernet, Terms
 
 NODES = 4
@@ -83,7 +84,7 @@ class SupernetMacroConfigDARTS:
             before_previous, previous, after_reduction = previous, NODES * c, reduction
 
 
-class MixedCell(nn.Module):
+class MixedCellDARTS(nn.Module):
     """One cell: each node is the sum of the mixed edges from the states before it; the output joins the nodes.
 
     Args:
@@ -110,7 +111,7 @@ class MixedCell(nn.Module):
 
         A node without any term is zero.
         """
-        states = [State(applied(self.preprocess0, s0)), State(applied(self.preprocess1, s1))]
+        states = [CellState(applied(self.preprocess0, s0)), CellState(applied(self.preprocess1, s1))]
         # A node that nothing enters still needs its shape, which is that of the others.
         side = [(n + 1) // 2 for n in s1.shape[2:]] if self.reduction else s1.shape[2:]
         entering = WeightedSum()
@@ -118,7 +119,7 @@ class MixedCell(nn.Module):
             edge(states[source], on_edge, entering)
             if source == node + 1:
                 total, x = entering.total(), states[1].tensor
-                states.append(State(x.new_zeros(*x.shape[:2], *side) if total is None else total))
+                states.append(CellState(x.new_zeros(*x.shape[:2], *side) if total is None else total))
                 entering = WeightedSum()
         return torch.cat([state.tensor for state in states[2:]], dim=1)
 
@@ -144,15 +145,11 @@ class SupernetDARTS(Supernet):
             raise InputError(f"darts: a supernet needs {len(EDGES)} lists of candidates for each of {', '.join(CELLS)}")
         self.macro = macro
         c = macro.stem_multiplier * macro.channels
-        self.stem = (
-            nn.Sequential(nn.Conv2d(macro.in_channels, c, 3, padding=1, bias=False), nn.BatchNorm2d(c))
-            if c
-            else nn.Identity()
-        )
+        self.stem = conv_bn(macro.in_channels, c) if c else nn.Identity()
         places = list(macro.places())
         self.kinds = ["reduce" if place.reduction else "normal" for place in places]
         self.cells = nn.ModuleList(
-            MixedCell(self.candidates[kind], place, macro) for kind, place in zip(self.kinds, places, strict=True)
+            MixedCellDARTS(self.candidates[kind], place, macro) for kind, place in zip(self.kinds, places, strict=True)
         )
         self.auxiliary_after = 2 * macro.cells // 3
         self.auxiliary_head = (

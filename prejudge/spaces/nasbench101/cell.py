@@ -63,7 +63,7 @@ def _matrix_text(matrix: Matrix) -> str:
 
 
 def kept_vertices(rows: Sequence[Sequence[int]]) -> list[int]:
-    """The vertices on a path from the first to the last, ascending; none where there is no such path."""
+    """The vertices on a path from the first to the last, ascending; empty where none joins them."""
     last = len(rows) - 1
     reached, reaching = {0}, {last}
     for v in range(1, last + 1):
@@ -159,7 +159,7 @@ def _operation(name: Any) -> int:
 def _record_rows(adjacency: str) -> list[list[int]]:
     side = isqrt(len(adjacency))
     if side * side != len(adjacency) or set(adjacency) - {"0", "1"}:
-        raise InputError(f"nasbench101: {quoted(adjacency)} is no adjacency: V * V digits 0 or 1 are needed")
+        raise InputError(f"nasbench101: {quoted(adjacency)} is not an adjacency; give V * V digits 0 or 1")
     return [[int(entry) for entry in adjacency[side * x : side * (x + 1)]] for x in range(side)]
 
 
@@ -184,7 +184,7 @@ def _read_text(text: str) -> Cell101:
     first, colon, second = text.partition(":")
     if not colon:
         raise InputError(
-            f"nasbench101: {quoted(text)} is no cell; give a text such as 110.01.1:conv3x3,maxpool3x3, a hash of 32"
+            f"nasbench101: {quoted(text)} is not a cell; give a text such as 110.01.1:conv3x3,maxpool3x3, a hash of 32"
             " hexadecimal digits, or an index"
         )
     (matrix, fits), operations = _read_text_matrix(first), _read_text_operations(second)
@@ -252,7 +252,7 @@ def _literal(text: str) -> Any:
     try:
         return parse_literal(text)
     except ValueError:
-        raise InputError(f"nasbench101: {quoted(text)} is no cell: neither JSON nor a Python literal") from None
+        raise InputError(f"nasbench101: {quoted(text)} is not a cell: neither JSON nor a Python literal") from None
 
 
 @lru_cache(maxsize=8192)

@@ -28,7 +28,7 @@ class ConvBNReLU(nn.Sequential):
         )
 
 
-class Cell(nn.Module):
+class CellModule101(nn.Module):
     """One cell.
 
     An interior vertex applies its operation to the sum of what flows into it: a 1x1 projection of the cell's input, and
@@ -84,7 +84,7 @@ class Network101(nn.Module):
                 blocks.append(nn.MaxPool2d(2, stride=2, ceil_mode=True))
                 c *= 2
             for _ in range(macro.cells):
-                blocks.append(Cell(cell, c_in, c, macro.form))
+                blocks.append(CellModule101(cell, c_in, c, macro.form))
                 c_in = c
         self.cells = nn.ModuleList(blocks)
         self.pool = nn.AdaptiveAvgPool2d(1)

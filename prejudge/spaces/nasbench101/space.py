@@ -284,7 +284,7 @@ def _connected(matrix: Matrix) -> bool:
 
 @lru_cache(maxsize=8192)
 def _costs(matrix: Matrix, s: MacroConfig101, image_size: int | None) -> tuple[int, list[list[int]]]:
-    """What every cell of a matrix costs, and what each operation of each interior vertex adds to that.
+    """The cost shared by every cell of a matrix, and what each operation of each interior vertex adds to it.
 
     Args:
         matrix: The matrix; the space has 2,494 of them for 423,624 cells.

@@ -8,40 +8,42 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from prejudge.spaces.nasbench201.cell import CONV1, CONV3, EDGES, NONE, POOL, SKIP, Cell201, MacroConfig201
+from prejudge.spaces.nn.operations import ReLUConvBN, Zero, average_pool, conv_bn
 
 
-class ReLUConvBN(nn.Module):
-    """ReLU, convolution, batch norm: the space's parametrized operation."""
-
-    def __init__(self, c_in: int, c_out: int, kernel: int, stride: int = 1, *, bias: bool = False, affine: bool = True):
-        super().__init__()
-        self.op = nn.Sequential(
-            nn.ReLU(),
-            nn.Conv2d(c_in, c_out, kernel, stride=stride, padding=kernel // 2, bias=bias),
-            nn.BatchNorm2d(c_out, affine=affine, track_running_stats=affine),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.op(x)
-        return result
+def convolution(c_in: int, c_out: int, kernel: int, stride: int = 1) -> ReLUConvBN:
+    """ReLU, convolution without bias, affine batch norm."""
+    return ReLUConvBN([nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False)])
 
 
-class Cell(nn.Module):
+def operation(op: int, c: int, *, bias: bool = False, affine: bool = True, track: bool = True) -> nn.Module:
+    """One operation, ``(N, C, H, W)`` to the same shape.
+
+    Args:
+        op: Index into :data:`~prejudge.spaces.nasbench201.cell.OPERATIONS`.
+        c: C.
+        bias: Whether a convolution has a bias.
+        affine: Whether the batch norm of a convolution has parameters.
+        track: Whether it keeps running statistics.
+    """
+    if op in (CONV1, CONV3):
+        kernel = 1 if op == CONV1 else 3
+        return ReLUConvBN([nn.Conv2d(c, c, kernel, padding=kernel // 2, bias=bias)], affine=affine, track=track)
+    if op == POOL:
+        return average_pool()
+    return nn.Identity() if op == SKIP else Zero()
+
+
+class CellModule201(nn.Module):
     """One cell: each node is the sum of the chosen operations on the nodes before it."""
 
     def __init__(self, cell: Cell201, channels: int, form: str):
         super().__init__()
         official = form == "official"
-
-        def operation(op: int) -> nn.Module:
-            if op in (CONV1, CONV3):
-                return ReLUConvBN(channels, channels, 1 if op == CONV1 else 3, bias=not official, affine=official)
-            if op == POOL:
-                return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
-            return nn.Identity()
-
         self.edges = cell.edges
-        self.layers = nn.ModuleList(operation(op) for op in cell.edges)
+        self.layers = nn.ModuleList(
+            operation(op, channels, bias=not official, affine=official, track=official) for op in cell.edges
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         nodes = [x]
@@ -66,8 +68,8 @@ class Reduction(nn.Module):
         shortcut = nn.Sequential(nn.AvgPool2d(2, stride=2, ceil_mode=True), nn.Conv2d(c_in, c_out, 1, bias=False))
         if form != "official":  # zero-cost-nas registers the shortcut first
             self.downsample = shortcut
-        self.conv_a = ReLUConvBN(c_in, c_out, 3, stride=2)
-        self.conv_b = ReLUConvBN(c_out, c_out, 3)
+        self.conv_a = convolution(c_in, c_out, 3, stride=2)
+        self.conv_b = convolution(c_out, c_out, 3)
         if form == "official":
             self.downsample = shortcut
 
@@ -82,18 +84,13 @@ class Network201(nn.Module):
     def __init__(self, cell: Cell201, macro: MacroConfig201):
         super().__init__()
         c = macro.channels
-        if macro.stem:
-            self.stem: nn.Module = nn.Sequential(
-                nn.Conv2d(macro.in_channels, c, 3, padding=1, bias=False), nn.BatchNorm2d(c)
-            )
-        else:
-            self.stem = nn.Identity()
+        self.stem = conv_bn(macro.in_channels, c) if macro.stem else nn.Identity()
         blocks: list[nn.Module] = []
         for stage in range(macro.stages):
             if stage:
                 blocks.append(Reduction(c, 2 * c, macro.form))
                 c *= 2
-            blocks += [Cell(cell, c, macro.form) for _ in range(macro.cells)]
+            blocks += [CellModule201(cell, c, macro.form) for _ in range(macro.cells)]
         self.cells = nn.ModuleList(blocks)
         self.lastact = nn.Sequential(nn.BatchNorm2d(c), nn.ReLU(inplace=True))
         self.pool = nn.AdaptiveAvgPool2d(1)

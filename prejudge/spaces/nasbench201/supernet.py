@@ -13,31 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.errors import InputError
-from prejudge.spaces.nasbench201.cell import CELL, CONV1, CONV3, EDGES, OPERATIONS, POOL, SKIP, Cell201, MacroConfig201
-from prejudge.spaces.nasbench201.network import Reduction, ReLUConvBN
+from prejudge.spaces.nasbench201.cell import CELL, EDGES, OPERATIONS, Cell201, MacroConfig201
+from prejudge.spaces.nasbench201.network import Reduction, operation
 from prejudge.spaces.nn.batch_norm import exact_batch_norms
-from prejudge.spaces.nn.mixed_operations import State, WeightedSum
-from prejudge.spaces.nn.operations import Zero
+from prejudge.spaces.nn.mixed_operations import CellState, WeightedSum
+from prejudge.spaces.nn.operations import conv_bn
 from prejudge.spaces.nn.supernet import MixedEdge, Mixture, Supernet, Terms
-
-
-def operation(name: str, channels: int, *, affine: bool) -> nn.Module:
-    """One candidate operation, ``(N, C, H, W)`` to the same shape.
-
-    Args:
-        name: One of :data:`~prejudge.spaces.nasbench201.space.OPERATIONS`.
-        channels: C.
-        affine: Whether the batch norm of a convolution has parameters; it tracks statistics in either case.
-    """
-    index = OPERATIONS.index(name)
-    if index in (CONV1, CONV3):
-        block = ReLUConvBN(channels, channels, 1 if index == CONV1 else 3, affine=affine)
-        if not affine:  # the networks that are scored without affine parameters keep no statistics; supernets do
-            block.op[2] = nn.BatchNorm2d(channels, affine=False)
-        return block
-    if index == POOL:
-        return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
-    return nn.Identity() if index == SKIP else Zero(stride=1)
 
 
 def strongest_operations(values: np.ndarray, candidates: Sequence[Sequence[str]]) -> Cell201:
@@ -54,24 +35,24 @@ def strongest_operations(values: np.ndarray, candidates: Sequence[Sequence[str]]
     return Cell201(tuple(chosen))
 
 
-class MixedCell(nn.Module):
+class MixedCell201(nn.Module):
     """One cell: each node is the sum of the mixed edges from the nodes before it."""
 
     def __init__(self, candidates: Sequence[Sequence[str]], channels: int, *, affine: bool):
         super().__init__()
         self.edges = nn.ModuleList(
-            MixedEdge(operation(name, channels, affine=affine) for name in names) for names in candidates
+            MixedEdge(operation(OPERATIONS.index(op), channels, affine=affine) for op in names) for names in candidates
         )
 
     def forward(self, x: Tensor, terms: Sequence[Terms]) -> Tensor:
         """The output node ``(N, C, H, W)``; a node without any term is zero."""
-        nodes = [State(x)]
+        nodes = [CellState(x)]
         entering = WeightedSum()
         for (target, source), edge, on_edge in zip(EDGES, self.edges, terms, strict=True):
             edge(nodes[source], on_edge, entering)
             if source == target - 1:
                 total = entering.total()
-                nodes.append(State(torch.zeros_like(x) if total is None else total))
+                nodes.append(CellState(torch.zeros_like(x) if total is None else total))
                 entering = WeightedSum()
         return nodes[3].tensor
 
@@ -97,17 +78,13 @@ class Supernet201(Supernet):
         if list(self.candidates) != [CELL] or len(self.candidates[CELL]) != len(EDGES):
             raise InputError(f"nasbench201: the candidates of a supernet are six lists under {CELL!r}")
         for name in {name for edge in self.candidates[CELL] for name in edge} - set(OPERATIONS):
-            raise InputError(f"nasbench201: {name!r} is no operation (known: {', '.join(OPERATIONS)})")
+            raise InputError(f"nasbench201: {name!r} is not an operation (known: {', '.join(OPERATIONS)})")
         c = macro.channels
-        self.stem = (
-            nn.Sequential(nn.Conv2d(macro.in_channels, c, 3, padding=1, bias=False), nn.BatchNorm2d(c))
-            if macro.stem
-            else nn.Identity()
-        )
+        self.stem = conv_bn(macro.in_channels, c) if macro.stem else nn.Identity()
         widths = [c << stage for stage in range(macro.stages)]
         blocks: list[nn.Module] = []
         for width, following in pairwise((*widths, 0)):
-            blocks += [MixedCell(self.candidates[CELL], width, affine=affine) for _ in range(macro.cells)]
+            blocks += [MixedCell201(self.candidates[CELL], width, affine=affine) for _ in range(macro.cells)]
             if following:
                 blocks.append(Reduction(width, following, macro.form))
         self.cells = nn.ModuleList(blocks)
@@ -123,6 +100,6 @@ class Supernet201(Supernet):
     def forward(self, x: Tensor, mixture: Mixture) -> Tensor:
         x = self.stem(self.arranged(x))
         for block in self.cells:
-            x = block(x, mixture[CELL]) if isinstance(block, MixedCell) else block(x)
+            x = block(x, mixture[CELL]) if isinstance(block, MixedCell201) else block(x)
         result: Tensor = self.classifier(self.pool(self.lastact(x)).flatten(1))
         return result

@@ -32,7 +32,7 @@ class Normalized(NamedTuple):
     mean: Tensor
     variance: Tensor
 
-    def counted_by(self, norm: nn.BatchNorm2d) -> Tensor:
+    def tracked_by(self, norm: nn.BatchNorm2d) -> Tensor:
         """The output, after the running statistics of a norm have moved as by a call of it."""
         momentum = _count(norm)
         if norm.running_mean is not None and norm.running_var is not None:
@@ -77,7 +77,7 @@ def batch_norm(norm: nn.BatchNorm2d, x: Tensor, weight: float | Tensor = 1.0) ->
         else:
             scale, shift = scale * weight, norm.bias * weight
     if norm.training and _summed_here(x):
-        return normalized(x, scale, shift, norm.eps).counted_by(norm)
+        return normalized(x, scale, shift, norm.eps).tracked_by(norm)
     momentum = _count(norm) if norm.training else 0.0
     of_batch = norm.training or norm.running_mean is None
     return F.batch_norm(x, norm.running_mean, norm.running_var, scale, shift, of_batch, momentum, norm.eps)

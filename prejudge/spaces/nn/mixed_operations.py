@@ -1,4 +1,4 @@
-"""How a cell of a supernet runs the operations of its edges: what several of them need is computed once.
+"""The operations on the edges of a supernet's cell, run so that what several of them need is computed once.
 
 The results are those of the operations run one at a time, each output weighed and added, up to rounding:
 
@@ -13,13 +13,14 @@ An operation that someone watches (a hook on it, or a replaced ``forward``) runs
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from prejudge.spaces.nn.batch_norm import batch_norm, normalized
+from prejudge.spaces.nn.batch_norm import Normalized, batch_norm, normalized
 from prejudge.spaces.nn.convolution import convolution
 from prejudge.spaces.nn.operations import FactorizedReduce, Zero
 
@@ -36,7 +37,7 @@ def is_watched(operation: nn.Module) -> bool:
     )
 
 
-class Row(NamedTuple):
+class LayerChain(NamedTuple):
     """An operation as a row of layers.
 
     Attributes:
@@ -50,19 +51,19 @@ class Row(NamedTuple):
     norm: nn.BatchNorm2d | None
 
 
-def row(operation: nn.Module) -> Row:
+def layers_of(operation: nn.Module) -> LayerChain:
     """The layers of an operation of any space."""
     if isinstance(operation, FactorizedReduce):
-        return Row(operation.relu, (operation.halves,), operation.bn)
+        return LayerChain(operation.relu, (operation.halves,), operation.bn)
     inner = getattr(operation, "op", operation)
     first, *middle = inner if isinstance(inner, nn.Sequential) else (inner,)
     if middle and isinstance(middle[-1], nn.BatchNorm2d):
-        return Row(first, tuple(middle[:-1]), middle[-1])
-    return Row(first, tuple(middle), None)
+        return LayerChain(first, tuple(middle[:-1]), middle[-1])
+    return LayerChain(first, tuple(middle), None)
 
 
-class State:
-    """A node of a cell, and what its edges make of it, each computed when it is first asked for.
+class CellState:
+    """A node of a cell, and the tensors that its edges derive from it, each computed when it is first asked for.
 
     Args:
         tensor: The node, ``(N, C, H, W)``.
@@ -70,44 +71,41 @@ class State:
 
     def __init__(self, tensor: Tensor):
         self.tensor = tensor
-        self._made: dict[Any, Any] = {}
+        self._pooled: dict[tuple[type[nn.Module], Any], Tensor] = {}
+        self._normalized: dict[tuple[type[nn.Module], Any, float], Normalized] = {}
 
+    @cached_property
     def relu(self) -> Tensor:
-        """ReLU of the state."""
-        result: Tensor = self._once("relu", lambda: F.relu(self.tensor))
-        return result
+        """The state after ReLU."""
+        return F.relu(self.tensor)
 
+    @cached_property
     def lattices(self) -> Tensor:
         """The state after ReLU taken apart, ``(4 N, C, H / 2, W / 2)``: pixels of even and of odd rows and columns."""
-        result: Tensor = self._once("lattices", lambda: take_apart(self.relu()))
-        return result
+        return take_apart(self.relu)
 
+    @cached_property
     def every_other(self) -> Tensor:
         """Every other row and column of the state after ReLU."""
-        result: Tensor = self._once(
-            "every other", lambda: self.relu()[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
-        )
-        return result
+        return self.relu[:, :, ::2, ::2].contiguous(memory_format=torch.channels_last)
 
     def pooled(self, pool: Pool) -> Tensor:
         """The state after one of the two poolings 3x3."""
-        result: Tensor = self._once((type(pool), pool.stride), lambda: pool(self.tensor))
-        return result
+        key = type(pool), pool.stride
+        if key not in self._pooled:
+            self._pooled[key] = pool(self.tensor)
+        return self._pooled[key]
 
     def normalized(self, pool: Pool, norm: nn.BatchNorm2d) -> Tensor:
         """The same after a batch norm without parameters, in training mode, which keeps its own running statistics."""
         key = type(pool), pool.stride, norm.eps
-        result: Tensor = self._once(key, lambda: normalized(self.pooled(pool), None, None, norm.eps)).counted_by(norm)
-        return result
-
-    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
-        if key not in self._made:
-            self._made[key] = make()
-        return self._made[key]
+        if key not in self._normalized:
+            self._normalized[key] = normalized(self.pooled(pool), None, None, norm.eps)
+        return self._normalized[key].tracked_by(norm)
 
 
 class WeightedSum:
-    """What enters a node: the sum of its terms so far."""
+    """The sum of the terms that have entered a node so far."""
 
     def __init__(self) -> None:
         self._sums: dict[bool, Tensor] = {}
@@ -152,12 +150,12 @@ def is_zero(operation: nn.Module) -> bool:
     return isinstance(operation, Zero) and not is_watched(operation)
 
 
-def run(operation: nn.Module, state: State, weight: Weight, node: WeightedSum) -> None:
+def run(operation: nn.Module, state: CellState, weight: Weight, node: WeightedSum) -> None:
     """Add one operation on a state, times its weight, to a node."""
     if is_watched(operation):
         node.add(operation(state.tensor), weight)
         return
-    first, middle, norm = row(operation)
+    first, middle, norm = layers_of(operation)
     apart = False
     if isinstance(first, nn.MaxPool2d | nn.AvgPool2d):
         if norm is not None and norm.training and not norm.affine:
@@ -165,7 +163,7 @@ def run(operation: nn.Module, state: State, weight: Weight, node: WeightedSum) -
             return
         x = state.pooled(first)
     elif isinstance(first, nn.ReLU):
-        x = state.relu()
+        x = state.relu
         if isinstance(middle[0], nn.Conv2d) and (dense := _for_dilated(middle[0], state)) is not None:
             x = convolution(dense, middle[0], dense=True)
             apart = middle[0].stride == (1, 1)
@@ -182,20 +180,20 @@ def run(operation: nn.Module, state: State, weight: Weight, node: WeightedSum) -
 def applied(operation: nn.Module, x: Tensor) -> Tensor:
     """One operation on a tensor."""
     node = WeightedSum()
-    run(operation, State(x), 1.0, node)
+    run(operation, CellState(x), 1.0, node)
     total = node.total()
     assert total is not None
     return total
 
 
-def _for_dilated(conv: nn.Conv2d, state: State) -> Tensor | None:
+def _for_dilated(conv: nn.Conv2d, state: CellState) -> Tensor | None:
     """Pixels of the state after ReLU on which a convolution of dilation 2 is dense; None where it stays dilated."""
     if conv.dilation != (2, 2) or state.tensor.device.type != "cpu":
         return None
     if conv.stride == (2, 2):
-        return state.every_other()
+        return state.every_other
     even = state.tensor.shape[2] % 2 == state.tensor.shape[3] % 2 == 0
-    return state.lattices() if conv.stride == (1, 1) and even else None
+    return state.lattices if conv.stride == (1, 1) and even else None
 
 
 def take_apart(x: Tensor) -> Tensor:

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.errors import InputError
-from prejudge.spaces.base import Architecture
-from prejudge.spaces.nn.mixed_operations import State, WeightedSum, is_zero, run
+from prejudge.spaces.architecture import Architecture
+from prejudge.spaces.nn.mixed_operations import CellState, WeightedSum, is_zero, run
 
 Terms = Sequence[tuple[int, float | Tensor]]
-"""What runs on one edge: (position among the edge's candidates, weight). Nothing else on the edge is executed."""
+"""The operations that run on one edge: (position among the edge's candidates, weight)."""
 
 Mixture = Mapping[str, Sequence[Terms]]
 """The terms of every edge, by the kind of cell."""
@@ -39,7 +39,7 @@ class MixedEdge(nn.Module):
         super().__init__()
         self._ops = nn.ModuleList(operations)
 
-    def forward(self, state: State, terms: Terms, node: WeightedSum) -> None:
+    def forward(self, state: CellState, terms: Terms, node: WeightedSum) -> None:
         """Add some operations on a state, weighted, to the node that the edge enters."""
         chosen = [(self._ops[position], weight) for position, weight in terms]
         # An edge of zeros alone still ties its weights to the output: their gradient is 0, not missing.

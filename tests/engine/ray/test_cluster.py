@@ -143,7 +143,7 @@ def test_pruning_equals_that_of_one_process(cluster: Any, tmp_path: Path) -> Non
     here = run([*PRUNE, "--threads", "1"], tmp_path / "here.h5")
     there = run([*PRUNE, *on(cluster)], tmp_path / "there.h5")
     assert here["runs"][0]["answer"] == there["runs"][0]["answer"]
-    steps = [read_result(tmp_path / name).trajectories[0].metadata["steps"] for name in ("here.h5", "there.h5")]
+    steps = [read_result(tmp_path / name).trajectories[0].metadata["rounds"] for name in ("here.h5", "there.h5")]
     for step in itertools.chain(*steps):
         del step["seconds"]
     assert steps[0] == steps[1]

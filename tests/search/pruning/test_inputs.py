@@ -11,7 +11,7 @@ from torch import nn
 
 from prejudge.data.loading import digits
 from prejudge.errors import InputError
-from prejudge.search.pruning import convention
+from prejudge.search.pruning import convention_protocol
 from prejudge.search.pruning.inputs import draw_inputs, image_set, initialize, random_crops
 
 
@@ -79,7 +79,7 @@ def test_crops_of_large_images_take_every_second_pixel() -> None:
 
 
 def test_draws_depend_on_their_numbers_alone() -> None:
-    data, protocol = image_set(images()), convention("default", crops=10, crop_batches=3)
+    data, protocol = image_set(images()), convention_protocol("default", crops=10, crop_batches=3)
     first = draw_inputs(data, protocol, 8, 0, 1, 2)
     torch.manual_seed(99)
     again = draw_inputs(data, protocol, 8, 0, 1, 2)
@@ -95,14 +95,14 @@ def test_draws_depend_on_their_numbers_alone() -> None:
 
 
 def test_the_released_code_draws_weights_once_a_round() -> None:
-    data, protocol = image_set(images()), convention("tenas", crops=10)
+    data, protocol = image_set(images()), convention_protocol("te-nas", crops=10)
     draws = [draw_inputs(data, protocol, 8, 0, stage, repeat) for stage in (0, 1) for repeat in (0, 1)]
     assert draws[0].weights == draws[1].weights != draws[2].weights == draws[3].weights
     assert not torch.equal(draws[0].images, draws[1].images)
 
 
 def test_small_sets_and_large_images() -> None:
-    protocol = convention("default", crops=10)
+    protocol = convention_protocol("default", crops=10)
     assert len(draw_inputs(image_set(images(5)), protocol, 72, 0, 0, 0).images) == 5
     assert draw_inputs(image_set(images(5, 50)), protocol, 4, 0, 0, 0).images.shape == (4, 3, 32, 32)
     wide = np.random.default_rng(0).integers(0, 256, (4, 20, 80, 1), dtype=np.uint8)

@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from prejudge.engine.random_state import own_random_state
 from prejudge.proxies.kernels.spectrum import condition_number
 from prejudge.proxies.passes.jacobian import exact_kernel
-from prejudge.search.pruning import convention
+from prejudge.search.pruning import convention_protocol
 from prejudge.search.pruning.inputs import MeasurementInputs, draw_inputs, image_set
 from prejudge.search.pruning.measurement import channels_last_convolutions, count_regions, measurer
 from prejudge.search.pruning.pruning_space import Active, pruning_space
-from prejudge.search.pruning.tasks import NetworkMeasurement, NetworkTask
+from prejudge.search.pruning.rounds import NetworkMeasurement, NetworkTask
 from prejudge.spaces import space
 from prejudge.spaces.nn.supernet import Supernet, Weighted, uniform
 from tests.search.pruning import oracles
@@ -119,7 +119,7 @@ def data(n: int = 24, side: int = 9, channels: int = 3) -> Any:
 
 
 def measured(name: str, task: NetworkTask, *, seed: int = 0, **changes: Any) -> NetworkMeasurement:
-    protocol = convention("default", crops=50, crop_batches=2, **changes)
+    protocol = convention_protocol("default", crops=50, crop_batches=2, **changes)
     found = pruning_space(space(name))
     draws = {r: draw_inputs(data(), protocol, 8, seed, task.stage, r) for r in range(2)}
     return measurer(space(name), found, protocol, draws, 4, "cpu")(task)
@@ -149,7 +149,7 @@ def test_only_what_is_wanted_is_measured() -> None:
 
 
 def test_a_measurer_gives_each_repeat_its_weights() -> None:
-    protocol, found = convention("default", crops=50), pruning_space(space("nasbench201"))
+    protocol, found = convention_protocol("default", crops=50), pruning_space(space("nasbench201"))
     draws = {r: draw_inputs(data(), protocol, 8, 0, 0, r) for r in range(2)}
     tasks = [NetworkTask(0, r, "unpruned", found.start) for r in (0, 1, 0)]
     measure = measurer(space("nasbench201"), found, protocol, draws, 4, "cpu")
@@ -158,7 +158,7 @@ def test_a_measurer_gives_each_repeat_its_weights() -> None:
 
 
 def test_a_kernel_without_a_condition_number_is_a_stated_failure() -> None:
-    protocol, found = convention("default", crops=50), pruning_space(space("nasbench201"))
+    protocol, found = convention_protocol("default", crops=50), pruning_space(space("nasbench201"))
     same: MeasurementInputs = replace(draw_inputs(data(), protocol, 8, 0, 0, 0), images=torch.ones(4, 3, 8, 8))
     result = measurer(space("nasbench201"), found, protocol, {0: same}, 4, "cpu")(NetworkTask(0, 0, "x", found.start))
     assert math.isnan(result.condition)

@@ -12,13 +12,17 @@ from typing import Any
 import pytest
 
 from prejudge.errors import InputError, PrejudgeError
-from prejudge.search.pruning import CONVENTIONS, convention
+from prejudge.search.pruning import CONVENTIONS, convention_protocol
 from prejudge.search.pruning.protocol import PruningProtocol
 from prejudge.search.pruning.pruning_space import Active, PruningSpace, operations_of, pruning_space, without
 from prejudge.search.pruning.ranking import EdgeOperation, mean_change
-from prejudge.search.pruning.rounds import prune_rounds
-from prejudge.search.pruning.search import _tasks_of
-from prejudge.search.pruning.tasks import NetworkMeasurement, NetworkTask
+from prejudge.search.pruning.rounds import (
+    NetworkMeasurement,
+    NetworkTask,
+    PruningRound,
+    number_of_networks,
+    prune_rounds,
+)
 from prejudge.spaces import space
 
 KINDS = {"nb201": ["cell"], "darts": ["normal", "reduce"]}
@@ -63,27 +67,38 @@ class Scripted:
         return found
 
 
+def pruned_by(measure: Any, space: PruningSpace, protocol: PruningProtocol) -> list[PruningRound]:
+    """The rounds whose questions a function answers."""
+    rounds = prune_rounds(space, protocol, ask=list)
+    tasks = next(rounds)
+    while True:
+        try:
+            tasks = rounds.send(measure(tasks))
+        except StopIteration as end:
+            return end.value
+
+
 @pytest.mark.parametrize("run", range(5))
 def test_the_original_decisions(golden: Path, run: int) -> None:
     stored = json.loads((golden / "tenas" / "pruning_decisions.json").read_text())["runs"][run]
     pruned = pruning_space(space(SPACES[stored["space"]]))
     kinds = KINDS[stored["space"]]
     assert list(pruned.candidates[kinds[0]][0]) == stored["ops"]
-    protocol = convention("tenas", prune_number=stored["prune_number"], repeats=stored["repeat"])
+    protocol = convention_protocol("te-nas", prune_number=stored["prune_number"], repeats=stored["repeat"])
     stages = [*stored["rounds"], *([stored["group"]] if "group" in stored else [])]
-    steps = list(prune_rounds(pruned, protocol, Scripted(iter(stages), stored["repeat"])))
-    for (step, active), expected in zip(steps, stored["rounds"], strict=False):
+    steps = pruned_by(Scripted(iter(stages), stored["repeat"]), pruned, protocol)
+    for step, expected in zip(steps, stored["rounds"], strict=False):
         assert [[kinds.index(m.removal.cell), *m.removal[1:]] for m in step.measured] == expected["candidates"]
         of_edges: dict[tuple[int, int], list[list[int]]] = {}
         for removal in step.removed:
             place = [kinds.index(removal.cell), *removal[1:]]
             of_edges.setdefault((place[0], place[1]), []).append(place)
         assert list(of_edges.values()) == expected["pruned"]
-        assert mask(active, pruned.candidates) == expected["active_after"]
-    last, genotype = steps[-1][1], stored.get("genotype")
+        assert mask(step.active, pruned.candidates) == expected["active_after"]
+    last, genotype = steps[-1].active, stored.get("genotype")
     if "group" in stored:
         assert len(steps) == len(stored["rounds"]) + 6
-        measured = [m.removal for step, _ in steps[-6:] for m in step.measured]
+        measured = [m.removal for step in steps[-6:] for m in step.measured]
         assert [[kinds.index(r.cell), *r[1:]] for r in measured] == stored["group"]["candidates"]
         assert mask(last, pruned.candidates) == stored["group"]["active_after"]
         genotype = stored["group"]["genotype"]
@@ -109,27 +124,27 @@ class Counted:
 @pytest.mark.parametrize("name", CONVENTIONS)
 def test_the_unpruned_network_is_measured_once_a_round_and_repeat(name: str) -> None:
     measure = Counted()
-    steps = list(prune_rounds(pruning_space(space("nasbench201")), convention(name), measure))
-    assert [len(step.measured) for step, _ in steps] == [24, 18, 12]
+    steps = pruned_by(measure, pruning_space(space("nasbench201")), convention_protocol(name))
+    assert [len(step.measured) for step in steps] == [24, 18, 12]
     assert len(measure.asked) == len({str(t) for t in measure.asked}) == 3 * (24 + 18 + 12 + 3)
     assert sum("unpruned" in t.name for t in measure.asked) == 9
-    assert [step.seconds for step, _ in steps] == [0.5 * 3 * n for n in (25, 19, 13)]
+    assert [step.seconds for step in steps] == [0.5 * 3 * n for n in (25, 19, 13)]
 
 
 @pytest.mark.parametrize("name", CONVENTIONS)
 @pytest.mark.parametrize("of", ["nasbench201", "darts", "darts-s1", "darts-s3"])
 def test_the_number_of_networks_is_known_beforehand(name: str, of: str) -> None:
     measure = Counted()
-    pruned, protocol = pruning_space(space(of)), convention(name, repeats=2)
-    *_, (_, active) = prune_rounds(pruned, protocol, measure)
-    assert len({str(t) for t in measure.asked}) == _tasks_of(pruned, protocol)
+    pruned, protocol = pruning_space(space(of)), convention_protocol(name, repeats=2)
+    active = pruned_by(measure, pruned, protocol)[-1].active
+    assert len({str(t) for t in measure.asked}) == number_of_networks(pruned, protocol)
     space(of).parse(pruned.derive(active))
 
 
 @pytest.mark.parametrize(("number", "rounds"), [(None, [196, 112]), (2, [196, 140, 84]), (9, [196])])
 def test_rounds_of_darts(number: int | None, rounds: list[int]) -> None:
-    pruned, protocol = pruning_space(space("darts")), convention("default", prune_number=number)
-    steps = [step for step, _ in prune_rounds(pruned, protocol, Counted())]
+    pruned, protocol = pruning_space(space("darts")), convention_protocol("default", prune_number=number)
+    steps = pruned_by(Counted(), pruned, protocol)
     assert [len(step.measured) for step in steps] == [*rounds, 3, 4, 5, 3, 4, 5]
     assert [step.title for step in steps[-6:]] == [f"{c} node {n}" for c in ("normal", "reduce") for n in (1, 2, 3)]
     assert [len(step.removed) for step in steps[-6:]] == [1, 2, 3, 1, 2, 3]
@@ -137,9 +152,9 @@ def test_rounds_of_darts(number: int | None, rounds: list[int]) -> None:
 
 def test_what_changes_refer_to_where_edges_are_removed() -> None:
     """The released code's unpruned kernel keeps every edge; by default it is the network that is pruned."""
-    for name, before in (("tenas", True), ("default", False)):
+    for name, before in (("te-nas", True), ("default", False)):
         measure = Counted()
-        list(prune_rounds(pruning_space(space("darts")), convention(name, repeats=1), measure))
+        pruned_by(measure, pruning_space(space("darts")), convention_protocol(name, repeats=1))
         later = [t for t in measure.asked if t.name == "unpruned, reduce node 3"]
         assert [(t.kernel, t.regions) for t in later] == [(not before, True)]
         kept = [t for t in measure.asked if t.name == "unpruned, before edges"]
@@ -158,8 +173,8 @@ def failing(which: str, condition: float = math.nan) -> Any:
 
 
 def test_a_figure_that_fails_is_stated_and_does_not_decide() -> None:
-    pruned, protocol = pruning_space(space("nasbench201")), convention("tenas")
-    step, _ = next(prune_rounds(pruned, protocol, failing("without cell 2 3")))
+    pruned, protocol = pruning_space(space("nasbench201")), convention_protocol("te-nas")
+    step = pruned_by(failing("round 1 without cell 2 3"), pruned, protocol)[0]
     assert step.failures == ("the kernel is zero",)
     assert sum(m.failed for m in step.measured) == 3
     rows = {tuple(row[:3]): row[3] for row in step.plain()["measured"]}
@@ -167,15 +182,14 @@ def test_a_figure_that_fails_is_stated_and_does_not_decide() -> None:
 
 
 def test_an_unpruned_network_without_figures_is_an_error() -> None:
-    steps = prune_rounds(pruning_space(space("nasbench201")), convention("default"), failing("unpruned"))
     with pytest.raises(PrejudgeError, match=r"round 1: the unpruned network has no kernel figure .*the kernel is zero"):
-        next(steps)
+        pruned_by(failing("unpruned"), pruning_space(space("nasbench201")), convention_protocol("default"))
 
 
 def test_a_later_step_without_a_figure_is_decided_by_the_other() -> None:
-    pruned, protocol = pruning_space(space("nasbench201")), convention("default")
-    plain = [step for step, _ in prune_rounds(pruned, protocol, Counted())]
-    steps = [step for step, _ in prune_rounds(pruned, protocol, failing("unpruned, round 2"))]
+    pruned, protocol = pruning_space(space("nasbench201")), convention_protocol("default")
+    plain = pruned_by(Counted(), pruned, protocol)
+    steps = pruned_by(failing("unpruned, round 2"), pruned, protocol)
     assert [step.failures for step in steps] == [(), ("the kernel is zero",), ()]
     assert steps[0] == plain[0]
     regions = {m.removal: mean_change(m.regions, None) for m in steps[1].measured}
@@ -202,13 +216,13 @@ def test_none_is_never_left(name: str) -> None:
     ("make", "message"),
     [
         (lambda: pruning_space(space("nasbench101")), "nasbench201 and of the darts spaces; nasbench101 has none"),
-        (lambda: convention("tenass"), "unknown pruning convention 'tenass'; did you mean 'tenas'"),
-        (lambda: convention("tenas", batch=3), "unknown pruning setting 'batch'; did you mean 'batch_size'"),
-        (lambda: convention("tenas", batch_size=1), "batch_size must be an integer of at least 2, not 1"),
+        (lambda: convention_protocol("tenas"), "unknown pruning convention 'tenas'; did you mean 'te-nas'"),
+        (lambda: convention_protocol("te-nas", batch=3), "unknown pruning setting 'batch'; did you mean 'batch_size'"),
+        (lambda: convention_protocol("te-nas", batch_size=1), "batch_size must be an integer of at least 2, not 1"),
         (lambda: PruningProtocol(repeats=0), "repeats must be an integer of at least 1, not 0"),
         (lambda: PruningProtocol(kernel="fast"), "unknown kernel 'fast'"),
         (lambda: PruningProtocol(initialization="xavier"), "unknown initialization 'xavier'"),
-        (lambda: replace(CONVENTIONS["tenas"], crops=True), "crops must be an integer"),
+        (lambda: replace(CONVENTIONS["te-nas"], crops=True), "crops must be an integer"),
     ],
 )
 def test_bad_settings_are_refused(make: Any, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Gradient searches from several seeds by an engine: the runs that there are one after the other."""
+"""Supernet searches from several seeds by an engine: the runs that there are one after the other."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import torch
 from prejudge.data.loading import load
 from prejudge.engine import LocalEngine
 from prejudge.errors import BusyError, InputError
-from prejudge.formats.lock import writer_lock
-from prejudge.search.result import Trajectory
-from prejudge.search.supernet import SeedRun, search_gradient, search_seeds
+from prejudge.formats import lock
+from prejudge.search import Trajectory, run
 from prejudge.spaces import space
 from prejudge.train.device import DeviceConfig
 
@@ -24,26 +23,28 @@ NUMBERS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def one(folder: Path | None = None, device: str = "cpu") -> SeedRun:
-    return SeedRun(
-        "darts", SPACE, load("digits").subset(slice(0, 48)), partial(DeviceConfig, device), folder=folder, **NUMBERS
-    )
+def search(seeds: list[int], **others: Any) -> list[Trajectory]:
+    data = load("digits").subset(slice(0, 48))
+    return run("darts", space=SPACE, data=data, seeds=seeds, **{**NUMBERS, **others}).trajectories
 
 
-def facts(run: Trajectory) -> Any:
+def values(run: Trajectory) -> Any:
     return run.seed, run.recommendation, run.architectures, run.values.tolist(), run.metadata
-
-
-def alone(seed: int) -> Trajectory:
-    return search_gradient("darts", SPACE, load("digits").subset(slice(0, 48)), seed=seed, **NUMBERS)
 
 
 def test_runs_are_those_one_after_the_other(tmp_path: Path) -> None:
     told: list[Any] = []
-    found = search_seeds(one(tmp_path / "run"), [3, 1, 3], LocalEngine(1), progress=lambda *now: told.append(now[:2]))
-    assert [facts(run) for run in found] == [facts(alone(3)), facts(alone(1))]
+    engine = LocalEngine(2)
+    found = search([3, 1, 3], folder=tmp_path / "run", engine=engine, progress=lambda *now: told.append(now[:2]))
+    assert [values(run) for run in found] == [values(search([seed])[0]) for seed in (3, 1)]
     assert told == [(1, 2), (2, 2)]
     assert {path.name for path in (tmp_path / "run").glob("seed-?")} == {"seed-1", "seed-3"}
+
+
+def test_the_callers_random_numbers_stay() -> None:
+    before = torch.get_rng_state()
+    search([5])
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 class Elsewhere(LocalEngine):
@@ -60,16 +61,17 @@ class Elsewhere(LocalEngine):
 
 def test_a_device_is_looked_for_where_the_run_takes_place() -> None:
     with pytest.raises(KeyError):
-        search_seeds(one(device="abacus"), [4], Elsewhere(1), device="abacus")
+        search([4], device="abacus", engine=Elsewhere(1))
     assert Elsewhere.asked == (4, torch.get_num_threads(), "abacus")
-    with pytest.raises(InputError, match="no device 'abacus'"):
-        one(device="abacus")(4)
+    for device in ("abacus", partial(DeviceConfig, "abacus")):
+        with pytest.raises(InputError, match="no device 'abacus'"):
+            search([4], device=device)
 
 
 def test_a_run_has_one_writer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prejudge.search.running.ORPHAN_SECONDS", 0.0)
-    lock = writer_lock(tmp_path / "seed-0")
+    monkeypatch.setattr("prejudge.engine.journal.ORPHAN_SECONDS", 0.0)
+    held = lock.writer_lock(tmp_path / "darts-0.jsonl")
     with pytest.raises(BusyError, match="is being written"):
-        one(tmp_path)(0)
-    lock.release()
-    assert one(tmp_path)(0).seed == 0
+        search([0], folder=tmp_path)
+    held.release()
+    assert search([0], folder=tmp_path)[0].seed == 0

@@ -44,13 +44,13 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingDataError, match=r"none.json: there is no such genotype file"):
+    with pytest.raises(MissingDataError, match=r"none.json: the genotype file does not exist"):
         read_genotype(tmp_path / "none.json")
     with pytest.raises(MissingDataError, match=r"no folder .* for x.json; make it first"):
         write_genotype(tmp_path / "no" / "x.json", ISTA)
     path = tmp_path / "x.json"
     path.write_bytes(b"\x80\x05\x95")
-    with pytest.raises(FileFormatError, match=r"x.json: no text file; .* never a pickle"):
+    with pytest.raises(FileFormatError, match=r"x.json: not a text file; .* never a pickle"):
         read_genotype(path)
     path.write_text('{"normal": [["noise", 7]], "normal_concat": [2], "reduce": [], "reduce_concat": [2]}')
     with pytest.raises(FileFormatError, match=r"x.json: genotype: edge 0 of node 0 of the normal cell comes from"):

@@ -18,7 +18,7 @@ from prejudge.spaces import space
 from prejudge.spaces.darts.counts import cell_places
 from prejudge.spaces.darts.genotype import Genotype
 from prejudge.spaces.darts.macro import FORMS, MacroConfigDARTS
-from prejudge.spaces.darts.network import AuxiliaryPool, Cell, NetworkDARTS
+from prejudge.spaces.darts.network import AuxiliaryPool, CellModuleDARTS, NetworkDARTS
 from prejudge.spaces.darts.operations import operation
 from prejudge.spaces.darts.published import published_genotype
 from tests.fills import filled
@@ -166,7 +166,7 @@ def test_a_cell_equals_its_definition() -> None:
     torch.manual_seed(0)
     edges = (("sep_conv_3x3", 1), ("skip_connect", 0), ("avg_pool_3x3", 2), ("avg_pool_3x3", 2))
     genotype = Genotype(edges, (3, 0), edges, (2, 3))
-    cell = Cell(genotype, cell_places(MacroConfigDARTS(channels=4, cells=3))[0], "standard").eval()
+    cell = CellModuleDARTS(genotype, cell_places(MacroConfigDARTS(channels=4, cells=3))[0], "standard").eval()
     x, y = torch.randn(2, 12, 8, 8), torch.randn(2, 12, 8, 8)
     s0, s1 = cell.preprocess0(x), cell.preprocess1(y)
     node = cell._ops[0](s1) + s0
@@ -243,7 +243,7 @@ def test_drop_path_acts_in_training_only() -> None:
 def test_drop_path_spares_the_plain_identity(name: str, form: str, dropped: bool) -> None:
     torch.manual_seed(0)
     edges = ((name, 0), ("none", 1))
-    cell = Cell(Genotype(edges, (2,), edges, (2,)), cell_places(MacroConfigDARTS(channels=4), 1, 1)[0], form)
+    cell = CellModuleDARTS(Genotype(edges, (2,), edges, (2,)), cell_places(MacroConfigDARTS(channels=4), 1, 1)[0], form)
     x = torch.randn(64, 12, 8, 8)
     zero = (cell(x, x, 0.5) == 0).flatten(1).all(1)
     assert bool(zero.any()) is dropped
@@ -255,7 +255,9 @@ def test_the_reduction_skip_is_dropped() -> None:
     edges = (("skip_connect", 0), ("none", 1))
     place = cell_places(MacroConfigDARTS(channels=4), 1, 1)[6]
     x = torch.randn(64, place.c_prev, 8, 8)
-    assert (Cell(Genotype(edges, (2,), edges, (2,)), place, "standard")(x, x, 0.5) == 0).flatten(1).all(1).any()
+    assert (
+        (CellModuleDARTS(Genotype(edges, (2,), edges, (2,)), place, "standard")(x, x, 0.5) == 0).flatten(1).all(1).any()
+    )
 
 
 @pytest.mark.parametrize("side", [8, 32])

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from prejudge.errors import InputError
 from prejudge.spaces.darts.genotype import OPERATIONS
-from prejudge.spaces.darts.operations import Noise, ReLUConvBN, drop_path, operation, preprocess
+from prejudge.spaces.darts.operations import Noise, drop_path, operation, preprocess
 from prejudge.spaces.nasbench201.network import Reduction
-from prejudge.spaces.nn.operations import FactorizedReduce
+from prejudge.spaces.nn.operations import FactorizedReduce, ReLUConvBN
 
 SWITCHES = {
     "darts_search": {"affine": False, "pool_norm": True},

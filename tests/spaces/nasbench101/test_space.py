@@ -128,7 +128,7 @@ def test_every_notation_gives_the_same_cell() -> None:
 
 @pytest.mark.parametrize("text", ["{x", "['a']", "(__import__('os'), 1)", "[" * 5000])
 def test_a_literal_that_is_no_cell(text: str) -> None:
-    with pytest.raises(InputError, match=r"nasbench101: .*(no cell|cannot read)"):
+    with pytest.raises(InputError, match=r"nasbench101: .*(not a cell|cannot read)"):
         S.parse(text)
 
 
@@ -187,8 +187,8 @@ def test_text_round_trip(cell: Cell101) -> None:
         (([[0, 0], [0, 0]], ["input", "output"]), "no path leads from the input (vertex 0) to the output (vertex 1)"),
         ((np.eye(8, k=1), ["input", *[C3] * 6, "output"]), "8 vertices after pruning; at most 7"),
         ((np.triu(np.ones((5, 5)), 1), ["input", *[C3] * 3, "output"]), "10 edges after pruning; at most 9"),
-        (("010", "input,output"), "'010' is no adjacency"),
-        (("01x0", "input,output"), "'01x0' is no adjacency"),
+        (("010", "input,output"), "'010' is not an adjacency"),
+        (("01x0", "input,output"), "'01x0' is not an adjacency"),
         ({"matrix": [[0, 1], [0, 0]]}, "a cell has keys 'matrix' and 'ops', not 'matrix'"),
         (SimpleNamespace(matrix=None, ops=None, original_matrix=[[0, 0], [0, 0]], original_ops=["input", "output"]),
          "no path leads from the input"),
@@ -197,8 +197,8 @@ def test_text_round_trip(cell: Cell101) -> None:
         ("110.0.1:conv3x3,conv3x3", "'0' in '110.0.1' should be 2 digits"),
         ("12.1:conv3x3", "'12' in '12.1' should be 2 digits"),
         (":", "'' in '' should be 1 digits"),
-        ("inception", "'inception' is no cell; give a text such as 110.01.1:conv3x3,maxpool3x3"),
-        ("", "'' is no cell"),
+        ("inception", "'inception' is not a cell; give a text such as 110.01.1:conv3x3,maxpool3x3"),
+        ("", "'' is not a cell"),
         ("423624", "index 423624 is outside 0..423623"),
         (-1, "index -1 is outside 0..423623"),
         (True, "cannot read a cell from bool True"),
@@ -221,7 +221,7 @@ def test_malformed_cells_are_named(given: Any, message: str) -> None:
         ("0010", "input,output", "leads back"),
         ("001000000", f"input,{C3},output", "not pruned"),
         ("0" * 49, "input,output", "not pruned"),
-        ("01000", "input,output", "no adjacency"),
+        ("01000", "input,output", "not an adjacency"),
         ("0100", "input,outputs", "should read input,…,output"),
         ("010001000", "input,conv3x3,relu,output", "unknown nasbench101 operation 'relu'"),
     ],

@@ -170,7 +170,7 @@ def test_default_reductions() -> None:
     [
         (lambda: space("nasbench101").supernet(), "space nasbench101 has no supernet"),
         (lambda: NB201.supernet(form="zero-cost-nas"), "official form, not 'zero-cost-nas'"),
-        (lambda: NB201.supernet(candidates=["conv"]), "'conv' is no operation"),
+        (lambda: NB201.supernet(candidates=["conv"]), "'conv' is not an operation"),
         (lambda: NB201.supernet(chanels=3), "did you mean 'channels'"),
         (lambda: DARTS.supernet(chanels=3), "did you mean 'channels'"),
         (lambda: DARTS.supernet(cells=2, reductions=(2,)), r"reductions \(2,\) must be among the 2 cells"),

@@ -10,14 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from prejudge.errors import unknown
-from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
+from prejudge.search.registry import search_method
+from prejudge.search.supernet.context import SupernetContext
+from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.spaces.base import Space
 from prejudge.spaces.darts.candidates import DARTS8
 from prejudge.train.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
-    from prejudge.search.supernet.arch_parameters import ArchParameters
-    from prejudge.search.supernet.architect import Architect
     from prejudge.search.supernet.learner import Perturbation, SupernetLearner
 
 SPACES = ("darts", "darts-s?", "nasbench201")
@@ -50,30 +50,30 @@ def family(space: Space[Any]) -> str:
     return "nasbench201" if space.name == "nasbench201" else "darts"
 
 
-@gradient_method("darts", reference="Liu et al., ICLR 2019, arXiv:1806.09055", spaces=SPACES)
-def darts(setup: Setup, order: str = "first", zero: bool = True) -> Stages:
+@search_method("darts", reference="Liu et al., ICLR 2019, arXiv:1806.09055", spaces=SPACES, context=SupernetContext)
+def darts(search: SupernetContext, order: str = "first", zero: bool = True) -> Stages:
     """Differentiable architecture search: softmax weights, learned on held-out images.
 
     Args:
-        setup: Space, images, device and seed.
+        search: Space, images, device and seed.
         order: ``"first"`` or ``"second"`` order of the architecture's gradient.
         zero: Whether, in the space ``darts``, ``none`` takes part in the softmax, as in the original; it is never
             chosen. The other spaces have their own candidates.
     """
-    stage = bilevel(setup, order, candidates=candidates_of(setup.space, zero=zero))
+    stage = bilevel(search, order, candidates=candidates_of(search.space, zero=zero))
     yield stage
     return stage.learner.architecture()
 
 
-@gradient_method("blank", reference="Wang et al., ICLR 2021, arXiv:2108.04392", spaces=SPACES)
-def blank(setup: Setup, zero: bool = False) -> Stages:
+@search_method("blank", reference="Wang et al., ICLR 2021, arXiv:2108.04392", spaces=SPACES, context=SupernetContext)
+def blank(search: SupernetContext, zero: bool = False) -> Stages:
     """A supernet whose architecture parameters never move: what DARTS-PT compares with, and projects.
 
     Args:
-        setup: Space, images, device and seed.
+        search: Space, images, device and seed.
         zero: As for ``darts``.
     """
-    stage = bilevel(setup, "none", candidates=candidates_of(setup.space, zero=zero))
+    stage = bilevel(search, "none", candidates=candidates_of(search.space, zero=zero))
     yield stage
     return stage.learner.architecture()
 
@@ -84,7 +84,7 @@ def candidates_of(space: Space[Any], *, zero: bool) -> dict[str, Any]:
 
 
 def bilevel(
-    setup: Setup,
+    search: SupernetContext,
     order: str,
     *,
     candidates: Mapping[str, Any],
@@ -94,7 +94,7 @@ def bilevel(
     """The supernet of DARTS and its kin, ready to learn.
 
     Args:
-        setup: Space, images, device and seed.
+        search: Space, images, device and seed.
         order: The update of the architecture parameters, one of :data:`UPDATES`.
         candidates: Options of the supernet.
         perturbation: What the weights learn with in place of the softmax (SDARTS).
@@ -104,31 +104,26 @@ def bilevel(
         InputError: The order is unknown, or a number is out of range.
     """
     from prejudge.search.supernet.arch_parameters import SoftmaxParameters
-    from prejudge.search.supernet.learner import SupernetLearner
+    from prejudge.search.supernet.architect import FirstOrderArchitect
+    from prejudge.search.supernet.darts.second_order import SecondOrderArchitect
+    from prejudge.search.supernet.learner import Architect, SupernetLearner
 
     if order not in UPDATES:
         raise unknown("order", order, UPDATES)
-    recipe = setup.recipe(RECIPES[family(setup.space)])
-    train, held_out = setup.train_valid_split()
-    supernet = setup.supernet(**candidates)
-    arch_parameters = SoftmaxParameters(supernet.candidates).to(setup.device_config.device)
-    architect = _architect(order, arch_parameters, setup, recipe, held_out)
-    learner = SupernetLearner(supernet, arch_parameters, recipe, setup.device_config, architect, perturbation)
+    recipe = search.recipe(RECIPES[family(search.space)])
+    train, held_out = search.train_valid_split()
+    supernet = search.supernet(**candidates)
+    arch_parameters = SoftmaxParameters(supernet.candidates).to(search.device_config.device)
+    architect = Architect()
+    if order != "none":
+        kind = SecondOrderArchitect if order == "second" else FirstOrderArchitect
+        architect = kind(arch_parameters.parameters(), search.batches(held_out, recipe, stream=1))
+    learner = SupernetLearner(supernet, arch_parameters, recipe, search.device_config, architect, perturbation)
     return Stage(
         name=name,
         learner=learner,
-        batches=setup.batches(train, recipe),
+        batches=search.batches(train, recipe),
         epochs=recipe.epochs,
         held_out=held_out,
-        keep_every=KEEP_EVERY[family(setup.space)],
+        keep_every=KEEP_EVERY[family(search.space)],
     )
-
-
-def _architect(order: str, arch_parameters: ArchParameters, setup: Setup, recipe: Recipe, held_out: Any) -> Architect:
-    from prejudge.search.supernet.architect import Architect, FirstOrderArchitect
-    from prejudge.search.supernet.darts.second_order import SecondOrderArchitect
-
-    if order == "none":
-        return Architect()
-    kind = SecondOrderArchitect if order == "second" else FirstOrderArchitect
-    return kind(arch_parameters.parameters(), setup.batches(held_out, recipe, stream=1))

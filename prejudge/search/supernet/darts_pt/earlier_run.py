@@ -7,18 +7,19 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from prejudge.errors import InputError
-from prejudge.search.supernet.registry import Setup, Stage
+from prejudge.search.supernet.context import SupernetContext
+from prejudge.search.supernet.stage import Stage
 
 if TYPE_CHECKING:
     from prejudge.train.checkpoint import Checkpoint
 
 
-def take_supernet(stage: Stage[Any], setup: Setup, methods: Collection[str], zero: bool) -> Checkpoint:
-    """Bring a stage's learner to where it was in the run that :class:`Setup` names.
+def take_supernet(stage: Stage[Any], search: SupernetContext, methods: Collection[str], zero: bool) -> Checkpoint:
+    """Bring a stage's learner to where it was in the run that the search names.
 
     Args:
         stage: The stage, ready to learn.
-        setup: Says which run, and which of its epochs.
+        search: Says which run, and which of its epochs.
         methods: Whose supernets will do.
         zero: Whether ``none`` is among the operations here.
 
@@ -33,22 +34,22 @@ def take_supernet(stage: Stage[Any], setup: Setup, methods: Collection[str], zer
     from prejudge.engine.random_state import restore_random_states
     from prejudge.train.checkpoint import CheckpointManager, read_checkpoint
 
-    assert setup.resume_from is not None
-    folder = setup.resume_from / stage.name
+    assert search.resume_from is not None
+    folder = search.resume_from / stage.name
     found = read_checkpoint(folder / "last.pt")
-    if setup.resume_epoch is not None:
-        found = CheckpointManager(folder, found.plan).load(setup.resume_epoch)
+    if search.resume_epoch is not None:
+        found = CheckpointManager(folder, found.plan).load(search.resume_epoch)
     plan = found.plan
     options: dict[str, Any] = plan.get("options", {})
     trained_by = options.get("supernet") if plan.get("method") == "darts-pt" else plan.get("method")
     if trained_by not in methods:
         raise InputError(f"{folder} is the supernet of {trained_by}; one of {', '.join(methods)} is needed")
-    candidates_matter = setup.space.name == "darts"  # elsewhere the option says nothing
+    candidates_matter = search.space.name == "darts"  # elsewhere the option says nothing
     here = {
-        "space": setup.space.name,
-        "macro": setup.macro,
-        "seed": setup.seed,  # which images are held out depends on it
-        "data": setup.data.digest,
+        "space": search.space.name,
+        "macro": search.macro,
+        "seed": search.seed,  # which images are held out depends on it
+        "data": search.images.digest,
         "option zero": zero and candidates_matter,
     }
     there = {**plan, "option zero": options.get("zero", False) and candidates_matter}

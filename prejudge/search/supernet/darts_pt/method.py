@@ -10,10 +10,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from prejudge.errors import InputError, unknown
+from prejudge.search.registry import search_method
+from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.darts.method import SPACES, bilevel, candidates_of, family
 from prejudge.search.supernet.darts_pt.earlier_run import described, take_supernet
-from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
 from prejudge.search.supernet.sdarts.method import perturbed
+from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.spaces.base import Architecture
 
 if TYPE_CHECKING:
@@ -29,9 +31,15 @@ SLOWER = 10
 """The learning rate of the tuning is the supernet's first one divided by this, and constant."""
 
 
-@gradient_method("darts-pt", reference="Wang et al., ICLR 2021, arXiv:2108.04392", spaces=SPACES, continues=True)
+@search_method(
+    "darts-pt",
+    reference="Wang et al., ICLR 2021, arXiv:2108.04392",
+    spaces=SPACES,
+    continues=True,
+    context=SupernetContext,
+)
 def darts_pt(
-    setup: Setup,
+    search: SupernetContext,
     supernet: str = "darts",
     criterion: str = "acc",
     tune_epochs: int = 5,
@@ -42,7 +50,7 @@ def darts_pt(
     """Perturbation-based selection: operations are fixed one by one, those first without which the supernet is worst.
 
     Args:
-        setup: Space, images, device and seed; a run to start from is taken instead of training a supernet.
+        search: Space, images, device and seed; a run to start from is taken instead of training a supernet.
         supernet: How the supernet is trained, and how the architecture moves between projections: ``"darts"``,
             ``"blank"`` or ``"sdarts"``.
         criterion: What tells how good a supernet is: ``"acc"`` or ``"loss"`` on held-out images.
@@ -59,24 +67,24 @@ def darts_pt(
     if isinstance(tune_epochs, bool) or not isinstance(tune_epochs, int) or tune_epochs < 1:
         raise InputError(f"tune_epochs must be a positive integer, not {tune_epochs!r}")
     if supernet == "sdarts":
-        trained = perturbed(setup, perturbation, zero=zero)
+        trained = perturbed(search, perturbation, zero=zero)
     else:
         order = "none" if supernet == "blank" else "first"
-        trained = bilevel(setup, order, candidates=candidates_of(setup.space, zero=zero))
+        trained = bilevel(search, order, candidates=candidates_of(search.space, zero=zero))
     origin, after = {}, trained.epochs
-    if setup.resume_from is not None:
-        found = take_supernet(trained, setup, (supernet,), zero=zero)
+    if search.resume_from is not None:
+        found = take_supernet(trained, search, (supernet,), zero=zero)
         origin, after = {"supernet": described(found)}, found.epoch
     stage = projecting(
         trained,
-        setup,
+        search,
         criterion=criterion,
         tune_epochs=tune_epochs,
         evaluation=evaluation,
         perturbation=perturbation if supernet == "sdarts" else None,
         after=after,
     )
-    if setup.resume_from is None:
+    if search.resume_from is None:
         yield trained
     yield replace(stage, origin=origin)
     return cast(Architecture, stage.learner.architecture())
@@ -84,7 +92,7 @@ def darts_pt(
 
 def projecting(
     trained: Stage[Any],
-    setup: Setup,
+    search: SupernetContext,
     *,
     criterion: str,
     tune_epochs: int,
@@ -96,7 +104,7 @@ def projecting(
 
     Args:
         trained: The first stage, whose network and architecture parameters are taken over.
-        setup: Space, images, device and seed.
+        search: Space, images, device and seed.
         criterion: As for :func:`darts_pt`, as are ``tune_epochs`` and ``evaluation``.
         perturbation: What the weights are tuned with; None for the projected mixture itself.
         after: Epochs of the first stage: order and augmentation go on from there.
@@ -111,8 +119,8 @@ def projecting(
 
     learner, held_out = trained.learner, trained.held_out
     assert held_out is not None
-    projection = EdgeProjection(learner.supernet.candidates, criterion=criterion, seed=setup.seed)
-    at = projection_epochs(projection.rounds, tune_epochs, thinning=family(setup.space) == "darts")
+    projection = EdgeProjection(learner.supernet.candidates, criterion=criterion, seed=search.seed)
+    at = projection_epochs(projection.rounds, tune_epochs, thinning=family(search.space) == "darts")
     before = learner.recipe
     recipe = replace(
         before,
@@ -125,10 +133,10 @@ def projecting(
     scored: CandidateEvaluation
     if evaluation == "repeatable":
         scored = RepeatableEvaluation(
-            setup.batches(held_out, replace(before, augment=False, noise_std=0.0)), setup.device_config
+            search.batches(held_out, replace(before, augment=False, noise_std=0.0)), search.device_config
         )
     else:
-        scored = OriginalEvaluation(setup.batches(held_out, before, stream=1), setup.device_config)
+        scored = OriginalEvaluation(search.batches(held_out, before, stream=1), search.device_config)
     return Stage(
         name="projection",
         learner=ProjectionLearner(

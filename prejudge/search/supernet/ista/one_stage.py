@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from prejudge.errors import InputError, unknown
+from prejudge.search.registry import search_method
+from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.ista.sparse_solvers import solver as solver_of
 from prejudge.search.supernet.ista.two_stage import REFERENCE
-from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
+from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.spaces.darts.genotype import Genotype
 from prejudge.train.recipes.recipe import Recipe
 
@@ -50,9 +52,9 @@ WEIGHTS = "network.safetensors"
 """Where a run's folder has the trained network, as :func:`prejudge.train.export.weights.load_weights` reads it."""
 
 
-@gradient_method("ista-onestage", reference=REFERENCE, spaces=SPACES)
+@search_method("ista-onestage", reference=REFERENCE, spaces=SPACES, context=SupernetContext)
 def ista_onestage(
-    setup: Setup,
+    search: SupernetContext,
     solver: str = "exact",
     arch_learning_rate: float = 3e-4,
     max_params: float = 3.7e6,
@@ -65,7 +67,7 @@ def ista_onestage(
     network is written into the run's folder, without its auxiliary head.
 
     Args:
-        setup: Space, images, device and seed, of the random matrices too (5 in the original).
+        search: Space, images, device and seed, of the random matrices too (5 in the original).
         solver: ``"exact"``, ``"cvxpy-clarabel"`` or ``"cvxpy-mosek"``: who solves the LASSO problems.
         arch_learning_rate: Of the compressed architecture parameters.
         max_params: Choices whose CIFAR-10 network of the published size (36 channels, 20 cells) has so many parameters
@@ -77,27 +79,27 @@ def ista_onestage(
     """
     from prejudge.search.supernet.ista.batch_norm_folding import fold as fold_batch_norms
 
-    _check(setup, final_epochs, fold)
-    setup.facts["form"] = "ista-onestage"
-    recipe = _recipe(setup)
-    search = search_phase(setup, recipe, solver, arch_learning_rate, max_params)
-    yield search
-    final = final_phase(setup, replace(recipe, epochs=final_epochs or recipe.epochs), search.learner, fold)
+    _check(search, final_epochs, fold)
+    search.metadata["form"] = "ista-onestage"
+    recipe = _recipe(search)
+    first = search_phase(search, recipe, solver, arch_learning_rate, max_params)
+    yield first
+    final = final_phase(search, replace(recipe, epochs=final_epochs or recipe.epochs), first.learner, fold)
     if final_epochs != 0:
         yield final
     fold_batch_norms(final.learner.evaluated)
-    if setup.folder is not None and setup.device_config.process_group.is_first:
-        _export(setup.folder / WEIGHTS, setup, final.learner, search.learner.whole)
+    if search.folder is not None and search.is_writer:
+        _export(search.folder / WEIGHTS, search, final.learner, first.learner.whole)
     return final.learner.architecture()
 
 
 def search_phase(
-    setup: Setup, recipe: Recipe, solver: str, arch_learning_rate: float, max_params: float
+    search: SupernetContext, recipe: Recipe, solver: str, arch_learning_rate: float, max_params: float
 ) -> Stage[FreezingLearner]:
     """The supernet of the final size, ready to learn.
 
     Args:
-        setup: Space, images, device and seed.
+        search: Space, images, device and seed.
         recipe: That of the final phase.
         solver: Name of the LASSO solver.
         arch_learning_rate: Of the compressed architecture parameters.
@@ -108,23 +110,25 @@ def search_phase(
     from prejudge.search.supernet.ista.learners import FreezingLearner
 
     def small_enough(genotype: Genotype) -> bool:
-        return not max_params or setup.space.params(genotype, form="ista-onestage") < max_params
+        return not max_params or search.space.params(genotype, form="ista-onestage") < max_params
 
     solve = solver_of(solver)
     recipe = replace(recipe, schedule="constant", min_learning_rate=0.0, warmup_epochs=0, drop_path=0.0)
-    whole = setup.supernet(channels=36, cells=20, auxiliary=recipe.auxiliary_weight > 0, **NORMS)
+    whole = search.supernet(channels=36, cells=20, auxiliary=recipe.auxiliary_weight > 0, **NORMS)
     supernet = cast("SupernetDARTS", whole)  # as all SPACES have them
-    arch_parameters = CompressedParameters(supernet.candidates, setup.seed).to(setup.device_config.device)
+    arch_parameters = CompressedParameters(supernet.candidates, search.seed).to(search.device_config.device)
     architect = JointArchitect(arch_parameters.parameters(), AdamConfig(learning_rate=arch_learning_rate))
-    learner = FreezingLearner(supernet, arch_parameters, recipe, setup.device_config, architect, solve, small_enough)
-    return Stage("search", learner, setup.batches(setup.data, recipe), recipe.epochs)
+    learner = FreezingLearner(supernet, arch_parameters, recipe, search.device_config, architect, solve, small_enough)
+    return Stage("search", learner, search.batches(search.images, recipe), recipe.epochs)
 
 
-def final_phase(setup: Setup, recipe: Recipe, found: FreezingLearner, fold: str) -> Stage[DerivedNetworkLearner]:
+def final_phase(
+    search: SupernetContext, recipe: Recipe, found: FreezingLearner, fold: str
+) -> Stage[DerivedNetworkLearner]:
     """The network of the choice that a search phase has come to, ready to learn on.
 
     Args:
-        setup: Space, images, device and seed.
+        search: Space, images, device and seed.
         recipe: The numbers.
         found: What the search phase has left; nodes that its epochs did not suffice for stay as they are now.
         fold: One of :data:`FOLDS`.
@@ -136,39 +140,39 @@ def final_phase(setup: Setup, recipe: Recipe, found: FreezingLearner, fold: str)
     derived = folding.derive(found.whole, found.sparse)
     if fold == "start":
         folding.fold(derived.network)
-    learner = DerivedNetworkLearner(derived, found.sparse.genotype(), recipe, setup.device_config, found.weight_step)
-    return Stage("final", learner, setup.batches(setup.data, recipe, stream=1), recipe.epochs)
+    learner = DerivedNetworkLearner(derived, found.sparse.genotype(), recipe, search.device_config, found.weight_step)
+    return Stage("final", learner, search.batches(search.images, recipe, stream=1), recipe.epochs)
 
 
-def _recipe(setup: Setup) -> Recipe:
+def _recipe(search: SupernetContext) -> Recipe:
     """The numbers of the final phase; on small images cutout covers the same part of them as on CIFAR's."""
-    return setup.recipe(replace(RECIPE, cutout=min(RECIPE.cutout, setup.data.image_size // 2)))
+    return search.recipe(replace(RECIPE, cutout=min(RECIPE.cutout, search.images.image_size // 2)))
 
 
-def _check(setup: Setup, final_epochs: int | None, fold: str) -> None:
+def _check(search: SupernetContext, final_epochs: int | None, fold: str) -> None:
     if fold not in FOLDS:
         raise unknown("fold", fold, FOLDS)
     if final_epochs is not None and (not isinstance(final_epochs, int) or final_epochs < 0):
         raise InputError(f"ista-onestage: final_epochs must be 0 or more, not {final_epochs!r}")
-    for name in setup.macro:
+    for name in search.macro:
         if name not in ("channels", "cells"):
             raise InputError(f"ista-onestage trains the final network: channels and cells can be chosen, not {name}")
 
 
-def _export(path: Path, setup: Setup, learner: DerivedNetworkLearner, supernet: SupernetDARTS) -> None:
+def _export(path: Path, search: SupernetContext, learner: DerivedNetworkLearner, supernet: SupernetDARTS) -> None:
     """Write the trained network, with how it came about."""
     from prejudge.search.supernet.ista.batch_norm_folding import final_macro
     from prejudge.train.export.weights import export_weights
 
-    made = {"method": "ista-onestage", "seed": setup.seed, "data": setup.data.name, "images": setup.data.digest}
+    made = {"method": "ista-onestage", "seed": search.seed, "data": search.images.name, "images": search.images.digest}
     export_weights(
         learner.evaluated,
         path,
-        space=setup.space,
+        space=search.space,
         architecture=learner.architecture(),
         macro=replace(final_macro(supernet), auxiliary=False),
-        mean=setup.data.mean,
-        std=setup.data.std,
-        image_size=setup.data.image_size,
+        mean=search.images.mean,
+        std=search.images.std,
+        image_size=search.images.image_size,
         provenance={**made, "recipe": learner.recipe.as_dict()},
     )

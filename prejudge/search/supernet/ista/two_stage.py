@@ -6,8 +6,10 @@ arXiv:2010.06176, with the numbers of the command in the README of iboing/ISTA-N
 
 from __future__ import annotations
 
+from prejudge.search.registry import search_method
+from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.ista.sparse_solvers import solver as solver_of
-from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
+from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.train.recipes.recipe import Recipe
 
 REFERENCE = "Yang et al., NeurIPS 2020, arXiv:2010.06176"
@@ -30,15 +32,15 @@ RECIPE = Recipe(
 learning rates of 0.025 for the weights and 3e-4 for the architecture."""
 
 
-@gradient_method("ista", reference=REFERENCE, spaces=SPACES)
-def ista(setup: Setup, solver: str = "exact", arch_learning_rate: float = 6e-4) -> Stages:
+@search_method("ista", reference=REFERENCE, spaces=SPACES, context=SupernetContext)
+def ista(search: SupernetContext, solver: str = "exact", arch_learning_rate: float = 6e-4) -> Stages:
     """ISTA-NAS, two-stage: two operations for each node, recovered by LASSO from a few learned numbers.
 
     Unlike in the original code, the train/valid split is drawn at random, and the gradients of the architecture do
     not count in the norm to which those of the weights are clipped.
 
     Args:
-        setup: Space, images, device and seed, of the random matrices too (2 in the original).
+        search: Space, images, device and seed, of the random matrices too (2 in the original).
         solver: ``"exact"``, ``"cvxpy-clarabel"`` or ``"cvxpy-mosek"``: who solves the LASSO problems.
         arch_learning_rate: Of the compressed architecture parameters.
     """
@@ -47,13 +49,13 @@ def ista(setup: Setup, solver: str = "exact", arch_learning_rate: float = 6e-4) 
     from prejudge.search.supernet.ista.learners import SparseLearner
 
     solve = solver_of(solver)
-    recipe = setup.recipe(RECIPE)
-    train, held_out = setup.train_valid_split()
-    supernet = setup.supernet()
-    arch_parameters = CompressedParameters(supernet.candidates, setup.seed).to(setup.device_config.device)
+    recipe = search.recipe(RECIPE)
+    train, held_out = search.train_valid_split()
+    supernet = search.supernet()
+    arch_parameters = CompressedParameters(supernet.candidates, search.seed).to(search.device_config.device)
     adam = AdamConfig(learning_rate=arch_learning_rate)
-    architect = FirstOrderArchitect(arch_parameters.parameters(), setup.batches(held_out, recipe, stream=1), adam)
-    learner = SparseLearner(supernet, arch_parameters, recipe, setup.device_config, architect, solve)
-    yield Stage("supernet", learner, setup.batches(train, recipe), recipe.epochs, held_out)
+    architect = FirstOrderArchitect(arch_parameters.parameters(), search.batches(held_out, recipe, stream=1), adam)
+    learner = SparseLearner(supernet, arch_parameters, recipe, search.device_config, architect, solve)
+    yield Stage("supernet", learner, search.batches(train, recipe), recipe.epochs, held_out)
     learner.recover()
     return learner.architecture()

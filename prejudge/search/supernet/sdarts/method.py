@@ -7,30 +7,32 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from prejudge.search.registry import search_method
+from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.darts.method import RECIPES, SPACES, bilevel, candidates_of, family
-from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
+from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.spaces.base import Architecture
 
 
-@gradient_method("sdarts", reference="Chen & Hsieh, ICML 2020, arXiv:2002.05283", spaces=SPACES)
-def sdarts(setup: Setup, perturbation: str = "random", zero: bool = False) -> Stages:
+@search_method("sdarts", reference="Chen & Hsieh, ICML 2020, arXiv:2002.05283", spaces=SPACES, context=SupernetContext)
+def sdarts(search: SupernetContext, perturbation: str = "random", zero: bool = False) -> Stages:
     """DARTS, first order, with weights that learn near the architecture's softmax instead of with it.
 
     Args:
-        setup: Space, images, device and seed.
+        search: Space, images, device and seed.
         perturbation: ``"random"`` (SDARTS-RS) or ``"adversarial"`` (SDARTS-ADV).
         zero: Whether, in the space ``darts``, ``none`` takes part in the softmax.
     """
-    stage = perturbed(setup, perturbation, zero=zero)
+    stage = perturbed(search, perturbation, zero=zero)
     yield stage
     return cast(Architecture, stage.learner.architecture())
 
 
-def perturbed(setup: Setup, perturbation: str, *, zero: bool) -> Stage[Any]:
+def perturbed(search: SupernetContext, perturbation: str, *, zero: bool) -> Stage[Any]:
     """The supernet of SDARTS, ready to learn.
 
     Args:
-        setup: Space, images, device and seed.
+        search: Space, images, device and seed.
         perturbation: As for :func:`sdarts`.
         zero: Likewise.
 
@@ -39,6 +41,6 @@ def perturbed(setup: Setup, perturbation: str, *, zero: bool) -> Stage[Any]:
     """
     from prejudge.search.supernet.sdarts.perturbation import SoftmaxPerturbation, growing
 
-    epochs = setup.recipe(RECIPES[family(setup.space)]).epochs
+    epochs = search.recipe(RECIPES[family(search.space)]).epochs
     nearby = SoftmaxPerturbation(perturbation, growing(epochs))
-    return bilevel(setup, "first", candidates=candidates_of(setup.space, zero=zero), perturbation=nearby)
+    return bilevel(search, "first", candidates=candidates_of(search.space, zero=zero), perturbation=nearby)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prejudge.search.supernet.registry import Setup, Stage
+from prejudge.search.supernet.context import SupernetContext
+from prejudge.search.supernet.stage import Stage
 from prejudge.spaces.darts.candidates import STACNAS_STAGE1, same_everywhere
 
 if TYPE_CHECKING:
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
     from prejudge.train.recipes.recipe import Recipe
 
 
-def compared(setup: Setup, learner: SupernetLearner, images: int) -> list[dict[str, Any]]:
+def compared(search: SupernetContext, learner: SupernetLearner, images: int) -> list[dict[str, Any]]:
     """The similarity of a trained supernet's operations on its first training images, as plain values.
 
     Args:
-        setup: The images and the device.
+        search: The images and the device.
         learner: The supernet and its architecture parameters.
         images: How many images; all if there are fewer.
 
@@ -33,11 +34,11 @@ def compared(setup: Setup, learner: SupernetLearner, images: int) -> list[dict[s
 
     from prejudge.search.supernet.stacnas.features import CLUSTERS, compare_operations
 
-    some = setup.data.subset(slice(min(images, len(setup.data))))
-    batches = setup.batches(some, replace(learner.recipe, batch_size=64))
+    some = search.images.subset(slice(min(images, len(search.images))))
+    batches = search.batches(some, replace(learner.recipe, batch_size=64))
     with torch.no_grad():
         mixture = learner.arch_parameters.mixture()
-    passing = (setup.device_config.take(inputs, targets) for inputs, targets in batches.epoch(0))
+    passing = (search.device_config.take(inputs, targets) for inputs, targets in batches.epoch(0))
     return [
         {
             "cell": found.cell,
@@ -53,12 +54,12 @@ def compared(setup: Setup, learner: SupernetLearner, images: int) -> list[dict[s
 
 
 def single_operations(
-    setup: Setup, values: Mapping[str, np.ndarray], cells: int, recipe: Recipe
+    search: SupernetContext, values: Mapping[str, np.ndarray], cells: int, recipe: Recipe
 ) -> Generator[Stage[Any], list[Epoch], list[dict[str, Any]]]:
     """Train, for each group's representative, the network that has it on every edge.
 
     Args:
-        setup: Space, images, device and seed.
+        search: Space, images, device and seed.
         values: Bare architecture parameters of the first stage, ``(14, 5)`` by the type of the cell.
         cells: Cells of the networks.
         recipe: How they are trained.
@@ -68,17 +69,16 @@ def single_operations(
         half of the images that it has not learned.
     """
     from prejudge.search.supernet.arch_parameters import SoftmaxParameters
-    from prejudge.search.supernet.architect import Architect
-    from prejudge.search.supernet.learner import SupernetLearner
+    from prejudge.search.supernet.learner import Architect, SupernetLearner
 
     shares = np.concatenate([np.exp(v) / np.exp(v).sum(1, keepdims=True) for v in values.values()]).mean(0)
-    train, held_out = setup.train_valid_split()
+    train, held_out = search.train_valid_split()
     found = []
     for name, share in zip(STACNAS_STAGE1[:-1], shares, strict=False):
-        supernet = setup.supernet(candidates=same_everywhere((name,)), cells=cells)
+        supernet = search.supernet(candidates=same_everywhere((name,)), cells=cells)
         learner = SupernetLearner(
-            supernet, SoftmaxParameters(supernet.candidates), recipe, setup.device_config, Architect()
+            supernet, SoftmaxParameters(supernet.candidates), recipe, search.device_config, Architect()
         )
-        history = yield Stage(f"only-{name}", learner, setup.batches(train, recipe), recipe.epochs, held_out)
+        history = yield Stage(f"only-{name}", learner, search.batches(train, recipe), recipe.epochs, held_out)
         found.append({"operation": name, "share": float(share), "accuracy": history[-1].accuracies["valid"]})
     return found

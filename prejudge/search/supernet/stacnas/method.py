@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prejudge.errors import InputError
-from prejudge.search.supernet.registry import Setup, Stage, Stages, gradient_method
+from prejudge.search.registry import search_method
+from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.stacnas.analysis import compared, single_operations
+from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.spaces.darts.candidates import (
     STACNAS_STAGE1,
     Candidates,
@@ -45,9 +47,9 @@ RECIPE = Recipe(
 Values = Mapping[str, np.ndarray]
 
 
-@gradient_method("stacnas", reference="Li et al., 2019, arXiv:1909.11926", spaces=("darts",))
+@search_method("stacnas", reference="Li et al., 2019, arXiv:1909.11926", spaces=("darts",), context=SupernetContext)
 def stacnas(
-    setup: Setup,
+    search: SupernetContext,
     cells1: int = 14,
     cells2: int = 20,
     train_ratio: float = 1.0,
@@ -59,7 +61,7 @@ def stacnas(
     """Groups of similar operations compete first, then the operations of the chosen groups.
 
     Args:
-        setup: Space, images, device and seed. A number of cells in its macro goes for both stages.
+        search: Space, images, device and seed. A number of cells in its macro goes for both stages.
         cells1: Cells of the first supernet.
         cells2: Cells of the second.
         train_ratio: Share of the images that is learned from. With 1 the last epoch decides, as published; with less
@@ -73,16 +75,16 @@ def stacnas(
         single_epochs: So many epochs a network of each single operation is trained, to be compared with what the
             operation won in the first stage; kept with the result. 0 for none.
     """
-    setup.facts["form"] = "stacnas-zero" if keep_zero else "stacnas"
-    first = _stage(setup, "groups", same_everywhere(STACNAS_STAGE1), cells1, train_ratio, share_alphas)
+    search.metadata["form"] = "stacnas-zero" if keep_zero else "stacnas"
+    first = _stage(search, "groups", same_everywhere(STACNAS_STAGE1), cells1, train_ratio, share_alphas)
     values = alphas_of((yield first), best=train_ratio < 1)
     if features:
-        setup.facts["features"] = compared(setup, first.learner, features)
+        search.metadata["features"] = compared(search, first.learner, features)
     if single_epochs:
-        setup.facts["single operations"] = yield from single_operations(
-            setup, values, cells1, replace(setup.recipe(RECIPE), epochs=single_epochs)
+        search.metadata["single operations"] = yield from single_operations(
+            search, values, cells1, replace(search.recipe(RECIPE), epochs=single_epochs)
         )
-    second = _stage(setup, "operations", stacnas_stage2(winners(values)), cells2, train_ratio, share_alphas)
+    second = _stage(search, "operations", stacnas_stage2(winners(values)), cells2, train_ratio, share_alphas)
     values = alphas_of((yield second), best=train_ratio < 1)
     return strongest_edges(values, _by_type(second.learner.arch_parameters.candidates))
 
@@ -108,7 +110,7 @@ def alphas_of(history: Sequence[Epoch], *, best: bool) -> dict[str, np.ndarray]:
 
 
 def _stage(
-    setup: Setup, name: str, candidates: Candidates, cells: int, train_ratio: float, share_alphas: bool
+    search: SupernetContext, name: str, candidates: Candidates, cells: int, train_ratio: float, share_alphas: bool
 ) -> Stage[Any]:
     from prejudge.search.supernet.arch_parameters import SoftmaxParameters
     from prejudge.search.supernet.architect import JointArchitect
@@ -116,23 +118,23 @@ def _stage(
 
     if not 0 < train_ratio <= 1:
         raise InputError(f"stacnas: train_ratio is a share of the images above 0 and up to 1, not {train_ratio}")
-    recipe = setup.recipe(RECIPE)
-    train, held_out = (setup.data, None) if train_ratio == 1 else setup.train_valid_split(train_ratio)
-    supernet = setup.supernet(candidates=candidates, cells=cells)
+    recipe = search.recipe(RECIPE)
+    train, held_out = (search.images, None) if train_ratio == 1 else search.train_valid_split(train_ratio)
+    supernet = search.supernet(candidates=candidates, cells=cells)
     if not share_alphas:
         _separate(supernet)
-    arch_parameters = SoftmaxParameters(supernet.candidates).to(setup.device_config.device)
+    arch_parameters = SoftmaxParameters(supernet.candidates).to(search.device_config.device)
     return Stage(
         name=name,
         learner=SupernetLearner(
             supernet,
             arch_parameters,
             recipe,
-            setup.device_config,
+            search.device_config,
             JointArchitect(arch_parameters.parameters()),
             select=largest_alphas,
         ),
-        batches=setup.batches(train, recipe),
+        batches=search.batches(train, recipe),
         epochs=recipe.epochs,
         held_out=held_out,
     )

@@ -17,8 +17,8 @@ from torch.nn.functional import cross_entropy
 from prejudge.data import load
 from prejudge.data.batches import ImageBatches
 from prejudge.errors import InputError, MissingDataError
+from prejudge.search.registry import register
 from prejudge.search.result import Trajectory
-from prejudge.search.supernet import register, search_gradient
 from prejudge.search.supernet.arch_parameters import SoftmaxParameters
 from prejudge.search.supernet.darts_pt.candidate_evaluation import OriginalEvaluation, RepeatableEvaluation, without
 from prejudge.search.supernet.darts_pt.learner import ProjectedParameters
@@ -28,6 +28,7 @@ from prejudge.spaces.nn.supernet import Supernet, uniform
 from prejudge.train.checkpoint import read_checkpoint
 from prejudge.train.device import DeviceConfig
 from tests.fills import close, filled, images
+from tests.search.one_run import one_run
 
 SMALL = {"channels": 2, "cells": 1, "stages": 1}
 TRAINING = {"epochs": 2, "batch_size": 16}
@@ -153,10 +154,8 @@ def test_the_originals_passes_differ_and_leave_their_trace() -> None:
 
 def search(method: str, folder: Path | None = None, name: str = "nasbench201", **options: Any) -> Trajectory:
     macro = SMALL if name == "nasbench201" else {"channels": 1, "cells": 3}
-    data = load("digits").part(DIGITS)
-    return search_gradient(
-        method, space(name), data, **{"macro": macro, "training": TRAINING, "folder": folder, **options}
-    )
+    data = load("digits").subset(DIGITS)
+    return one_run(method, space(name), data, **{"macro": macro, "training": TRAINING, "folder": folder, **options})
 
 
 @pytest.mark.parametrize(
@@ -193,7 +192,7 @@ def test_operations_and_then_edges_are_decided_in_the_darts_spaces() -> None:
 
 def test_the_learning_rate_of_the_tuning_is_constant_and_the_architecture_rests_at_the_end(tmp_path: Path) -> None:
     search("darts-pt(tune_epochs=1)", tmp_path)
-    trained, tuned = (read_checkpoint(tmp_path / stage / "last.pt") for stage in ("supernet", "projection"))
+    trained, tuned = (read_checkpoint(tmp_path / "seed-0" / stage / "last.pt") for stage in ("supernet", "projection"))
     assert tuned.plan["recipe"]["schedule"] == "constant"
     assert tuned.plan["recipe"]["learning_rate"] == pytest.approx(trained.plan["recipe"]["learning_rate"] / 10)
     steps = [int(c.state["learner"]["architect"]["optimizer"]["state"][0]["step"]) for c in (trained, tuned)]
@@ -234,7 +233,8 @@ def test_a_search_goes_on_between_and_within_the_decisions(
     interrupted(3, tmp_path / "twice", monkeypatch, method)  # once normal has decided, in the middle of reduce
     interrupted(5, tmp_path / "twice", monkeypatch, method)  # reduce, an epoch, normal, in the middle of reduce
     once, twice = (
-        read_checkpoint(tmp_path / name / "projection" / "within-epoch" / "last.pt") for name in ("once", "twice")
+        read_checkpoint(tmp_path / name / "seed-0" / "projection" / "within-epoch" / "last.pt")
+        for name in ("once", "twice")
     )
     assert once.epoch == twice.epoch == 1
     states = [found.state["learner"] for found in (once, twice)]
@@ -247,7 +247,7 @@ def test_a_search_goes_on_between_and_within_the_decisions(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from prejudge.search.supernet import register, search_gradient
+from prejudge.search import run
 from prejudge.search.supernet.darts_pt.projection import EdgeProjection
 from prejudge.spaces import space
 from prejudge.data import load
@@ -258,7 +258,7 @@ def deciding(self, evaluate):
         os.kill(os.getpid(), signal.SIGKILL)
     return decide(self, evaluate)
 EdgeProjection.decide = deciding
-search_gradient("darts-pt(tune_epochs=1)", space("nasbench201"), load("digits").subset(slice(0, 64)),
+run("darts-pt(tune_epochs=1)", space=space("nasbench201"), data=load("digits").subset(slice(0, 64)),
     macro={"channels": 2, "cells": 1, "stages": 1}, training={"epochs": 2, "batch_size": 16},
     folder=Path(sys.argv[1]))
 """
@@ -275,18 +275,18 @@ def test_a_killed_search_goes_on(tmp_path: Path) -> None:
 def test_an_earlier_run_is_projected_as_if_it_had_been_trained_here(tmp_path: Path, supernet: str) -> None:
     search(supernet, tmp_path)
     whole = search(f"darts-pt(tune_epochs=1, supernet='{supernet}')")
-    run = search(f"darts-pt(tune_epochs=1, supernet='{supernet}')", tmp_path / "pt", resume_from=tmp_path)
+    run = search(f"darts-pt(tune_epochs=1, supernet='{supernet}')", tmp_path / "pt", resume_from=tmp_path / "seed-0")
     assert [stage["name"] for stage in run.metadata["stages"]] == ["projection"]
     assert run.recommendation == whole.recommendation and run.metadata["curve"] == whole.metadata["curve"][2:]
     # The supernet of a projection will do as well; and what came from another epoch is not mixed up.
-    again = search(f"darts-pt(tune_epochs=1, supernet='{supernet}')", resume_from=tmp_path)
+    again = search(f"darts-pt(tune_epochs=1, supernet='{supernet}')", resume_from=tmp_path / "seed-0")
     assert again.recommendation == run.recommendation
 
 
 def test_an_earlier_run_that_will_not_do_is_refused(tmp_path: Path) -> None:
     search("blank", tmp_path / "blank")
-    search("darts-pt(tune_epochs=1, supernet='blank')", tmp_path / "pt", resume_from=tmp_path / "blank")
-    method, folder = "darts-pt(tune_epochs=1, supernet='blank')", tmp_path / "blank"
+    search("darts-pt(tune_epochs=1, supernet='blank')", tmp_path / "pt", resume_from=tmp_path / "blank" / "seed-0")
+    method, folder = "darts-pt(tune_epochs=1, supernet='blank')", tmp_path / "blank" / "seed-0"
 
     def refused(message: str, method: str = method, **options: Any) -> None:
         with pytest.raises((InputError, MissingDataError), match=message) as error:
@@ -317,7 +317,7 @@ def test_an_earlier_run_that_will_not_do_is_refused(tmp_path: Path) -> None:
 def test_bad_options_are_refused_before_anything_is_trained(options: str, message: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=message):
         search(f"darts-pt({options})", tmp_path)
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("seed-*"))
 
 
 def test_both_methods_are_listed() -> None:

@@ -19,24 +19,24 @@ from torch.nn.utils import parametrize
 from prejudge.data.dataset import ImageDataset
 from prejudge.data.loading import load
 from prejudge.errors import InputError
-from prejudge.search.supernet import search_gradient
 from prejudge.search.supernet.architect import JointArchitect
+from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.ista.batch_norm_folding import FORM, derive, fold
 from prejudge.search.supernet.ista.compressed import CompressedParameters
 from prejudge.search.supernet.ista.learners import DerivedNetworkLearner, FreezingLearner
 from prejudge.search.supernet.ista.one_stage import NORMS, RECIPE, WEIGHTS, final_phase, ista_onestage, search_phase
 from prejudge.search.supernet.ista.sparse_solvers import solver
-from prejudge.search.supernet.registry import Setup
 from prejudge.spaces import space
 from prejudge.spaces.darts.candidates import DARTS7, EDGES, same_everywhere
 from prejudge.spaces.darts.genotype import CELLS
-from prejudge.spaces.darts.network import Cell
+from prejudge.spaces.darts.network import CellModuleDARTS
 from prejudge.spaces.darts.supernet import SupernetDARTS
 from prejudge.spaces.nn.supernet import weighted
 from prejudge.train.device import DeviceConfig
 from prejudge.train.export.weights import load_weights
 from prejudge.train.loop import Learner, TrainState
 from tests.fills import filled, images
+from tests.search.one_run import one_run
 from tests.search.supernet.ista.test_two_stage import give, kill_in_the_second_epoch
 
 DARTS = space("darts")
@@ -215,14 +215,8 @@ def test_the_derived_network_is_the_supernet(name: str, dtype: torch.dtype, tole
 
 def test_both_ways_of_folding_are_the_same_network_but_not_the_same_training() -> None:
     """A factor w in front of a norm scales its step by w²; all else is the same."""
-    setup = Setup(
-        DARTS,
-        few(),
-        DeviceConfig(),
-        0,
-        SMALL,
-        {**TRAINING, "drop_path": 0.0, "max_grad_norm": 0.0, "weight_decay": 0.0},
-    )
+    training = {**TRAINING, "drop_path": 0.0, "max_grad_norm": 0.0, "weight_decay": 0.0}
+    setup = SupernetContext(DARTS, 0, data=few(), macro=SMALL, training=training)
     recipe = replace(setup.recipe(RECIPE), auxiliary_weight=0.0)
     found: dict[str, tuple[Tensor, Tensor]] = {}
     for way in ("end", "start"):
@@ -245,7 +239,7 @@ def test_both_ways_of_folding_are_the_same_network_but_not_the_same_training() -
 
 
 def test_norms_learn_once_their_node_is_frozen() -> None:
-    setup = Setup(DARTS, few(), DeviceConfig(), 0, SMALL, TRAINING)
+    setup = SupernetContext(DARTS, 0, data=few(), macro=SMALL, training=TRAINING)
     learner = search_phase(setup, setup.recipe(RECIPE), "exact", 3e-4, 0.0).learner
     learner.begin_epoch(0)
     batch = next(iter(setup.batches(few(), learner.recipe).epoch(0)))
@@ -277,7 +271,7 @@ def test_norms_learn_once_their_node_is_frozen() -> None:
 
 
 def test_choices_that_are_too_large_are_refused() -> None:
-    setup = Setup(DARTS, few(), DeviceConfig(), 0, SMALL, TRAINING)
+    setup = SupernetContext(DARTS, 0, data=few(), macro=SMALL, training=TRAINING)
     for most, changes in ((1.0, False), (0.0, True), (1e9, True)):
         torch.manual_seed(0)
         learner = search_phase(setup, setup.recipe(RECIPE), "exact", 3e-4, most).learner
@@ -290,7 +284,7 @@ def test_choices_that_are_too_large_are_refused() -> None:
 
 def test_a_search_ends_one_epoch_after_all_nodes_are_frozen(tmp_path: Path) -> None:
     """With b all but at rest, the second recovery freezes every node, and the second epoch is the last."""
-    found = search_gradient(
+    found = one_run(
         "ista-onestage",
         DARTS,
         few(),
@@ -302,10 +296,10 @@ def test_a_search_ends_one_epoch_after_all_nodes_are_frozen(tmp_path: Path) -> N
     assert found.metadata["stages"] == [{"name": "search", "epochs": 2}, {"name": "final", "epochs": 1}]
     assert [epoch.get("frozen_nodes") for epoch in found.metadata["curve"]] == [0, 8, None]
     assert found.architectures == [found.recommendation] * 3 and np.isnan(found.values).all()
-    network, said = load_weights(tmp_path / WEIGHTS)
+    network, said = load_weights(tmp_path / "seed-0" / WEIGHTS)
     assert (said.architecture, said.macro["form"], said.macro["auxiliary"]) == (found.recommendation, FORM, False)
     assert said.image_size == 8 and said.provenance["recipe"]["drop_path"] == 0.2
-    kept = torch.load(tmp_path / "final" / "last.pt", weights_only=True)["state"]["learner"]["network"]
+    kept = torch.load(tmp_path / "seed-0" / "final" / "last.pt", weights_only=True)["state"]["learner"]["network"]
     gamma, factor = (
         kept[f"cells.0._ops.7.{norm}.parametrizations.weight.{what}"]
         for norm in {
@@ -320,14 +314,15 @@ def test_a_search_ends_one_epoch_after_all_nodes_are_frozen(tmp_path: Path) -> N
 
 def test_the_final_phase_can_be_left_out(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"macro": SMALL, "training": TRAINING, "options": {"final_epochs": 0}}
-    found = search_gradient("ista-onestage", DARTS, few(), folder=tmp_path, **arguments)
+    found = one_run("ista-onestage", DARTS, few(), folder=tmp_path, **arguments)
     assert [stage["name"] for stage in found.metadata["stages"]] == ["search"]
-    assert load_weights(tmp_path / WEIGHTS)[1].architecture == found.recommendation
+    assert load_weights(tmp_path / "seed-0" / WEIGHTS)[1].architecture == found.recommendation
 
 
 def test_the_published_numbers() -> None:
-    setup = Setup(DARTS, ImageDataset("c", np.zeros((200, 32, 32, 3), np.uint8), np.arange(200) % 10, 10, (0.5,) * 3,
-                                  (0.2,) * 3), DeviceConfig(), 5, {"channels": 1})  # fmt: skip
+    colors = ImageDataset("c", np.zeros((200, 32, 32, 3), np.uint8), np.arange(200) % 10, 10, (0.5,) * 3,
+                                  (0.2,) * 3)  # fmt: skip
+    setup = SupernetContext(DARTS, 5, data=colors, macro={"channels": 1})
     stages = ista_onestage(setup)
     stage: Any = next(stages)
     recipe, whole = stage.learner.recipe, stage.learner.whole
@@ -349,7 +344,7 @@ def test_the_published_numbers() -> None:
     assert (final.epochs, recipe.drop_path_at(300)) == (600, 0.1)
     rates = [final.learner.learning_rate(TrainState(e, 600, 0, 1)) for e in (0, 300, 599)]
     assert rates == pytest.approx([0.025, 0.013, 0.0010001645], rel=1e-6)
-    cell: Cell = final.learner.network.cells[0]
+    cell: CellModuleDARTS = final.learner.network.cells[0]
     assert len(cell._ops) == 8 and not any(isinstance(operation, nn.Identity) for operation in cell._ops)
     default = DARTS.supernet(**NORMS, auxiliary=True)  # type: ignore[call-arg]
     assert (default.macro.channels, default.macro.cells) == (16, 8)  # type: ignore[union-attr]
@@ -379,26 +374,26 @@ def test_the_auxiliary_head_learns_and_needs_to_be_there() -> None:
 )
 def test_what_cannot_be_done_is_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        search_gradient("ista-onestage", DARTS, few(), **arguments)
+        one_run("ista-onestage", DARTS, few(), **arguments)
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "darts-s3", "darts-s4"])
 def test_spaces_with_operations_without_a_norm_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"ista-onestage searches darts, .* it is not defined on {name}"):
-        search_gradient("ista-onestage", space(name), few())
+        one_run("ista-onestage", space(name), few())
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
 @pytest.mark.parametrize("phase", ["search", pytest.param("final", marks=pytest.mark.slow)])
 def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path: Path, phase: str) -> None:
     arguments: dict[str, Any] = {"seed": 3, "macro": SMALL, "training": {"epochs": 2, "batch_size": 48}}
-    whole = search_gradient("ista-onestage", DARTS, few(), folder=tmp_path / "whole", **arguments)
+    whole = one_run("ista-onestage", DARTS, few(), folder=tmp_path / "whole", **arguments)
     kill_in_the_second_epoch("ista-onestage", tmp_path / "cut", phase, arguments)
-    kept = torch.load(tmp_path / "cut" / phase / "last.pt", weights_only=True)
-    assert kept["epoch"] == 1 and not (tmp_path / "cut" / WEIGHTS).exists()
-    gone_on = search_gradient("ista-onestage", DARTS, few(), folder=tmp_path / "cut", **arguments)
+    kept = torch.load(tmp_path / "cut" / "seed-3" / phase / "last.pt", weights_only=True)
+    assert kept["epoch"] == 1 and not (tmp_path / "cut" / "seed-3" / WEIGHTS).exists()
+    gone_on = one_run("ista-onestage", DARTS, few(), folder=tmp_path / "cut", **arguments)
     assert gone_on.recommendation == whole.recommendation and gone_on.architectures == whole.architectures
-    (one, said), (two, expected) = (load_weights(tmp_path / way / WEIGHTS) for way in ("cut", "whole"))
+    (one, said), (two, expected) = (load_weights(tmp_path / way / "seed-3" / WEIGHTS) for way in ("cut", "whole"))
     assert said == expected
     for name, tensor in two.state_dict().items():
         assert torch.equal(one.state_dict()[name], tensor), name
@@ -410,5 +405,5 @@ def test_a_gpu_goes_through_both_phases(tmp_path: Path, precision: str) -> None:
     device_config = DeviceConfig("cuda", precision, channels_last=True)
     options = {"arch_learning_rate": 1e-9, "final_epochs": 1}  # all nodes freeze before the second epoch
     arguments: dict[str, Any] = {"macro": SMALL, "training": TRAINING, "options": options}
-    found = search_gradient("ista-onestage", DARTS, few(), device_config=device_config, folder=tmp_path, **arguments)
-    assert load_weights(tmp_path / WEIGHTS)[1].architecture == found.recommendation
+    found = one_run("ista-onestage", DARTS, few(), device=device_config, folder=tmp_path, **arguments)
+    assert load_weights(tmp_path / "seed-0" / WEIGHTS)[1].architecture == found.recommendation

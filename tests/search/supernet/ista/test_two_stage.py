@@ -22,18 +22,19 @@ from prejudge.data.dataset import ImageDataset
 from prejudge.data.loading import load
 from prejudge.errors import InputError
 from prejudge.search import read_result
-from prejudge.search.supernet import search_gradient
+from prejudge.search.registry import register
 from prejudge.search.supernet.architect import AdamConfig, FirstOrderArchitect
+from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.ista.compressed import CompressedParameters
 from prejudge.search.supernet.ista.learners import SparseLearner
 from prejudge.search.supernet.ista.sparse_solvers import Solver, solver
 from prejudge.search.supernet.ista.two_stage import RECIPE, ista
-from prejudge.search.supernet.registry import Setup, register
 from prejudge.spaces import space
 from prejudge.spaces.darts.genotype import CELLS
 from prejudge.train.device import DeviceConfig
 from prejudge.train.loop import TrainState, run_epochs
 from tests.fills import Given, filled, images
+from tests.search.one_run import one_run
 
 DARTS = space("darts")
 SMALL = {"channels": 2, "cells": 2}
@@ -171,12 +172,12 @@ def test_what_an_epoch_has_trained_is_evaluated_and_recorded() -> None:
 
 
 def test_a_search_answers_with_the_choice_after_its_last_epoch() -> None:
-    found = search_gradient("ista", DARTS, few(), seed=1, macro=SMALL, training=TRAINING)
+    found = one_run("ista", DARTS, few(), seed=1, macro=SMALL, training=TRAINING)
     assert [len(found.architectures), len(found.values)] == [2, 2] and np.isfinite(found.values).all()
-    again = search_gradient("ista", DARTS, few(), seed=1, macro=SMALL, training=TRAINING)
+    again = one_run("ista", DARTS, few(), seed=1, macro=SMALL, training=TRAINING)
     assert found.recommendation == again.recommendation and found.architectures == again.architectures
     torch.manual_seed(1)
-    stages = ista(Setup(DARTS, few(), DeviceConfig(), 1, SMALL, TRAINING))
+    stages = ista(SupernetContext(DARTS, 1, data=few(), macro=SMALL, training=TRAINING))
     stage = next(stages)
     run_epochs(stage.learner, stage.batches, stage.epochs, device_config=DeviceConfig())
     assert str(stage.learner.architecture()) == found.architectures[-1]
@@ -185,7 +186,7 @@ def test_a_search_answers_with_the_choice_after_its_last_epoch() -> None:
 
 
 def test_the_published_numbers() -> None:
-    stage = next(ista(Setup(DARTS, few(600), DeviceConfig(), 2, {"channels": 1, "cells": 1})))
+    stage = next(ista(SupernetContext(DARTS, 2, data=few(600), macro={"channels": 1, "cells": 1})))
     recipe = stage.learner.recipe
     assert (stage.epochs, recipe.batch_size, recipe.max_grad_norm, recipe.cutout) == (50, 256, 5.0, 0)
     rates = [stage.learner.weight_step.learning_rate(TrainState(epoch, 50, 0, 2)) for epoch in (0, 25, 49)]
@@ -201,7 +202,7 @@ def test_a_solver_of_another_name_finds_the_same() -> None:
     pytest.importorskip("cvxpy")
     small = {"macro": {"channels": 1, "cells": 1}, "training": {"epochs": 1, "batch_size": 48}}
     answers = {
-        search_gradient("ista", DARTS, few(), options={"solver": name}, **small).recommendation
+        one_run("ista", DARTS, few(), options={"solver": name}, **small).recommendation
         for name in ("exact", "cvxpy-clarabel")
     }
     assert len(answers) == 1
@@ -211,20 +212,20 @@ def test_a_solver_of_another_name_finds_the_same() -> None:
 def test_what_cannot_be_searched_is_named_in_one_line(name: str, options: dict[str, Any]) -> None:
     expected = r"solver 'scs' is refused" if options else rf"ista searches darts, .*; it is not defined on {name}"
     with pytest.raises(InputError, match=expected) as error:
-        search_gradient("ista", space(name), few(), options=options)
+        one_run("ista", space(name), few(), options=options)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", register.get("ista").spaces)
 def test_every_space_without_none_can_be_searched(name: str) -> None:
-    found = search_gradient("ista", space(name), few(64), macro=SMALL, training={**TRAINING, "epochs": 1})
+    found = one_run("ista", space(name), few(64), macro=SMALL, training={**TRAINING, "epochs": 1})
     space(name).parse(found.recommendation)
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from prejudge.search.supernet import search_gradient
+from prejudge.search import run
 from prejudge.search.supernet.learner import SupernetLearner
 from prejudge.spaces import space
 from prejudge.data.loading import load
@@ -240,7 +241,8 @@ def killed(self, inputs, targets, at):
     return step(self, inputs, targets, at)
 
 kind.step = killed
-search_gradient(method, space("darts"), load("digits").subset(slice(96)), folder=folder, **arguments)
+run(method, space=space("darts"), data=load("digits").subset(slice(96)), folder=folder,
+    seeds=[arguments.pop("seed")], **arguments)
 """
 
 
@@ -255,11 +257,11 @@ def kill_in_the_second_epoch(method: str, folder: Path, phase: str, arguments: d
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
 def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"seed": 3, "macro": SMALL, "training": {"epochs": 2, "batch_size": 16}}
-    whole = search_gradient("ista", DARTS, few(), **arguments)
+    whole = one_run("ista", DARTS, few(), **arguments)
     kill_in_the_second_epoch("ista", tmp_path, "supernet", arguments)
-    kept = torch.load(tmp_path / "supernet" / "last.pt", weights_only=True)
+    kept = torch.load(tmp_path / "seed-3" / "supernet" / "last.pt", weights_only=True)
     assert kept["epoch"] == 1
-    gone_on = search_gradient("ista", DARTS, few(), folder=tmp_path, **arguments)
+    gone_on = one_run("ista", DARTS, few(), folder=tmp_path, **arguments)
     assert gone_on.recommendation == whole.recommendation and gone_on.architectures == whole.architectures
     np.testing.assert_array_equal(gone_on.values, whole.values)
 

@@ -13,10 +13,9 @@ from torch.nn.functional import cross_entropy
 
 from prejudge.data import load
 from prejudge.errors import InputError
-from prejudge.search.supernet import search_gradient
 from prejudge.search.supernet.arch_parameters import SoftmaxParameters
-from prejudge.search.supernet.architect import Architect, FirstOrderArchitect
-from prejudge.search.supernet.learner import SupernetLearner
+from prejudge.search.supernet.architect import FirstOrderArchitect
+from prejudge.search.supernet.learner import Architect, SupernetLearner
 from prejudge.search.supernet.sdarts.perturbation import (
     SoftmaxPerturbation,
     Weights,
@@ -32,6 +31,7 @@ from prejudge.train.device import DeviceConfig
 from prejudge.train.loop import TrainState
 from prejudge.train.recipes.recipe import Recipe
 from tests.fills import Given, close, filled, images
+from tests.search.one_run import one_run
 
 KINDS = ("normal", "reduce")
 RECIPE = Recipe(
@@ -198,7 +198,7 @@ def test_a_perturbed_step_is_a_step_with_that_mixture() -> None:
 def test_the_method() -> None:
     data = load("digits").subset(slice(0, 64))
     found = {
-        text: search_gradient(
+        text: one_run(
             text,
             space("nasbench201"),
             data,
@@ -211,4 +211,4 @@ def test_the_method() -> None:
     assert len(set(losses.values())) == 3
     assert all(len(run.values) == 2 for run in found.values())
     with pytest.raises(InputError, match="unknown perturbation 'randm'; did you mean 'random'"):
-        search_gradient("sdarts(perturbation='randm')", space("nasbench201"), data)
+        one_run("sdarts(perturbation='randm')", space("nasbench201"), data)

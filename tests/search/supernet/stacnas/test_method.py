@@ -14,7 +14,6 @@ from torch.nn.functional import cross_entropy
 import prejudge
 from prejudge.data import ImageDataset, load
 from prejudge.errors import InputError
-from prejudge.search.supernet import search_gradient
 from prejudge.search.supernet.arch_parameters import SoftmaxParameters
 from prejudge.search.supernet.architect import JointArchitect
 from prejudge.search.supernet.learner import SupernetLearner
@@ -25,6 +24,7 @@ from prejudge.spaces.darts.discretization import strongest_edges
 from prejudge.train.device import DeviceConfig
 from prejudge.train.loop import Epoch, TrainState
 from tests.fills import close, filled, images
+from tests.search.one_run import one_run
 
 CELLS = ("normal", "reduce")
 
@@ -95,7 +95,7 @@ def few() -> ImageDataset:
 
 @pytest.mark.parametrize("options", [{}, {"train_ratio": 0.5, "share_alphas": False, "keep_zero": True}])
 def test_both_stages_run(options: dict[str, Any]) -> None:
-    run = search_gradient(
+    run = one_run(
         "stacnas",
         space("darts"),
         few(),
@@ -112,7 +112,7 @@ def test_both_stages_run(options: dict[str, Any]) -> None:
 
 
 def test_what_the_paper_looks_at_is_kept_with_the_result() -> None:
-    run = search_gradient(
+    run = one_run(
         "stacnas",
         space("darts"),
         few(),
@@ -154,6 +154,6 @@ def test_none_never_wins_a_group() -> None:
 
 def test_bad_settings_are_said() -> None:
     with pytest.raises(InputError, match="stacnas searches darts; it is not defined on nasbench201"):
-        search_gradient("stacnas", space("nasbench201"), few())
+        one_run("stacnas", space("nasbench201"), few())
     with pytest.raises(InputError, match="train_ratio is a share of the images above 0 and up to 1, not 0"):
-        search_gradient("stacnas(train_ratio=0)", space("darts"), few())
+        one_run("stacnas(train_ratio=0)", space("darts"), few())

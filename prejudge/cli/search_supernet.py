@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from cyclopts import App, Group, Parameter, validators
 
@@ -19,13 +18,8 @@ from prejudge.cli.options import (
     Positive,
     TrainingOptions,
 )
-from prejudge.cli.progress import ClusterBar, ProgressBar
 from prejudge.cli.recipe_option import Recipe
-from prejudge.cli.search_answers import open_table, show_answers
-from prejudge.errors import InputError
-
-if TYPE_CHECKING:
-    from prejudge.train.loop import Epoch
+from prejudge.cli.search_images import search_images
 
 METHODS = {
     "darts": "DARTS: learn softmax weights of a supernet's operations on held-out images.",
@@ -139,81 +133,27 @@ def _command(name: str) -> App:
             machine: Where runs from several seeds take place.
             as_json: Print JSON instead of text.
         """
-        from prejudge.data.loading import load
-        from prejudge.search import write_result
-        from prejudge.search.supernet import SeedRun, register, search_gradient, search_result, search_seeds
-        from prejudge.spaces import space as find_space
-
-        where = find_space(space)
-        register.get(name).check_space(where)  # said before anything is loaded
-        table = open_table(benchmark, space)
-        options = pairs(option or [])
         numbers = {"channels": channels, "cells": cells}
-        chosen_macro = {k: v for k, v in numbers.items() if v is not None} | pairs(macro or [])
-        if resume is not None and seeds > 1:
-            raise InputError("--resume takes the supernet of one run; leave --seeds out")
-        data = load(images.data, **images.places())
-        bar = ClusterBar("searching", quiet=as_json)
-        engine = machine.open(device, bar.watch)
-        kept = None if out is None else out.with_name(f"{out.name}.run").absolute()
-
-        from prejudge.train.device import DeviceConfig
-        from prejudge.train.process_group import joined
-
-        runs = []
-        with joined(device) as world, bar:
-            if not engine.in_process:
-                if world.size > 1 or resume is not None:
-                    what = "--resume" if resume is not None else "torchrun"
-                    raise InputError(f"{what} is for one run at a time: leave --workers and --engine out")
-                make = partial(DeviceConfig, device, precision, channels_last)
-                if not engine.elsewhere:
-                    make()  # what cannot be is said before workers are started
-                one = SeedRun(name, where, data, make, options, chosen_macro, training.given(), kept)
-                runs = search_seeds(one, range(seed, seed + seeds), engine, device=device, progress=bar)
-            for number in range(seed + len(runs), seed + seeds):
-                computing = DeviceConfig(world.device(device), precision, channels_last, process_group=world)
-                with _EpochBar(number, quiet=as_json or not world.is_first) as epochs:
-                    runs.append(
-                        search_gradient(
-                            name,
-                            where,
-                            data,
-                            device_config=computing,
-                            seed=number,
-                            options=options,
-                            macro=chosen_macro,
-                            training=training.given(),
-                            folder=None if kept is None else kept / f"seed-{number}",
-                            resume_from=resume,
-                            resume_epoch=epoch,
-                            progress=epochs.show,
-                        )
-                    )
-        if not world.is_first:
-            return
-        result = search_result(name, options, where, data, runs)
-        written = write_result(result, out) if out is not None else None
-        show_answers(result, table, written, as_json=as_json)
-        if bar.summary:
-            output.say(f"by node: {bar.summary}")
+        search_images(
+            name,
+            space,
+            images,
+            out=out,
+            benchmark=benchmark,
+            options=pairs(option or []),
+            seeds=range(seed, seed + seeds),
+            macro={k: v for k, v in numbers.items() if v is not None} | pairs(macro or []),
+            training=training.given(),
+            device=device,
+            machine=machine,
+            as_json=as_json,
+            resume=resume,
+            epoch=epoch,
+            precision=precision,
+            channels_last=channels_last,
+        )
 
     return app
-
-
-class _EpochBar(ProgressBar):
-    """The progress of one run, with what the last epoch said."""
-
-    def __init__(self, seed: int, *, quiet: bool) -> None:
-        super().__init__(f"seed {seed}", quiet=quiet)
-        self._seed = seed
-
-    def show(self, stage: str, number: int, epochs: int, epoch: Epoch) -> None:
-        """One epoch of a stage has ended."""
-        said: dict[str, Any] = {"loss": epoch.train_loss, "train": epoch.train_accuracy, **epoch.accuracies}
-        said |= {name: value for name, value in epoch.facts.items() if isinstance(value, float)}
-        self.describe(f"seed {self._seed} {stage} " + " ".join(f"{name} {value:.3g}" for name, value in said.items()))
-        self(number, epochs)
 
 
 COMMANDS = [_command(name) for name in METHODS]
