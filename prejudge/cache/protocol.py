@@ -120,7 +120,7 @@ class Protocol:
 
 
 def differences(protocols: Iterable[Protocol]) -> dict[str, str]:
-    """The fields that tell several protocols apart: ``{digest: "field=value, …"}`` with the fields that are not equal in all."""
+    """The fields in which several protocols differ: ``{digest: "field=value, …"}``."""
     chosen = list(protocols)
     flat = [_flat(p) for p in chosen]
     names = dict.fromkeys(name for values in flat for name in values)

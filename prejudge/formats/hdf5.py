@@ -209,7 +209,9 @@ def text(group: h5py.Group, path: str, budget: ReadBudget) -> str:
     return value.decode()
 
 
-def _checked(group: h5py.Group, path: str, budget: ReadBudget, kind: str = "", dims: tuple[int, ...] = ()) -> h5py.Dataset:
+def _checked(
+    group: h5py.Group, path: str, budget: ReadBudget, kind: str = "", dims: tuple[int, ...] = ()
+) -> h5py.Dataset:
     import h5py
 
     found = member(group, path)
