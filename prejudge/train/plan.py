@@ -198,7 +198,7 @@ def _with_validation(data: Splits, selection: str, held_out: float, seed: int) -
 def _complete_macro(
     space: Space[Any], published: Mapping[str, Any], given: Mapping[str, Any], recipe: Recipe, data: ImageDataset
 ) -> dict[str, Any]:
-    """Every macro number of the network; those left out are the space's defaults, classes and channels the images'."""
+    """Every macro field of the network; those left out are the space's defaults, classes and channels the images'."""
     known = space.default_macro
     for name in published:
         if name not in known:

@@ -43,13 +43,13 @@ class ProxyObjective(Objective):
         space: The search space.
         data: The images that the batch is drawn from.
         proxy: ``NAME``, ``NAME(option=value)`` or ``FILE.py:NAME``.
-        macro: Macro numbers that differ from the space's defaults; classes and channels follow the data.
+        macro: Fields of the macro-architecture that differ from the space's defaults; classes and channels follow the data.
         batch_size: Images of the batch.
         seed: Of weights and batch, which are the same for every architecture.
         device: Where to score.
 
     Raises:
-        InputError: The proxy or a macro number is unknown, or the batch is too small or too large.
+        InputError: The proxy or a macro field is unknown, or the batch is too small or too large.
     """
 
     device: str
@@ -127,12 +127,12 @@ class TrainingObjective(Objective):
         valid: Images to validate on; normalized as the others are.
         recipe: Optimizer and schedule; its noise, if it has any, is in the training images only.
         schedules: Epochs that can be asked for; the recipe's alone by default, which are always the longest.
-        macro: Macro numbers that differ from the space's defaults; classes and channels follow the images.
+        macro: Fields of the macro-architecture that differ from the space's defaults; classes and channels follow the images.
         seed: Of everything random.
         device: Where to train.
 
     Raises:
-        InputError: A macro number is unknown, or a schedule is longer than the recipe's.
+        InputError: A macro field is unknown, or a schedule is longer than the recipe's.
     """
 
     device: str
@@ -209,7 +209,7 @@ class TrainingObjective(Objective):
 
 
 def _completed(space: Space[Any], data: ImageDataset, macro: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Every macro number of the networks; raises :class:`InputError` for one that is unknown or does not fit."""
+    """Every macro field of the networks; raises :class:`InputError` for one that is unknown or does not fit."""
     return dict(TableRecipe(macro=tuple((macro or {}).items())).completed(space, data).macro)
 
 

@@ -63,7 +63,7 @@ def standalone_source(
     Args:
         space: The search space, or its name: a DARTS space, ``nasbench201`` or ``nasbench101``.
         architecture: The architecture, in any notation of the space.
-        macro: The macro numbers: the space's dataclass, or a mapping of those that are not the defaults.
+        macro: The macro-architecture: the space's dataclass, or a mapping of the fields that are not the defaults.
         classes: Name of each class, as a comment in code for the reader.
         mean: Of each channel, likewise.
         std: Of each channel, likewise.
@@ -74,7 +74,7 @@ def standalone_source(
         which returns the same logits; run as a program it tells its size. Its weights start as torch draws them.
 
     Raises:
-        InputError: The architecture or the macro numbers are not of the space, or the space has no such source.
+        InputError: The architecture or the macro-architecture is not of the space, or the space has no such source.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
