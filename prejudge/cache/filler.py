@@ -84,7 +84,7 @@ def fill(
         batch_size: Images per batch.
         repeats: How many times, each with other weights and another batch.
         seed: Base seed.
-        macro: Fields of the macro-architecture that differ from the space's defaults; classes and channels follow the data.
+        macro: Fields of the macro-architecture other than the space's defaults; classes and channels follow the data.
         mode: ``"exact"`` or ``"fast"``.
         device: Where to score; networks and batches are made on the CPU in any case.
         batch: One batch for all architectures, or one for each, drawn from the seed and the architecture's text.

@@ -94,7 +94,7 @@ def auto_augment(policy: str) -> EachImage:
         policy: ``"cifar10"``, ``"svhn"`` or ``"imagenet"``: the images that it was learned on.
 
     Raises:
-        InputError: There is no such policy.
+        InputError: The policy is unknown.
     """
     from torchvision.transforms import v2
 

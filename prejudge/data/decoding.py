@@ -40,7 +40,7 @@ def decode_image(path: Path, *, color: bool = False) -> Image.Image:
         The image in mode ``"RGB"`` or ``"L"``.
 
     Raises:
-        MissingDataError: There is no such file.
+        MissingDataError: The file does not exist.
         FileFormatError: It is not an image, is truncated, or has too many pixels.
     """
     from PIL import Image
@@ -65,7 +65,7 @@ def decode_image(path: Path, *, color: bool = False) -> Image.Image:
         raise FileFormatError(f"{path} has more pixels than the {MOST_PIXELS:,} that are read; leave it out") from error
     except Exception as error:  # a decoder of many formats can fail in any way
         said = " ".join(str(error).split())[:100] or type(error).__name__
-        raise FileFormatError(f"{path} is no image, or it is truncated ({said})") from error
+        raise FileFormatError(f"{path} is not an image, or it is truncated ({said})") from error
 
 
 def decode_images(paths: Sequence[Path], size: int | None = None) -> np.ndarray:

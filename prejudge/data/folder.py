@@ -43,7 +43,7 @@ def read_folder(
         The images: RGB, or grey where all images in memory are.
 
     Raises:
-        MissingDataError: There is no such folder.
+        MissingDataError: The folder does not exist.
         FileFormatError: A file is not an image, or truncated.
         InputError: There are no classes or no images, a class is not among those of the training images, sizes differ,
             or the images do not fit into memory.
@@ -78,7 +78,7 @@ def class_files(folder: Path, split: str, per_class: int | None = None) -> tuple
         classes of the training images, some of which may have none here.
 
     Raises:
-        MissingDataError: There is no such folder.
+        MissingDataError: The folder does not exist.
         InputError: There are no classes or no images, or a class is not among those of the training images.
     """
     if split not in SPLITS:

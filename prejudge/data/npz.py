@@ -40,8 +40,8 @@ def read_npz(path: Path, split: str, *, labels: bool = True) -> ImageDataset:
         The images; classes are counted over all splits, mean and standard deviation are those of the training images.
 
     Raises:
-        MissingDataError: There is no such file.
-        FileFormatError: It is no NumPy file, or truncated.
+        MissingDataError: The file does not exist.
+        FileFormatError: It is not a NumPy file, or truncated.
         InputError: It lacks the arrays, or they are no images with labels.
     """
     if split not in SPLITS:
@@ -87,7 +87,7 @@ def _npz_arrays(path: Path) -> Mapping[str, np.ndarray]:
     except FileFormatError as error:
         if zipfile.is_zipfile(path):
             raise
-        raise FileFormatError(f"{path} is no NumPy file, or it is truncated") from error
+        raise FileFormatError(f"{path} is not a NumPy file, or it is truncated") from error
 
 
 def _npz_labels(

@@ -101,7 +101,7 @@ def read(
         in_memory: Whether to read all images now; those of ``imagenet`` alone can stay in their files.
 
     Raises:
-        InputError: There is no such split, or the dataset cannot be downloaded.
+        InputError: The split is unknown, or the dataset cannot be downloaded.
         MissingDataError: A file is missing.
         FileFormatError: A file is damaged.
         PrejudgeError: The download failed.
@@ -174,11 +174,12 @@ def _imagenet16_batch(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images ``(N, 16, 16, 3)`` and labels of the first 120 classes in one file, where labels count from 1."""
     content = load_pickle(path)
     if not isinstance(content, dict) or not {"data", "labels"} <= set(content):
-        raise FileFormatError(f"{path} is no ImageNet16 batch: it has no data and labels")
+        raise FileFormatError(f"{path} is not an ImageNet16 batch: it has no data and labels")
     data, labels = np.asarray(content["data"]), np.asarray(content["labels"])
     if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 16 * 16 * 3 or labels.shape != data.shape[:1]:
         raise FileFormatError(
-            f"{path} is no ImageNet16 batch: {data.dtype} {data.shape} with labels {labels.shape}, not uint8 (N, 768)"
+            f"{path} is not an ImageNet16 batch: {data.dtype} {data.shape} with labels {labels.shape}, "
+            "not uint8 (N, 768)"
         )
     chosen = (labels >= 1) & (labels <= 120)
     return data[chosen].reshape(-1, 3, 16, 16).transpose(0, 2, 3, 1), labels[chosen].astype(np.int64) - 1

@@ -90,7 +90,7 @@ class CsvFile:
                 raise ValueError
             value = float(text) if text.strip() else math.nan
         except ValueError:
-            raise self.error(line, f"{self.header[column]} is {quoted(text)}, which is no number") from None
+            raise self.error(line, f"{self.header[column]} is {quoted(text)}, which is not a number") from None
         if math.isinf(value):
             raise self.error(line, f"{self.header[column]} is infinite")
         return value

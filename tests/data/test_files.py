@@ -112,7 +112,7 @@ def test_no_numpy_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="one bare array"):
         load(f"npz:{tmp_path}/bare.npy")
     (tmp_path / "text.npz").write_text("hello")
-    with pytest.raises(FileFormatError, match="no NumPy file"):
+    with pytest.raises(FileFormatError, match="not a NumPy file"):
         load(f"npz:{tmp_path}/text.npz")
 
 
@@ -174,7 +174,7 @@ def test_bad_folders(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no images"):
         load(f"folder:{tmp_path}")
     (tmp_path / "a" / "x.png").write_bytes(b"no image at all")
-    with pytest.raises(FileFormatError, match=r"x\.png is no image"):
+    with pytest.raises(FileFormatError, match=r"x\.png is not an image"):
         load(f"folder:{tmp_path}")
     write_image(tmp_path / "a" / "x.png", RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8))
     (tmp_path / "a" / "x.png").write_bytes((tmp_path / "a" / "x.png").read_bytes()[:2000])

@@ -143,7 +143,7 @@ def broken(tmp_path: Path, content: bytes) -> ImageDataset:
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n"])
 def test_what_is_no_image_is_named_in_one_line(tmp_path: Path, content: bytes, workers: int) -> None:
     batches = ImageBatches(broken(tmp_path, content), 1, workers=workers)
-    with pytest.raises(FileFormatError, match=r"0\.png is no image, or it is truncated") as caught:
+    with pytest.raises(FileFormatError, match=r"0\.png is not an image, or it is truncated") as caught:
         list(batches.epoch(0))
     assert len(str(caught.value).splitlines()) == 1
 

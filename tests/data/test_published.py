@@ -124,7 +124,7 @@ def test_imagenet16_train_needs_all_ten_files(tmp_path: Path) -> None:
 )
 def test_a_foreign_pickle_is_no_imagenet16_batch(tmp_path: Path, content: object) -> None:
     (tmp_path / "val_data").write_bytes(pickle.dumps(content))
-    with pytest.raises(FileFormatError, match="no ImageNet16 batch"):
+    with pytest.raises(FileFormatError, match="not an ImageNet16 batch"):
         load("imagenet16-120", split="test", data_dir=tmp_path)
 
 

@@ -157,7 +157,7 @@ def result(**changes: Any) -> bytes:
 )  # fmt: skip
 def test_results_with_impossible_numbers(tmp_path: Path, changes: dict[str, Any]) -> None:
     (tmp_path / "results_1.json").write_bytes(result(**changes))
-    with pytest.raises(FileFormatError, match=r"results_1\.json is no result of NAS-Bench-301"):
+    with pytest.raises(FileFormatError, match=r"results_1\.json is not a result of NAS-Bench-301"):
         import_nasbench301(tmp_path / "results_1.json", tmp_path / "t.h5", curves=True)
 
 
@@ -178,7 +178,7 @@ def test_archives_of_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     folder = tmp_path / "folder"
     folder.mkdir()
     os.mkfifo(folder / "results_1.json")
-    with pytest.raises(PrejudgeError, match="is no file"):
+    with pytest.raises(PrejudgeError, match="is not a file"):
         import_nasbench301(folder, tmp_path / "t.h5")
 
 
@@ -195,7 +195,7 @@ def test_a_record_that_is_shorter_than_a_hash(tmp_path: Path) -> None:
     frame = length + struct.pack("<I", masked_crc32c(length)) + b"[]" + struct.pack("<I", masked_crc32c(b"[]"))
     path.write_bytes(frame)
     (block,) = read_blocks(path)
-    with pytest.raises(FileFormatError, match="record 1 at byte 0 is no record of NAS-Bench-101"):
+    with pytest.raises(FileFormatError, match="record 1 at byte 0 is not a record of NAS-Bench-101"):
         read_records(path, block)
 
 
@@ -213,7 +213,7 @@ def test_images_of_too_many_pixels_or_too_narrow_ones(tmp_path: Path, monkeypatc
     header = bytearray(picture(tmp_path / "b.png", 5, 5).read_bytes())
     header[16:24] = struct.pack(">II", 60_000, 60_000)
     (tmp_path / "b.png").write_bytes(header)
-    with pytest.raises(FileFormatError, match=r"b\.png has more pixels|b\.png is no image"):
+    with pytest.raises(FileFormatError, match=r"b\.png has more pixels|b\.png is not an image"):
         decode_image(tmp_path / "b.png")
 
 
@@ -221,7 +221,7 @@ def test_formats_that_other_programs_decode_are_no_images(tmp_path: Path) -> Non
     memory = io.BytesIO()
     Image.new("RGB", (5, 5)).save(memory, "EPS")
     (tmp_path / "x.png").write_bytes(memory.getvalue())
-    with pytest.raises(FileFormatError, match=r"x\.png is no image"):
+    with pytest.raises(FileFormatError, match=r"x\.png is not an image"):
         decode_image(tmp_path / "x.png")
 
 

@@ -42,10 +42,10 @@ def import_csv(
         The table file, and whether it was there already, made of the same file.
 
     Raises:
-        MissingDataError: There is no such file.
-        FileFormatError: It is no text, or its gzip stream is damaged.
+        MissingDataError: The file does not exist.
+        FileFormatError: It is not text, or its gzip stream is damaged.
         InputError: Columns are missing; or a row has an unknown architecture, one that was there before, or something
-            that is no number. The message names the line.
+            that is not a number. The message names the line.
     """
     file = CsvFile(Path(path))
     if not any(map(is_metric, file.header)):

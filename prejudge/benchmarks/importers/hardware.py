@@ -1,4 +1,4 @@
-"""What architectures cost on real devices: latency and energy from a CSV file, joined to a table."""
+"""Costs of architectures on real devices: latency and energy from a CSV file, joined to a table."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def join_hardware(
 
     Raises:
         InputError: Nothing to join, a malformed row (the message names the line), or an extra that is there already.
-        MissingDataError: There is no such file.
-        FileFormatError: It is no text, or damaged.
+        MissingDataError: The file does not exist.
+        FileFormatError: It is not text, or damaged.
     """
     target = Path(out) if out is not None else table.path
     if target.absolute().parent == shipped_folder():

@@ -42,7 +42,7 @@ def import_table(
         The table file, and whether it was there already, made of the same source.
 
     Raises:
-        MissingDataError: There is no such file.
+        MissingDataError: The file does not exist.
         FileFormatError: It is another file, truncated or damaged.
         InputError: The kind is unknown, a row is malformed, or the name is unusable.
         PrejudgeError: The table cannot be written.

@@ -48,7 +48,7 @@ PROTOCOL = {
     "learning_rate": "OptimizerSelector:sgd:learning_rate",
     "weight_decay": "OptimizerSelector:sgd:weight_decay",
 }
-"""What differs between published results besides the architecture and the epochs, and where a result says it."""
+"""Differences between published results besides the architecture and the epochs, and where a result says them."""
 
 _CONFIG = "optimized_hyperparamater_config"  # sic
 _RESULT = re.compile(r"results(_\d+)?\.json")
@@ -116,8 +116,8 @@ def import_nasbench301(
         The table file, and whether it was there already, made of the same files.
 
     Raises:
-        MissingDataError: There is no such file or folder, or no result in it.
-        FileFormatError: A file is no result of NAS-Bench-301; the message names it and what is wrong.
+        MissingDataError: The file or folder does not exist, or holds no result.
+        FileFormatError: A file is not a result of NAS-Bench-301; the message names it and what is wrong.
         InputError: The results are of several protocols, none of which has half of them; or the name is unusable.
         PrejudgeError: The table cannot be written.
     """
@@ -172,9 +172,9 @@ def _opened(path: Path) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
 
 
 def _content(path: Path) -> bytes:
-    """A result file; links that lead nowhere, devices and the like are none."""
+    """Content of a result file; broken links, devices and the like are refused."""
     if not path.is_file():
-        raise MissingDataError(f"{path} is no file")
+        raise MissingDataError(f"{path} is not a file")
     if path.stat().st_size > _MOST_BYTES:
         raise _too_large(path)
     return path.read_bytes()
@@ -213,7 +213,7 @@ def _read(path: Path, protocol: Mapping[str, float], curves: bool, progress: Pro
             except FileFormatError:
                 raise
             except (ValueError, RecursionError, OverflowError, TypeError) as error:  # of JSON, of text, and InputError
-                raise FileFormatError(f"{where} is no result of NAS-Bench-301: {error}") from error
+                raise FileFormatError(f"{where} is not a result of NAS-Bench-301: {error}") from error
             if all(result.protocol[list(PROTOCOL).index(key)] == value for key, value in protocol.items()):
                 yield result
             if progress is not None and (done % _PROGRESS_EVERY == 0 or done == len(names)):
@@ -239,7 +239,7 @@ def _result(space: Space[Any], content: Any, curves: bool) -> _Result:
             raise ValueError(f"its {metric.split} accuracy is {value:g}, not per cent")
     found = content.get("learning_curves") if curves else None
     if found is not None and not isinstance(found, dict):
-        raise ValueError("its learning_curves are none")
+        raise ValueError("its learning_curves are not a mapping")
     return _Result(
         genotype=space.parse(content),
         epochs=int(epochs),
@@ -253,13 +253,13 @@ def _result(space: Space[Any], content: Any, curves: bool) -> _Result:
 def _setting(config: Mapping[str, Any], key: str) -> Any:
     value = config.get(key)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float | str)):
-        raise ValueError(f"its {key} is {quoted(value)}, which is no number")
+        raise ValueError(f"its {key} is {quoted(value)}, which is not a number")
     return value
 
 
 def _curve(values: Any, key: str) -> list[float]:
     if not isinstance(values, list) or len(values) > _MOST_EPOCHS:
-        raise ValueError(f"its {key} is no list of a number per epoch")
+        raise ValueError(f"its {key} is not a list of one number per epoch")
     return [math.nan if value is None else _number({key: value}, key) for value in values]
 
 
@@ -268,7 +268,7 @@ def _number(content: Mapping[str, Any], key: str, *, needed: bool = False) -> fl
     if value is None and not needed:
         return math.nan
     if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > _LARGEST_NUMBER:
-        raise ValueError(f"its {key} is {quoted(value)}, which is no number")
+        raise ValueError(f"its {key} is {quoted(value)}, which is not a number")
     return float(value)
 
 

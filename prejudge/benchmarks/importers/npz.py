@@ -81,8 +81,8 @@ def import_npz(
         The table file, and whether it was there already, made of the same file.
 
     Raises:
-        MissingDataError: There is no such file.
-        FileFormatError: It is no ``.npz`` file, it is damaged, or it holds pickled objects.
+        MissingDataError: The file does not exist.
+        FileFormatError: It is not an ``.npz`` file, it is damaged, or it holds pickled objects.
         InputError: An array that is needed is missing or has an unfit shape, type or value; the message names it and,
             where it can, the row, counted from 0.
     """
@@ -114,10 +114,10 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             with path.open("rb") as file:
                 start = file.read(6)
             if start == b"\x93NUMPY":
-                raise FileFormatError(f"{path} is a single array, no .npz file; use numpy.savez, which names arrays")
+                raise FileFormatError(f"{path} is a single array, not an .npz file; use numpy.savez to name it")
             if start[:1] == b"\x80":
                 raise PickledObjects
-            raise FileFormatError(f"{path} is no .npz file, or it is truncated")
+            raise FileFormatError(f"{path} is not an .npz file, or it is truncated")
         return read_arrays(path)
     except PickledObjects as error:
         raise FileFormatError(
@@ -202,7 +202,7 @@ def _numbers(path: Path, arrays: Mapping[str, np.ndarray], rows: int, *, fractio
         if wrong.any():
             row = int(np.argmax(wrong))
             meant = "a fraction, from 0 to 1" if fraction else "per cent, from 0 to 100"
-            reason = f"an accuracy here is {meant}" if bounded else "it is no finite number"
+            reason = f"an accuracy here is {meant}" if bounded else "it is not a finite number"
             raise InputError(f"{path}, row {row}: {name} is {array[row]:g}; {reason}")
         if column in found:
             raise InputError(f"{path}: {name} and another array are both {column}")

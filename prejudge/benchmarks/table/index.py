@@ -83,7 +83,7 @@ class TableIndex:
         texts = {"space": (self.space,), "name": (self.name,), "digest": (self.digest,), **named}
         for field, values in texts.items():
             if not all(isinstance(value, str) for value in values):
-                raise ValueError(f"its {field} is no text")
+                raise ValueError(f"its {field} is not text")
         if type(self.size) is not int or self.size < 1 or type(self.per_class) is not bool:
             raise ValueError("it does not say how many rows it has")
         arrays = len(self.metrics) + len(self.extras)
@@ -95,13 +95,13 @@ def read_index(path: Path) -> TableIndex:
     """Read what opening a table needs.
 
     Raises:
-        MissingDataError: There is no such file.
-        FileFormatError: It is truncated, no benchmark table, or written by a newer prejudge.
+        MissingDataError: The file does not exist.
+        FileFormatError: It is truncated, not a benchmark table, or written by a newer prejudge.
     """
     with _reading(path) as file:
         try:
             if hdf5.attribute(file, "format") != FORMAT:
-                raise FileFormatError(f"{path} is an HDF5 file but no prejudge benchmark table")
+                raise FileFormatError(f"{path} is an HDF5 file but not a prejudge benchmark table")
             version = hdf5.attribute(file, "version")
             if version not in _READABLE:
                 raise FileFormatError(
@@ -169,4 +169,4 @@ def _reading(path: Path) -> Any:
     except hdf5.READ_ERRORS as error:
         if isinstance(error, PermissionError):
             raise PrejudgeError(f"cannot read {path}: permission denied") from error
-        raise FileFormatError(f"{path} is no HDF5 file, or it is truncated") from error
+        raise FileFormatError(f"{path} is not an HDF5 file, or it is truncated") from error

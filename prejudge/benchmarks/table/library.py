@@ -44,7 +44,7 @@ def benchmark(name: str | os.PathLike[str]) -> Table:
 
     Raises:
         InputError: No table has that name.
-        MissingDataError: There is no such file.
+        MissingDataError: The file does not exist.
         FileFormatError: The file is truncated, foreign, or of a newer format.
     """
     if not isinstance(name, str) or Path(name).suffix in (".h5", ".hdf5") or not _NAME.fullmatch(name):
@@ -66,7 +66,7 @@ def place_for(name: str) -> Path:
     """The file in the user's folder that an imported table of this name goes to; its folder is made.
 
     Raises:
-        InputError: The name is no file name, or belongs to a table that comes with prejudge.
+        InputError: The name cannot be a file name, or belongs to a table that comes with prejudge.
         MissingDataError: The folder cannot be made.
     """
     if not _NAME.fullmatch(name):

@@ -1,4 +1,4 @@
-"""What a number of a benchmark table is: of which data, split, schedule and training run, and which quantity."""
+"""The name of a column of a benchmark table: data, split, schedule, training run and quantity."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class RowNumbers:
 
     @property
     def architectures(self) -> list[Architecture] | None:
-        """What :func:`~prejudge.benchmarks.table.writer.write_table` wants: the listing, if the table has one."""
+        """The listing for :func:`~prejudge.benchmarks.write_table`, if the table has one."""
         return self._arrived if self._own is None else None
 
     @property

@@ -39,7 +39,7 @@ def open_table(path: str | os.PathLike[str]) -> Table:
         The table. Its columns are read from the file when they are first asked for.
 
     Raises:
-        MissingDataError: There is no such file.
+        MissingDataError: The file does not exist.
         FileFormatError: It is truncated, foreign, damaged, or of a newer format.
     """
     path = Path(path).absolute()

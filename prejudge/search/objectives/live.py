@@ -43,7 +43,7 @@ class ProxyObjective(Objective):
         space: The search space.
         data: The images that the batch is drawn from.
         proxy: ``NAME``, ``NAME(option=value)`` or ``FILE.py:NAME``.
-        macro: Fields of the macro-architecture that differ from the space's defaults; classes and channels follow the data.
+        macro: Fields of the macro-architecture other than the space's defaults; classes and channels follow the data.
         batch_size: Images of the batch.
         seed: Of weights and batch, which are the same for every architecture.
         device: Where to score.
@@ -127,7 +127,7 @@ class TrainingObjective(Objective):
         valid: Images to validate on; normalized as the others are.
         recipe: Optimizer and schedule; its noise, if it has any, is in the training images only.
         schedules: Epochs that can be asked for; the recipe's alone by default, which are always the longest.
-        macro: Fields of the macro-architecture that differ from the space's defaults; classes and channels follow the images.
+        macro: Fields of the macro-architecture other than the space's defaults; classes and channels follow the images.
         seed: Of everything random.
         device: Where to train.
 

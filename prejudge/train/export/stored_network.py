@@ -60,8 +60,8 @@ class ExpectedNetwork:
     Attributes:
         space: The space.
         architecture: The architecture.
-        macro: Fields of the macro-architecture that are not the space's defaults.
-        fitting: Fields of the macro-architecture that follow from the images, such as the number of classes, for files that say none.
+        macro: Macro-architecture fields that are not the space's defaults.
+        fitting: Macro-architecture fields that follow from the images, for files that do not say them.
     """
 
     space: Space[Any]

@@ -76,7 +76,7 @@ def export_weights(
         path: Where; by custom it ends in ``.safetensors``.
         space: The search space, or its name.
         architecture: The architecture, in any notation of the space.
-        macro: The macro-architecture: the space's dataclass, or a mapping of the fields that are not the defaults. Without
+        macro: The space's dataclass, or a mapping of the fields that are not the defaults. Without
             the auxiliary head in it, the head's weights are left out: only training needs them.
         classes: Name of each class.
         mean: Of each channel, subtracted from pixels in 0..1.

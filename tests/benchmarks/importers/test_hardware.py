@@ -66,7 +66,7 @@ def test_a_table_is_extended_in_place_once(tmp_path: Path, table: Path) -> None:
     [
         ("edgegpu_latency\n1\n", "no column arch_str"),
         (f"arch,color\n{A},red\n", "no column to join: none is named after latency, energy"),
-        (f"arch,x_latency\n{A},fast\n", "line 2: x_latency is 'fast', which is no number"),
+        (f"arch,x_latency\n{A},fast\n", "line 2: x_latency is 'fast', which is not a number"),
         (f"arch,x_latency\n{A},1\n{A},2\n", "line 3: .* was in line 2 already"),
         ("arch,x_latency\n|none~0|,1\n", "line 2: nasbench201"),
         ("arch,x_latency\n", "no rows"),

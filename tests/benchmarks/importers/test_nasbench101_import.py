@@ -263,15 +263,15 @@ def recoded(change: Callable[[bytes], bytes]) -> Callable[[list[Any]], object]:
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (lambda p: p[:-1], "it is no JSON"),
-        (lambda p: b"\xff\xfe" + p, "it is no JSON"),
-        (lambda p: b"[" * 10_000, "it is no JSON"),
-        (lambda p: b"{}", "it is no list of hash, epochs"),
-        (damaged(lambda row: row.pop()), "it is no list of hash, epochs"),
+        (lambda p: p[:-1], "it is not JSON"),
+        (lambda p: b"\xff\xfe" + p, "it is not JSON"),
+        (lambda p: b"[" * 10_000, "it is not JSON"),
+        (lambda p: b"{}", "it is not a list of hash, epochs"),
+        (damaged(lambda row: row.pop()), "it is not a list of hash, epochs"),
         (damaged(put(0, "short")), "its hash is 'short'"),
         (damaged(put(0, "Z" * 32)), "its hash is 'ZZZ"),
-        (damaged(put(1, "108")), "it is no list of hash, epochs"),
-        (damaged(put(1, True)), "it is no list of hash, epochs"),
+        (damaged(put(1, "108")), "it is not a list of hash, epochs"),
+        (damaged(put(1, True)), "it is not a list of hash, epochs"),
         (damaged(put(1, 0)), "it has 0 epochs"),
         (damaged(put(2, "0101")), "nasbench101: "),
         (damaged(put(3, "input,conv7x7,output")), "unknown nasbench101 operation 'conv7x7'"),
@@ -294,7 +294,7 @@ def test_a_damaged_record_is_named(
     at = sum(len(p) + 16 for p in payloads[:2])
     with pytest.raises(FileFormatError) as caught:
         import_nasbench101(path, tmp_path / "t.h5")
-    assert f"f.tfrecord: record 3 at byte {at} is no record of NAS-Bench-101: {reason}" in str(caught.value)
+    assert f"f.tfrecord: record 3 at byte {at} is not a record of NAS-Bench-101: {reason}" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "t.h5").exists()
 

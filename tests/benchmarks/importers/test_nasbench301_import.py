@@ -221,9 +221,9 @@ def without(*path: Any) -> Callable[[dict[str, Any]], object]:
         (without("optimized_hyperparamater_config"), "it has no 'optimized_hyperparamater_config'"),
         (without("info"), "it has no 'info'"),
         (without("info", 0), "it has no 'info'"),
-        (without("info", 0, "val_accuracy"), "its val_accuracy is None, which is no number"),
+        (without("info", 0, "val_accuracy"), "its val_accuracy is None, which is not a number"),
         (without("budget"), "its budget is None, not a number of epochs"),
-        (lambda c: c.update(test_accuracy="97"), "its test_accuracy is '97', which is no number"),
+        (lambda c: c.update(test_accuracy="97"), "its test_accuracy is '97', which is not a number"),
         (lambda c: c.update(test_accuracy=197), "its test accuracy is 197, not per cent"),
         (
             without("optimized_hyperparamater_config", "NetworkSelectorDatasetInfo:darts:edge_normal_0"),
@@ -239,7 +239,7 @@ def test_a_malformed_result_is_named(
     write(folder, {"rs/results_2.json": content})
     with pytest.raises(FileFormatError) as caught:
         import_nasbench301(folder, tmp_path / "t.h5")
-    assert "results_2.json is no result of NAS-Bench-301: " + reason in str(caught.value)
+    assert "results_2.json is not a result of NAS-Bench-301: " + reason in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -260,5 +260,5 @@ def test_foreign_and_missing_files(tmp_path: Path) -> None:
         import_nasbench301(tmp_path, tmp_path / "t.h5")
     for name, content in {"a.pickle": pickle.dumps({"a": 1}), "b.json": b"some text", "c.json": b"[1, 2]"}.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(FileFormatError, match=f"{name} is no result of NAS-Bench-301"):
+        with pytest.raises(FileFormatError, match=f"{name} is not a result of NAS-Bench-301"):
             import_nasbench301(tmp_path / name, tmp_path / "t.h5")

@@ -209,10 +209,10 @@ def test_pickles_are_refused_and_foreign_files_told(tmp_path: Path) -> None:
     reasons = {
         "p.npz": "holds pickled objects, which may run code and are not read",
         "o.npz": "holds pickled objects",
-        "t.npz": "is no .npz file",
-        "e.npz": "is no .npz file, or it is truncated",
-        "a.npy": "is a single array, no .npz file",
-        "cut.npz": "is no .npz file, or it is truncated",
+        "t.npz": "is not an .npz file",
+        "e.npz": "is not an .npz file, or it is truncated",
+        "a.npy": "is a single array, not an .npz file",
+        "cut.npz": "is not an .npz file, or it is truncated",
         "f.npz": "is damaged",
     }
     for name, reason in reasons.items():

@@ -220,12 +220,12 @@ def test_missing_foreign_truncated_and_damaged_files(tmp_path: Path, path: Path)
         open_table(tmp_path / "none.h5")
     text = tmp_path / "text.h5"
     text.write_text("hello")
-    with pytest.raises(FileFormatError, match="no HDF5 file"):
+    with pytest.raises(FileFormatError, match="not an HDF5 file"):
         open_table(text)
     foreign = tmp_path / "foreign.h5"
     with h5py.File(foreign, "w") as file:
         file["x"] = 1
-    with pytest.raises(FileFormatError, match="no prejudge benchmark table"):
+    with pytest.raises(FileFormatError, match="not a prejudge benchmark table"):
         open_table(foreign)
     whole = path.read_bytes()
     cut = tmp_path / "cut.h5"

@@ -26,6 +26,7 @@ DARTS: dict[str, dict[str, Any]] = {
     "imagenet": {"channels": 4, "cells": 4, "stem": "imagenet", "num_classes": 7},
     "auxiliary": {"channels": 4, "cells": 3, "auxiliary": True},
     "imagenet-auxiliary": {"channels": 4, "cells": 3, "auxiliary": True, "stem": "imagenet"},
+    "stacnas-zero": {"channels": 4, "cells": 3, "form": "stacnas-zero"},
     "stacnas": {"channels": 4, "cells": 3, "form": "stacnas", "in_channels": 1, "drop_path": 0.2},
     "ista": {"channels": 4, "cells": 3, "form": "ista-onestage", "auxiliary": True, "drop_path": 0.1},
 }
@@ -64,7 +65,7 @@ for line in open(sys.argv[1]):
     network.eval()
     with torch.no_grad():
         outputs = {"logits": network(given["x"])}
-        if hasattr(network, "auxiliary_head"):
+        if getattr(network, "auxiliary_head", None) is not None:
             outputs["auxiliary"] = network(given["x"], auxiliary=True)[1]
         network.train()
         if getattr(network, "drop_path_prob", 0):
@@ -135,13 +136,15 @@ def test_the_source_is_plain_python_with_torch_only(name: str, text: str, number
     source = standalone_source(name, arch, numbers)
     tree = ast.parse(source)
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert [ast.unparse(node) for node in imports] == ["import torch", "from torch import nn"]
+    paths = {node.names[0].name if isinstance(node, ast.Import) else node.module for node in imports}
+    assert "torch" in paths and paths - {"torch"} <= sys.stdlib_module_names | {"collections.abc"}
     assert ast.get_docstring(tree) and all(len(line) <= 120 for line in source.splitlines())
-    assert source.endswith(")\n") and "\n\n\n\n" not in source and "{%" not in source and "{{" not in source
+    assert source.endswith(")\n") and "\n\n\n\n" not in source and "{{" not in source
     assert not any(line.endswith(" ") for line in source.splitlines())
-    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
     functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)]
-    assert {"Network"} <= set(functions) <= named | {"FactorizedReduce"}, "something is defined but not used"
+    assert {"Network"} <= set(functions) <= named, "something is defined but not used"
+    assert len(functions) == len(set(functions))
 
 
 def test_what_the_reader_should_know_is_in_it() -> None:
@@ -153,8 +156,9 @@ def test_what_the_reader_should_know_is_in_it() -> None:
         if isinstance(node, ast.Assign) and isinstance(node.value, ast.List | ast.Tuple)
     }
     assert values["CLASS_NAMES"] == hostile and values["(MEAN, STD)"] == ((0.5,) * 3, (0.25,) * 3)
-    assert values["NORMAL"] == list(prejudge.space("darts").parse("DARTS_V1").normal)
-    assert "1, IN_CHANNELS, 28, 28" in source
+    (normal,) = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.keyword) and node.arg == "normal")
+    assert ast.literal_eval(normal.value) == prejudge.space("darts").parse("DARTS_V1").normal
+    assert "1, MACRO.in_channels, 28, 28" in source
 
 
 def test_the_file_runs_as_a_program_and_takes_exported_weights(tmp_path: Path) -> None:

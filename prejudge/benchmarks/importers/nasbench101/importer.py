@@ -90,10 +90,10 @@ def import_nasbench101(
         The table file, and whether it was there already, made of the same file.
 
     Raises:
-        MissingDataError: There is no such file.
-        FileFormatError: It is no TFRecord file, it is truncated or damaged, it is not the published one, or a record is
-            not one of NAS-Bench-101; the message names record and byte.
-        InputError: The name is unusable, or the object is no ``NASBench``.
+        MissingDataError: The file does not exist.
+        FileFormatError: It is not a TFRecord file, truncated, damaged, not the published one, or a record is not one of
+            NAS-Bench-101; the message names record and byte.
+        InputError: The name is unusable, or the object is not a ``NASBench``.
         PrejudgeError: The table cannot be written.
     """
     if not isinstance(source, str | os.PathLike):

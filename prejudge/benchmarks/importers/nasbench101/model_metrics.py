@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 QUANTITIES = ("seconds", "train", "valid", "test")
-"""What an evaluation gives: training seconds so far, and three accuracies as fractions."""
+"""Values of an evaluation: training seconds so far, and three accuracies as fractions."""
 
 VALUES = (*(f"halfway-{q}" for q in QUANTITIES), *QUANTITIES, "total-seconds")
 """Names of the numbers of a message, in the order in which :class:`ModelMetrics` has them."""
@@ -88,16 +88,16 @@ def read_messages(messages: np.ndarray) -> ModelMetrics:
         chosen = left if number < _LAYOUTS else left[:1]  # each of its own layout: comparing all would be quadratic
         rows = messages if chosen.size == len(messages) else messages[chosen]
         layout = _layout(rows[0].tobytes())
-        alike = ((rows[:, layout.places] & layout.mask) == layout.structure).all(axis=1)
+        similar = ((rows[:, layout.places] & layout.mask) == layout.structure).all(axis=1)
         where: Any = slice(None)
-        if not (alike.all() and chosen.size == len(messages)):
-            rows, where = rows[alike], chosen[alike]
+        if not (similar.all() and chosen.size == len(messages)):
+            rows, where = rows[similar], chosen[similar]
         for column, at in enumerate(layout.values):
             if at is not None:
                 values[where, column] = rows[:, at : at + 8].view("<f8")[:, 0]
         if layout.params is not None:
             params[where] = _varints(rows[:, slice(*layout.params)])
-        left = left[~alike] if number < _LAYOUTS else left[1:]
+        left = left[~similar] if number < _LAYOUTS else left[1:]
     return ModelMetrics(values, params)
 
 

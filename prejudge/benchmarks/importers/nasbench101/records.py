@@ -76,14 +76,14 @@ class CellRecords:
 
     def wrong(self, i: int, reason: object) -> FileFormatError:
         """The error for record ``i``."""
-        return FileFormatError(f"{self.path}: {self.block.where(i)} is no record of NAS-Bench-101: {reason}")
+        return FileFormatError(f"{self.path}: {self.block.where(i)} is not a record of NAS-Bench-101: {reason}")
 
 
 def read_records(path: Path, block: RecordBlock) -> CellRecords:
     """Read the payloads of a block.
 
     Raises:
-        FileFormatError: One of them is no record of NAS-Bench-101; the message names it and its byte in the file.
+        FileFormatError: One of them is not a record of NAS-Bench-101; the message names it and its byte in the file.
     """
     count = len(block)
     buffer = np.frombuffer(block.data.ljust(_SHORTEST, b"\0"), dtype=np.uint8)
@@ -150,19 +150,19 @@ def _windows(buffer: np.ndarray, starts: np.ndarray, width: int) -> np.ndarray:
 def _messages(buffer: np.ndarray, quotes: np.ndarray, regular: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Messages of the regular payloads by length: (records, bytes of shape ``(records, length)``).
 
-    What is no base64 of the usual form is left out and no longer regular.
+    Messages that are not base64 of the usual form are left out and no longer regular.
     """
     lengths = np.where(regular, quotes[:, 7] - quotes[:, 6] - 1, 0)
     for length in np.unique(lengths[regular]).tolist():
         left = np.flatnonzero(lengths == length)
         for _ in range(_FORMS):
             if left.size:
-                alike, messages = _decoded(_windows(buffer, quotes[left, 6] + 1, length))
+                similar, messages = _decoded(_windows(buffer, quotes[left, 6] + 1, length))
                 if messages is None:
-                    regular[left[alike]] = False
+                    regular[left[similar]] = False
                 else:
-                    yield left[alike], messages
-                left = left[~alike]
+                    yield left[similar], messages
+                left = left[~similar]
         regular[left] = False
 
 
@@ -176,19 +176,19 @@ def _decoded(text: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         text: Shape ``(texts, length)``.
 
     Returns:
-        Which texts these are, and their bytes; None if one of them is no base64.
+        Which texts these are, and their bytes; None if one of them is not base64.
     """
     marks = np.flatnonzero(text[0] == ord("\\"))
-    alike = (text[:, marks] == ord("\\")).all(axis=1)
+    similar = (text[:, marks] == ord("\\")).all(axis=1)
     is_letter = np.ones(text.shape[1] + 1, dtype=bool)
     is_letter[marks] = is_letter[marks + 1] = False
     letters = np.flatnonzero(is_letter[:-1])
     if not letters.size or letters.size % 4 or not is_letter[-1] or (text[0, marks + 1] != ord("n")).any():
-        return alike, None
+        return similar, None
     special = text[:, [*(marks + 1), *letters[-2:]]]
     special[:, -2:] *= special[:, -2:] == ord("=")
-    alike &= (special == special[0]).all(axis=1)
-    text = text if alike.all() else text[alike]
+    similar &= (special == special[0]).all(axis=1)
+    text = text if similar.all() else text[similar]
     pad = int(np.count_nonzero(special[0, -2:]))
     size = len(letters) // 4 * 3
     # Padding would end the text, so zeros take its place, and the texts are decoded as one. What is no letter is passed
@@ -198,8 +198,8 @@ def _decoded(text: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     try:
         decoded = np.frombuffer(binascii.a2b_base64(text.data), dtype=np.uint8)
     except binascii.Error:
-        return alike, None
-    return alike, decoded.reshape(-1, size)[:, : size - pad] if decoded.size == len(text) * size else None
+        return similar, None
+    return similar, decoded.reshape(-1, size)[:, : size - pad] if decoded.size == len(text) * size else None
 
 
 def _plain(payload: bytes) -> tuple[bytes, int, str, str, bytes]:
@@ -207,11 +207,11 @@ def _plain(payload: bytes) -> tuple[bytes, int, str, str, bytes]:
     try:
         row: Any = json.loads(payload)
     except (UnicodeDecodeError, RecursionError):
-        raise ValueError("it is no JSON text") from None
+        raise ValueError("it is not JSON text") from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is no JSON ({error.msg} at its character {error.pos})") from None
+        raise ValueError(f"it is not JSON ({error.msg} at its character {error.pos})") from None
     if not isinstance(row, list) or [type(field) for field in row] != [str, int, str, str, str]:
-        raise ValueError("it is no list of hash, epochs, adjacency, operations and metrics")
+        raise ValueError("it is not a list of hash, epochs, adjacency, operations and metrics")
     key, epochs, adjacency, operations, metrics = row
     if not _HASH.fullmatch(key):
         raise ValueError(f"its hash is {key[:40]!r}, not 32 hexadecimal digits")

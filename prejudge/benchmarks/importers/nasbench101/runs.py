@@ -21,7 +21,7 @@ _GROUPS = (VALUES[:-1], VALUES[-1:])
 """Values that are kept in one array: what was measured at an evaluation, and the total time."""
 
 _ORDER = sorted(VALUES, key=lambda value: (value.startswith("halfway"), "seconds" in value))
-"""What is asked for most comes first."""
+"""Columns in the order of demand."""
 
 
 class TooManyRuns(ValueError):
@@ -85,7 +85,7 @@ class ScheduleRuns:
         return int(self._count[:cells].sum(dtype=np.int64))
 
     def column(self, value: str, seed: Seed, cells: int) -> np.ndarray:
-        """One of :data:`VALUES` of the first so many cells as float64, NaN where there is no run.
+        """One of :data:`VALUES` of the first so many cells as float64, NaN where a run is missing.
 
         Accuracies are in per cent: 100 times the fraction of the file, in float64. ``"mean"`` is that of the runs there
         are.

@@ -45,7 +45,7 @@ _COPIES = 4
 
 @dataclass(frozen=True)
 class ImportPlan:
-    """What an import will take.
+    """The resources of an import.
 
     Attributes:
         kind: What the source is: one of ``official_nasbench201.KINDS``.
@@ -70,7 +70,7 @@ def plan(source: str | os.PathLike[str] | Any, *, curves: bool | Collection[int]
         curves: As for :func:`import_nasbench201`.
 
     Raises:
-        MissingDataError: There is no such file.
+        MissingDataError: The file does not exist.
         FileFormatError: It is another file.
         InputError: It is neither a file nor an object of the official packages; or no such schedule is published.
     """
@@ -127,7 +127,7 @@ def import_nasbench201(
         The table file, and whether it was there already, made of the same file.
 
     Raises:
-        MissingDataError: There is no such file, a directory lacks parts, or the table's folder is missing.
+        MissingDataError: The file does not exist, a directory lacks parts, or the table's folder is missing.
         FileFormatError: It is another, a truncated or a damaged file, or its architectures are not in the official
             order; the message names the first offender.
         InputError: The name is unusable; the object is none of the official packages; no such schedule is published.

@@ -77,7 +77,7 @@ def recognize(path: str | Path) -> OfficialFile:
     found = version[1] if version else None
     if path.is_dir():
         if not (path / f"meta{_EXTENSION}").is_file():
-            raise MissingDataError(f"{path} has no meta{_EXTENSION}, so it is no NATS-Bench directory (…-simple)")
+            raise MissingDataError(f"{path} has no meta{_EXTENSION}, so it is not a NATS-Bench directory (…-simple)")
         size = sum(file.stat().st_size for file in path.glob(f"*{_EXTENSION}"))
         return OfficialFile(path, "nats-bench-simple", found, None, size)
     with path.open("rb") as stream:
@@ -99,7 +99,7 @@ def _kind(path: Path, start: bytes) -> str:
     if start.lstrip()[:1] == b"<":
         raise FileFormatError(f"{path} is a web page, so the download failed; download the file again")
     raise FileFormatError(
-        f"{path} is no published file of NAS-Bench-201 or NATS-Bench (a .pth or .pickle.pbz2 file); "
+        f"{path} is not a published file of NAS-Bench-201 or NATS-Bench (a .pth or .pickle.pbz2 file); "
         f"it begins with {start[:8]!r}"
     )
 
@@ -214,7 +214,7 @@ def _zip_member(path: Path, raw: Any, stack: ExitStack) -> Callable[[int], bytes
 def _check_content(path: Path, content: Any, texts: dict[int, str]) -> None:
     """Compare what surrounded the architectures with what was read."""
     if type(content) is not dict or type(content.get("arch2infos")) is not dict:
-        raise FileFormatError(f"{path} has no arch2infos, so it is no file of NAS-Bench-201 or NATS-Bench")
+        raise FileFormatError(f"{path} has no arch2infos, so it is not a file of NAS-Bench-201 or NATS-Bench")
     archs, evaluated = _meta_archs(path, content), content.get("evaluated_indexes")
     for index, text in texts.items():
         if index >= len(archs) or archs[index] != text:
@@ -226,7 +226,7 @@ def _check_content(path: Path, content: Any, texts: dict[int, str]) -> None:
 def _meta_archs(path: Path, content: Any) -> list[str]:
     archs = content.get("meta_archs") if type(content) is dict else None
     if type(archs) is not list or not all(type(arch) is str for arch in archs):
-        raise FileFormatError(f"{path} has no meta_archs, so it is no file of NAS-Bench-201 or NATS-Bench")
+        raise FileFormatError(f"{path} has no meta_archs, so it is not a file of NAS-Bench-201 or NATS-Bench")
     return archs
 
 
@@ -258,7 +258,7 @@ def _from_directory(file: OfficialFile, report: BytesRead) -> Iterator[OfficialA
 def _normalized(path: Path, index: Any, value: Any) -> tuple[str, dict[str, dict[str, Any]]]:
     """The architecture's text and its results by epochs, checked as far as every reader relies on them."""
     if type(index) is not int or index < 0 or type(value) is not dict or not value:
-        raise FileFormatError(f"{path}: arch2infos has an entry that is no architecture's results")
+        raise FileFormatError(f"{path}: arch2infos has an entry that is not an architecture's results")
     other = [key for key in value if key not in _EPOCHS]
     if other:
         raise FileFormatError(

@@ -18,7 +18,7 @@ def kind_of(api: Any) -> str:
     """Kind of the file that an official object was made of, ``"nas-bench-201"`` or ``"nats-bench"``.
 
     Raises:
-        InputError: It is no official object, or one of NATS-Bench's size space.
+        InputError: It is not an official object, or one of NATS-Bench's size space.
     """
     if not isinstance(getattr(api, "meta_archs", None), list) or not isinstance(
         getattr(api, "arch2infos_dict", None), dict
@@ -39,7 +39,7 @@ def directory_of(api: Any) -> Path | None:
 
 
 def iter_objects(api: Any) -> Iterator[OfficialArchitecture]:
-    """What :func:`~prejudge.benchmarks.importers.nasbench201.official_file.iter_architectures` yields, from an object.
+    """Yield what :func:`.official_file.iter_architectures` does, from an object.
 
     Args:
         api: An official object that is not in fast mode.

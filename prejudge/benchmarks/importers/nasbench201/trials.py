@@ -127,7 +127,7 @@ class Trials:
             raise MalformedTrial(f"it was trained for {quoted(trial['epochs'])} epochs")
         seeds = self._seeds[dataset, epochs]
         if type(seed) is not int or seed < 0:
-            raise MalformedTrial(f"its seed is {quoted(seed)}, no number from 0")
+            raise MalformedTrial(f"its seed is {quoted(seed)}, not a number from 0")
         if seed not in seeds:
             if len(seeds) >= _MOST_SEEDS:
                 raise MalformedTrial(f"it is one of more than {_MOST_SEEDS} seeds; the official files have five")
@@ -286,10 +286,10 @@ def _counts(millions: Mapping[int, np.ndarray]) -> np.ndarray:
     """Whole numbers from the official millions, by seed; where seeds disagree that of the trusted one, or NaN."""
     values = np.stack([millions[seed] for seed in sorted(millions)])
     rounded = values.round(5)
-    alike = np.fmin.reduce(rounded) == np.fmax.reduce(rounded)
+    similar = np.fmin.reduce(rounded) == np.fmax.reduce(rounded)
     mean = _mean([(v, ~np.isnan(v)) for v in values])
     trusted = millions.get(_TRUSTED_SEED, np.full(values.shape[1], np.nan))
-    exact = np.where(alike, mean, trusted) * 1e6
+    exact = np.where(similar, mean, trusted) * 1e6
     whole = np.rint(exact)
     return np.where(np.abs(exact - whole) <= _FLOAT_ERROR * np.abs(exact), whole, exact)
 

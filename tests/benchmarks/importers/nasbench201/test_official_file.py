@@ -151,14 +151,14 @@ def test_other_files(tmp_path: Path) -> None:
 
     with pytest.raises(MissingDataError, match=r"no file or directory .*nowhere\.pth"):
         recognize(tmp_path / "nowhere.pth")
-    with pytest.raises(MissingDataError, match=r"has no meta\.pickle\.pbz2, so it is no NATS-Bench directory"):
+    with pytest.raises(MissingDataError, match=r"has no meta\.pickle\.pbz2, so it is not a NATS-Bench directory"):
         recognize(tmp_path)
     packed = bz2.compress(b"x")
     assert "size space of NATS-Bench" in message("NATS-sss-v1_0-50262.pickle.pbz2", packed)
     assert f"give the directory {tmp_path}" in message("000123.pickle.pbz2", packed)
     assert f"give the directory {tmp_path}" in message("meta.pickle.pbz2", packed)
     assert "is a web page, so the download failed" in message("v.pth", b"\n<!DOCTYPE html><html>Quota exceeded")
-    assert "is no published file" in message("v.pth", b"")
+    assert "is not a published file" in message("v.pth", b"")
     assert r"begins with b'\x89HDF'" in message("v.pth", b"\x89HDF")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as tar:
@@ -308,9 +308,9 @@ def changed(change: Callable[[Any], Any]) -> bytes:
         (lambda c: c["meta_archs"].reverse(), "the results of architecture 0 are of another one, '|avg_pool"),
         (lambda c: c["meta_archs"].pop() and None, "the results of architecture 1 are of another one"),
         (lambda c: c["evaluated_indexes"].append(7), "its evaluated_indexes are others"),
-        (lambda c: c["arch2infos"].update({"a": {"less": {}}}), "an entry that is no architecture's results"),
-        (lambda c: c["arch2infos"].update({2: 5}), "an entry that is no architecture's results"),
-        (lambda c: c["arch2infos"].update({-1: {"less": {}}}), "an entry that is no architecture's results"),
+        (lambda c: c["arch2infos"].update({"a": {"less": {}}}), "an entry that is not an architecture's results"),
+        (lambda c: c["arch2infos"].update({2: 5}), "an entry that is not an architecture's results"),
+        (lambda c: c["arch2infos"].update({-1: {"less": {}}}), "an entry that is not an architecture's results"),
         (lambda c: c["arch2infos"][1].update({"90": {}}), "the schedule '90' instead of 12 and 200 epochs"),
         (lambda c: c["arch2infos"][1].update({"full": {}}), "architecture 1 are not those of ArchResults"),
         (lambda c: c["arch2infos"][1]["full"].update(arch_str=3), "architecture 1 are not those of ArchResults"),
