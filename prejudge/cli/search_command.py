@@ -101,7 +101,7 @@ def search(
         as_json: Print JSON instead of text.
     """
     from prejudge.search import Budget, run, write_result
-    from prejudge.search.running import read_method
+    from prejudge.search.registry import read_method
 
     chosen, options = read_method(method, pairs(option or []))
     if chosen.context.needs == "data":

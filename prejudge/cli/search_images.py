@@ -41,7 +41,7 @@ def search_images(
     from prejudge.data.loading import load
     from prejudge.formats.lock import alone
     from prejudge.search import run, write_result
-    from prejudge.search.running import read_method
+    from prejudge.search.registry import read_method
     from prejudge.search.supernet import SupernetContext
     from prejudge.spaces import space as find_space
 

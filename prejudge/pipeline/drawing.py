@@ -7,7 +7,7 @@ from pathlib import Path
 from prejudge.errors import InputError
 from prejudge.report import supernet_drawing as pictures
 from prejudge.report.cell_drawing import draw_cells
-from prejudge.search.result import read_result
+from prejudge.search.result_file import read_result
 from prejudge.spaces import space as find_space
 
 

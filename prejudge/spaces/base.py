@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from prejudge.errors import InputError, quoted, unknown
+from prejudge.spaces.architecture import Architecture as Architecture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,14 +16,6 @@ if TYPE_CHECKING:
 
     from prejudge.spaces.cell_graph import CellGraph
     from prejudge.spaces.nn.supernet import Supernet
-
-
-class Architecture(Protocol):
-    """A small frozen value; ``str(architecture)`` is its canonical text. It never holds a torch object."""
-
-    def __hash__(self) -> int: ...
-
-    def __str__(self) -> str: ...
 
 
 A = TypeVar("A", bound=Architecture)

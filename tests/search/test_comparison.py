@@ -23,7 +23,7 @@ from prejudge.benchmarks import Metric, Table, open_table, write_table
 from prejudge.errors import InputError
 from prejudge.search import Budget, SearchResult, Trajectory
 from prejudge.search.comparison import Progress, compare, contests, holm, paired
-from prejudge.search.objectives.table import open_objective
+from prejudge.search.objectives import open_objective
 from prejudge.search.result_table import answers
 
 SPACE = prejudge.space("nasbench201")
@@ -295,18 +295,18 @@ def test_each_dataset_is_shown_with_the_searches_on_it(table: Table) -> None:
 
 def test_a_pruning_takes_part_with_its_answers(table: Table) -> None:
     pruned = result(
-        table, "tenas", [run(s, [300 + s], [40.0], [math.nan]) for s in range(6)], budget={},
+        table, "te-nas", [run(s, [300 + s], [40.0], [math.nan]) for s in range(6)], budget={},
         objective={"kind": "pruning", "data": {"name": "digits"}},
     )  # fmt: skip
     data = compare([*two(table), pruned], table, metrics=[A_TEST])
-    row = data.final[data.final["method"] == "tenas"].iloc[0]
+    row = data.final[data.final["method"] == "te-nas"].iloc[0]
     assert row["mean"] == pytest.approx(302.5 / 200)
     assert math.isnan(row["queries"])
-    curve = data.curves[(data.curves["method"] == "tenas") & (data.curves["axis"] == "seconds")]
+    curve = data.curves[(data.curves["method"] == "te-nas") & (data.curves["axis"] == "seconds")]
     shown = curve[curve["mean"].notna()]
     assert (shown["at"].min(), shown["at"].max()) == (40, 100)
     assert shown["mean"].unique() == pytest.approx([302.5 / 200])
-    assert any("tenas evaluated nothing that was trained" in note for note in data.notes)
+    assert any("te-nas evaluated nothing that was trained" in note for note in data.notes)
     assert not data.limits
     alone = compare([pruned], table)
     assert alone.searched == ["no trained accuracy, images of digits"]

@@ -234,7 +234,7 @@ PUBLISHED: Mapping[str, Mapping[str, tuple[Numbers, tuple[str, ...]]]] = {
         ),
         "imagenet": (_imagenet(_HNAS_IMAGENET), (_RUN_BY_TORCHRUN,)),
     },
-    "tenas": {
+    "te-nas": {
         "cifar10": (
             _cifar(_TENAS, drop_path=0.3) | _said("chenwydj/DARTS_evaluation, README", epochs=800),
             ("without the README's option the script trains for 600 epochs",),
