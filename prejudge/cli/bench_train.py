@@ -73,11 +73,9 @@ def train(
     from prejudge.benchmarks.training.table_recipe import TableRecipe
     from prejudge.benchmarks.training.trainer import train_table
     from prejudge.data.splits import load_splits
-    from prejudge.spaces import select
     from prejudge.spaces import space as find_space
 
     where = find_space(space)
-    chosen = select(where, archs)
     numbers = TableRecipe.from_dict(
         {
             "training": training.given(),
@@ -93,12 +91,11 @@ def train(
     with bar:
         written = train_table(
             where,
-            chosen,
+            archs,
             loaded,
             out=out,
             seeds=range(seeds),
             recipe=numbers,
-            per_class=archs == "unique",
             device=device,
             engine=engine,
             progress=bar,

@@ -9,6 +9,7 @@ from typing import Any
 from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError, quoted, unknown
 from prejudge.spaces.base import Space
+from prejudge.train.recipes.macro import macro_for_images
 from prejudge.train.recipes.recipe import Recipe
 
 
@@ -71,15 +72,7 @@ class TableRecipe:
         Raises:
             InputError: A macro field is unknown, out of range, or does not fit the images.
         """
-        space.macro(**dict(self.macro))
-        fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels}
-        fitting = {k: v for k, v in fitting.items() if k in space.default_macro}
-        macro = dict(space.default_macro) | fitting | dict(self.macro)
-        for name, value in fitting.items():
-            if macro[name] != value:
-                raise InputError(f"{data.name} needs {name}={value}; {name}={macro[name]} does not fit")
-        space.macro(**macro)  # a number that is out of range is said before anything is trained
-        return replace(self, macro=tuple(macro.items()))
+        return replace(self, macro=tuple(macro_for_images(space, dict(self.macro), data).items()))
 
 
 DIGITS_RECIPE = TableRecipe(

@@ -24,6 +24,8 @@ from prejudge.benchmarks.training.table_recipe import TableRecipe
 from prejudge.engine import Engine, local_unless
 from prejudge.engine.worker import prepare
 from prejudge.errors import InputError
+from prejudge.spaces.base import space as space_named
+from prejudge.spaces.selection import select
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,15 +115,15 @@ class Trainer:
 
 
 def train_table(
-    space: Space[Any],
-    archs: Iterable[Architecture],
-    data: Splits,
+    space: Space[Any] | str,
+    archs: Iterable[Architecture] | str,
+    data: Splits | str,
     *,
     out: str | os.PathLike[str],
     seeds: Sequence[int] = (0, 1, 2),
     recipe: TableRecipe | None = None,
     workers: int = 1,
-    per_class: bool = False,
+    per_class: bool | None = None,
     device: str = "cpu",
     engine: Engine | None = None,
     progress: Progress | None = None,
@@ -133,14 +135,16 @@ def train_table(
     later in the same way; a table trained by another recipe or on other images cannot.
 
     Args:
-        space: The search space.
-        archs: What to train.
-        data: Images to learn, to validate on after every epoch, and to test on at the end.
+        space: The search space, or its name.
+        archs: What to train: architectures, or a selection as :func:`prejudge.spaces.select` reads it.
+        data: Images to learn, to validate on after every epoch, and to test on at the end; or their name, as for
+            :func:`prejudge.data.load_splits`.
         out: The table to write once all trainings are done.
         seeds: One training of each architecture for each; seed by seed, so that what there is is comparable.
         recipe: The numbers; for NAS-Bench-201's own long schedule ``TableRecipe()``.
         workers: Processes of this machine; the threads of this process are divided between them.
-        per_class: Train the representative of the class of each architecture instead of itself.
+        per_class: Train the representative of the class of each architecture instead of itself; by default where
+            ``archs`` is ``"unique"``.
         device: Where to train.
         engine: Where the trainings run, in place of ``workers`` processes; e.g. :class:`~prejudge.engine.RayEngine`.
         progress: Called after every training.
@@ -155,7 +159,17 @@ def train_table(
         BusyError: Another process is training into ``out``.
         PrejudgeError: A file cannot be written, a worker died, or the engine cannot be had.
     """
+    from prejudge.data.splits import load_splits
+
     engine = local_unless(engine, workers)
+    if isinstance(space, str):
+        space = space_named(space)
+    if per_class is None:
+        per_class = archs == "unique"
+    if isinstance(archs, str):
+        archs = select(space, archs)
+    if isinstance(data, str):
+        data = load_splits(data)
     recipe = (recipe or TableRecipe()).completed(space, data.train)
     if recipe.train_images is not None:
         data = data.with_train_images(recipe.train_images)

@@ -33,7 +33,7 @@ class ProxyObjective(Objective):
         device: Where to score.
 
     Raises:
-        InputError: The proxy or a macro number is unknown, or the batch is too small or too large.
+        InputError: The proxy or a macro field is unknown, or the batch is too small or too large.
     """
 
     device: str

@@ -52,7 +52,7 @@ class TrainingObjective(Objective):
         device: Where to train.
 
     Raises:
-        InputError: A macro number is unknown, or a schedule is longer than the recipe's.
+        InputError: A macro field is unknown, or a schedule is longer than the recipe's.
     """
 
     device: str
