@@ -236,7 +236,7 @@ def test_per_class_trains_representatives(digits: Splits, tmp_path: Path) -> Non
         ({"seeds": []}, "nothing to train"),
         ({"seeds": [0, -1]}, "seed must be at least 0"),
         ({"archs": ["|none~0|"]}, "nasbench201"),
-        ({"recipe": replace(RECIPE, macro=(("width", 4),))}, "macro number 'width'"),
+        ({"recipe": replace(RECIPE, macro=(("width", 4),))}, "macro field 'width'"),
         ({"recipe": replace(RECIPE, macro=(("num_classes", 4),))}, "num_classes=10"),
         ({"recipe": replace(RECIPE, macro=(("channels", 0),))}, "channels must be a positive integer"),
         ({"recipe": replace(RECIPE, train_images=5000)}, "1000 training images"),
