@@ -256,9 +256,18 @@ class ScoreReader:
         Raises:
             InputError: The format is neither, or several protocols and none is chosen.
         """
-        from prejudge.cache.export import export
+        import pandas as pd
 
-        return export(self, Path(path), protocol, repeat, format, long)
+        from prejudge.cache.export import check_format, write_frame
+
+        chosen = check_format(Path(path), format)
+        if long:
+            parts = [self.scores(protocol, name).assign(proxy=name) for name in self.columns(protocol)]
+            frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        else:
+            frame = self.frame(protocol, repeat).reset_index()
+        write_frame(frame, Path(path), chosen)
+        return Path(path)
 
     def _scores(self, chosen: Protocol | str | None) -> ProtocolScores:
         known = self._contents.protocols
