@@ -154,7 +154,7 @@ def test_format_follows_the_file_name_or_the_argument(make_report, tmp_path):
     with pytest.raises(InputError, match="no folder"):
         write_report(data, tmp_path / "nowhere" / "a.html")
     with pytest.raises(InputError, match="is a folder"):
-        write_report(data, tmp_path)
+        write_report(data, tmp_path, "html")
 
 
 def test_report_needs_no_torch():
