@@ -286,7 +286,7 @@ def _provenance(log: RunLog, seeds: Sequence[int], recipe: TableRecipe, data: Sp
 
 
 def _environment(device: str, threads: int, engine: Engine) -> str:
-    """What may change the last digits of a result, and its seconds."""
+    """Versions and devices, which may change the last digits of a result, and its seconds."""
     import torch
 
     here = device.startswith("cuda") and not engine.elsewhere
