@@ -53,8 +53,8 @@ def test_a_folder_becomes_a_report(tmp_path: Path) -> None:
     assert one.protocol["Not as published"] == "epochs 2 (published: 200)"
     assert one.protocol["Optimizer"].startswith("sgd, momentum 0.9 (Nesterov)")
     assert one.provenance["Device"] == "cpu"
-    assert list(data.notes) == ["a note", data.notes[1]]
-    assert "too good to be compared" in data.notes[1]
+    assert list(data.warnings) == ["a note", data.warnings[1]]
+    assert "too good to be compared" in data.warnings[1]
 
 
 def test_other_files_are_not_needed(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ class TableRecipe:
 
     Attributes:
         training: Optimizer and schedule. Its noise is added to validation and test images too, once and for all.
-        macro: Macro numbers of the space, as pairs or a mapping; those left out are the space's defaults, and
+        macro: Macro-architecture, as pairs or a mapping; fields left out are the space's defaults, and
             ``num_classes`` and ``in_channels`` follow the images.
         train_images: Learn only the first so many training images; all where left out.
         valid_copies: Noisy copies of the validation images: more of them resolve smaller differences.
@@ -67,10 +67,10 @@ class TableRecipe:
         )
 
     def completed(self, space: Space[Any], data: ImageDataset) -> TableRecipe:
-        """The recipe with every macro number of the space said; ``num_classes`` and ``in_channels`` are the images'.
+        """The recipe with every macro field of the space said; ``num_classes`` and ``in_channels`` are the images'.
 
         Raises:
-            InputError: A macro number is unknown, out of range, or does not fit the images.
+            InputError: A macro field is unknown, out of range, or does not fit the images.
         """
         return replace(self, macro=tuple(macro_for_images(space, dict(self.macro), data).items()))
 

@@ -41,7 +41,7 @@ class StacNASModel:
 
     Attributes:
         genotype: Its cells.
-        macro: Its macro numbers, for ``space("darts").network``.
+        macro: Its macro-architecture, for ``space("darts").network``.
         state: Its weights under the names of that network.
     """
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.errors import FileFormatError, InputError
-from prejudge.formats.pickle.inert import Made, Name, one_line
+from prejudge.formats.pickle.unpickler import Made, Name, one_line
 from prejudge.formats.torch_file import TorchFile
 from prejudge.train.export.safetensors_file import read_tensors
 

@@ -28,7 +28,7 @@ class PublishedRecipe:
         data: Name of the images.
         training: Optimizer, schedule and augmentation.
         space: Search space of the architecture.
-        macro: Macro numbers of the network, as pairs: those that the publication says.
+        macro: Macro-architecture of the network, as pairs: the fields that the publication says.
         normalization: Name in :data:`prejudge.data.normalization.NORMALIZATIONS`.
         seed: What the published command seeds with; None: it is not said.
         images: Which images are learned, in words.
