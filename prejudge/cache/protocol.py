@@ -18,14 +18,14 @@ MODES = ("exact", "fast")
 
 @dataclass(frozen=True)
 class Protocol:
-    """How scores were computed. Scores of two protocols are never pooled.
+    """The conditions under which scores were computed. Scores of two protocols are never pooled.
 
     The device, the thread count and the library versions are not part of it: they do not define a score, they are kept
     beside each score as its provenance. A proxy's version and options belong to its column.
 
     Attributes:
         space: Name of the search space.
-        macro: Every macro number of the networks, resolved (no default left out), as sorted ``(name, value)`` pairs;
+        macro: Every macro field of the networks, resolved (no default left out), as sorted ``(name, value)`` pairs;
             a mapping is accepted.
         data: Name of the image set.
         data_digest: Digest of its images and labels.
@@ -120,7 +120,7 @@ class Protocol:
 
 
 def differences(protocols: Iterable[Protocol]) -> dict[str, str]:
-    """What tells several protocols apart: ``{digest: "field=value, …"}`` with the fields that are not equal in all."""
+    """The fields in which several protocols differ: ``{digest: "field=value, …"}``."""
     chosen = list(protocols)
     flat = [_flat(p) for p in chosen]
     names = dict.fromkeys(name for values in flat for name in values)

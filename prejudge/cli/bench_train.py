@@ -60,7 +60,7 @@ def train(
         archs: Which architectures: unique (one of each class of equivalents), all, random:N, or a file with one a line.
         seeds: Trainings of each architecture.
         recipe: YAML file that fills in what is left out here.
-        network: Macro numbers of the networks.
+        network: Macro-architecture of the networks.
         training: Numbers of the training; by default those of NAS-Bench-201, with 200 epochs.
         train_images: Learn only the first so many training images.
         valid_copies: Noisy copies of the validation images.

@@ -64,7 +64,7 @@ def test(
         arch: Architecture in any notation, a published name, a genotype file, or a result file of a search.
         space: Its space, where the notation does not say it.
         key: Under which key of the file the weights are, where that is not clear.
-        network: Macro numbers of the network.
+        network: Macro-architecture of the network.
         batch_size: Images per forward pass.
         image_size: Side of the images that are read from folders; that of the training if left out.
         device: cpu, cuda, cuda:1, mps …

@@ -89,7 +89,7 @@ def train(
         export: Also write the network as one Python file that needs nothing but PyTorch.
         keep_every: Keep the checkpoint of each epoch that is a multiple of this.
         resume: Go on where an earlier call was interrupted; the same command without this does so, too.
-        network: Macro numbers of the network; those of the recipe if left out.
+        network: Macro-architecture of the network; that of the recipe if left out.
         training: Numbers of the training; those of the recipe if left out.
         device: cpu, cuda, cuda:1, mps …
         precision: Number format of forward passes.

@@ -199,7 +199,7 @@ def _with_validation(data: Splits, selection: str, held_out: float, seed: int) -
 def _complete_macro(
     space: Space[Any], published: Mapping[str, Any], given: Mapping[str, Any], recipe: Recipe, data: ImageDataset
 ) -> dict[str, Any]:
-    """Every macro number of the network: the given ones go before the recipe's."""
+    """Every macro field of the network: the given ones go before the recipe's."""
     known = space.default_macro
     for name in published:
         if name not in known:

@@ -22,7 +22,7 @@ from prejudge import search
 from prejudge.benchmarks import Metric, Table, open_table, write_table
 from prejudge.errors import InputError
 from prejudge.search import Budget, SearchResult, Trajectory
-from prejudge.search.comparison import Incumbents, compare, group_searches, holm, paired
+from prejudge.search.comparison import Incumbents, compare, group_results, holm, paired
 from prejudge.search.objectives import open_objective
 from prejudge.search.result_table import recommended_accuracies
 
@@ -142,7 +142,7 @@ def test_the_final_table_is_that_of_the_answers(table: Table) -> None:
         assert (row["queries"], row["overhead"]) == (20, 0.5)
         assert row["seconds"] == pytest.approx(frame["seconds"].mean())
         assert (row["runs"], row["missing"]) == (12, 0)
-    assert data.notes == ["Costs are simulated."]
+    assert data.warnings == ["Costs are simulated."]
 
 
 @pytest.mark.filterwarnings("ignore::prejudge.benchmarks.table.table.RepresentativeWarning")
@@ -156,7 +156,7 @@ def test_the_digits_benchmark() -> None:
     assert data.methods == ["random", "local-search"]
     assert data.provenance["random"] == "r.h5: seeds 0 … 14"
     assert (data.unit, data.perfect, data.costs) == ("%", 100, "Simulated cost")
-    assert any("one architecture of each class" in note for note in data.notes)
+    assert any("one architecture of each class" in warning for warning in data.warnings)
     assert data.curves["mean"].max() <= data.optima["digits_test_7ep"]
     ends = data.curves[data.curves["axis"] == "seconds"].groupby("method")["mean"].last()
     assert ends.to_dict() == pytest.approx(data.final.set_index("method")["mean"].to_dict())
@@ -220,7 +220,7 @@ def test_an_untrained_architecture_is_counted_and_left_out(table: Table) -> None
     (row,) = data.final.to_dict("records")
     assert (row["runs"], row["missing"]) == (4, 1)
     assert (row["mean"], row["std"]) == pytest.approx((5 / 200, 0))
-    assert any("1 of 4 runs of mine have no a_test_200ep" in note for note in data.notes)
+    assert any("1 of 4 runs of mine have no a_test_200ep" in warning for warning in data.warnings)
     curve = data.curves[data.curves["axis"] == "queries"].set_index("at")["mean"]
     assert curve.to_dict() == pytest.approx({1.0: 7 / 200, 2.0: math.nan, 3.0: 5 / 200}, nan_ok=True)
 
@@ -245,7 +245,7 @@ def test_different_budgets_are_compared_at_the_smallest(table: Table) -> None:
     assert rows["seconds"].to_dict() == {"long": 60, "short": 60}
     assert data.limits == {"a valid accuracy, 12 epochs": ("seconds", 80.0)}
     assert data.protocol["budget of each run"] == "200 s; 80 s"
-    assert any("different budgets" in note for note in data.notes)
+    assert any("different budgets" in warning for warning in data.warnings)
     ends = data.curves[data.curves["axis"] == "seconds"].groupby("method")["at"].max()
     assert ends.to_dict() == {"long": 200, "short": 80}
     counted = replace(short, budget={"queries": 2, "seconds": None, "overshoot": False})
@@ -259,7 +259,7 @@ def test_an_answer_of_its_own_is_judged_but_not_drawn(table: Table) -> None:
     data = compare([result(table, "policy", runs)], table, metrics=[A_TEST])
     assert data.final["mean"].tolist() == pytest.approx([500 / 200])
     assert data.curves["mean"].max() == pytest.approx(20 / 200)
-    assert any("3 of 3 runs of policy recommend another architecture" in note for note in data.notes)
+    assert any("3 of 3 runs of policy recommended another architecture" in warning for warning in data.warnings)
 
 
 def test_runs_of_one_search_in_several_files_belong_together(table: Table) -> None:
@@ -274,7 +274,7 @@ def test_runs_of_one_search_in_several_files_belong_together(table: Table) -> No
 def test_labels_say_what_differs(table: Table) -> None:
     first, second = (result(table, "e", [drawn(1)], options={"sample": s, "population": 10}) for s in (3, 5))
     third = replace(second, budget={"queries": 7, "seconds": 10.0, "overshoot": True})
-    (comparison,) = group_searches([first, second, third], table)
+    (comparison,) = group_results([first, second, third], table)
     assert [c.label for c in comparison.searches] == [
         "e(sample=3), 100 s",
         "e(sample=5), 100 s",
@@ -309,7 +309,7 @@ def test_a_pruning_takes_part_with_its_answers(table: Table) -> None:
     shown = curve[curve["mean"].notna()]
     assert (shown["at"].min(), shown["at"].max()) == (40, 100)
     assert shown["mean"].unique() == pytest.approx([302.5 / 200])
-    assert any("te-nas evaluated nothing that was trained" in note for note in data.notes)
+    assert any("te-nas evaluated nothing that was trained" in warning for warning in data.warnings)
     assert not data.limits
     alone = compare([pruned], table)
     assert alone.searched == ["no trained accuracy, images of digits"]

@@ -19,7 +19,7 @@ from prejudge._version import __version__
 from prejudge.benchmarks.table.metric import Metric, Seed
 from prejudge.benchmarks.table.rows import RowNumbers, has_own_order
 from prejudge.benchmarks.table.writer import write_table
-from prejudge.benchmarks.training.runs import RunLog
+from prejudge.benchmarks.training.runs import FinishedTrainings
 from prejudge.benchmarks.training.table_recipe import TableRecipe
 from prejudge.engine import Engine, Progress, local_unless
 from prejudge.engine.worker import prepare
@@ -189,14 +189,14 @@ def train_table(
         "recipe": recipe.as_dict(),
         "per class": per_class,
     }
-    with RunLog(Path(out), plan) as log:
+    with FinishedTrainings(Path(out), plan) as log:
         jobs = [TrainingJob(t, s) for s in seeds for t in texts if (t, s) not in log.results]
         _train(log, Trainer(space, data, recipe, device), jobs, engine, progress)
         return _write(Path(out), space, log, seeds, recipe, data, per_class)
 
 
 def _train(
-    log: RunLog, trainer: Trainer, jobs: Sequence[TrainingJob], engine: Engine, progress: Progress | None
+    log: FinishedTrainings, trainer: Trainer, jobs: Sequence[TrainingJob], engine: Engine, progress: Progress | None
 ) -> None:
     if not jobs:
         return
@@ -221,7 +221,7 @@ def _train(
 def _write(
     out: Path,
     space: Space[Any],
-    log: RunLog,
+    log: FinishedTrainings,
     seeds: Sequence[int],
     recipe: TableRecipe,
     data: Splits,
@@ -266,7 +266,9 @@ def _write(
     )
 
 
-def _provenance(log: RunLog, seeds: Sequence[int], recipe: TableRecipe, data: Splits, failed: int) -> dict[str, object]:
+def _provenance(
+    log: FinishedTrainings, seeds: Sequence[int], recipe: TableRecipe, data: Splits, failed: int
+) -> dict[str, object]:
     counts = {split: len(images) for split, images in data.named().items()}
     counts["valid"], counts["test"] = counts["valid"] * recipe.valid_copies, counts["test"] * recipe.test_copies
     return {
@@ -283,7 +285,7 @@ def _provenance(log: RunLog, seeds: Sequence[int], recipe: TableRecipe, data: Sp
 
 
 def _environment(device: str, threads: int, engine: Engine) -> str:
-    """What may change the last digits of a result, and its seconds."""
+    """Versions and devices, which may change the last digits of a result, and its seconds."""
     import torch
 
     here = device.startswith("cuda") and not engine.elsewhere

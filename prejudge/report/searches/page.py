@@ -52,13 +52,13 @@ def search_page(data: SearchReportData) -> ReportPage:
             *([Section("methods", "", "Methods", described)] if data.descriptions else []),
         ),
         records=data.final.assign(optimum=data.final["metric"].map(dict(data.optima)), space=data.space),
-        warnings=tuple(data.notes),
+        warnings=tuple(data.warnings),
         closing="Accuracies are looked up in the table; no search was run for this page.",
     )
 
 
 def final_tables(data: SearchReportData) -> list[DataTable]:
-    """What the searches found, a table for each objective, best first by the first metric."""
+    """Tables of what the searches found, one for each objective, best first by the first metric."""
     return [_final_table(data, searched) for searched in data.searched]
 
 

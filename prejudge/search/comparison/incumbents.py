@@ -1,4 +1,4 @@
-"""The best architecture of every run at every budget, and what that is worth on average."""
+"""The best architecture of every run at every budget, and the mean accuracy of those."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _ROUNDING = 1 + 1e-12
 
 
 class Incumbents:
-    """What the runs of one search would recommend if they had to stop.
+    """The architectures that the runs of one search would recommend if they had to stop.
 
-    Before its first valued evaluation a run recommends nothing. One that has no value at all (a pruning, which
-    evaluates nothing) stands with its recommendation after its last step. A run that has ended keeps what it had.
+    Before its first valued evaluation a run has none. One that has no value at all (a pruning, which evaluates
+    nothing) has its recommendation after its last step. A run that has ended keeps what it had.
 
     Args:
         result: The runs.
 
     Attributes:
-        architectures: Texts of all architectures that were ever the best, or recommended; others are numbers in here.
-        recommended: Number of what each run recommends, shape ``(runs,)``.
+        architectures: Texts of all architectures that were ever the best, or recommended; the rest are numbers of them.
+        recommended: Number of each run's recommendation, shape ``(runs,)``.
         best: Number of each run's last incumbent, shape ``(runs,)``.
         queries: Evaluations of each run, shape ``(runs,)``.
         seconds: What they cost, shape ``(runs,)``.
@@ -56,8 +56,8 @@ class Incumbents:
             Shape ``(runs, points)``.
         """
         found = np.full((len(self._incumbents), len(budgets)), -1)
-        for row, incumbents, steps in zip(found, self._incumbents, self._steps(axis, budgets), strict=True):
-            row[steps > 0] = incumbents[steps[steps > 0] - 1]
+        for row, best, steps in zip(found, self._incumbents, self._steps(axis, budgets), strict=True):
+            row[steps > 0] = best[steps[steps > 0] - 1]
         return found
 
     def used(self, axis: str, budget: float) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +67,7 @@ class Incumbents:
         return queries, np.array([s[k - 1] if k else 0.0 for s, k in zip(self._spent, steps, strict=True)])
 
     def begin(self, axis: str) -> float:
-        """The budget from which every run recommends something."""
+        """The budget from which every run has an incumbent."""
         first = [int(np.argmax(i >= 0)) for i in self._incumbents]
         if axis == "queries":
             return float(max(first) + 1)
@@ -83,7 +83,7 @@ class Incumbents:
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """Accuracy over runs at each budget, arrays of shape ``(points,)``, NaN where some run recommends nothing yet.
+    """Accuracy over runs at each budget, arrays of shape ``(points,)``, NaN where some run has no incumbent yet.
 
     Attributes:
         mean: The mean over the runs whose architecture has an accuracy.
@@ -102,17 +102,17 @@ class Band:
     q75: np.ndarray
 
 
-def band(progress: Incumbents, accuracies: np.ndarray, axis: str, budgets: np.ndarray, confidence: float) -> Band:
+def band(incumbents: Incumbents, accuracies: np.ndarray, axis: str, budgets: np.ndarray, confidence: float) -> Band:
     """Mean and quartiles over the runs of a search, at each budget.
 
     Args:
-        progress: The search.
+        incumbents: The search.
         accuracies: Of its :attr:`Incumbents.architectures`, in their order; NaN where unknown.
         axis: As in :meth:`Incumbents.at`.
         budgets: Shape ``(points,)``.
         confidence: Coverage of the intervals of the mean.
     """
-    numbers = progress.at(axis, budgets)
+    numbers = incumbents.at(axis, budgets)
     values = np.where(numbers >= 0, accuracies[numbers], np.nan)
     shown = (numbers >= 0).all(axis=0) & np.isfinite(values).any(axis=0)
     columns = np.full((6, len(budgets)), np.nan)
@@ -154,7 +154,7 @@ def grid(start: float, stop: float, marks: list[float], *, whole: bool) -> np.nd
 
 
 def _numbered(run: Trajectory, number: dict[str, int], recommended: int) -> np.ndarray:
-    """Number of the incumbent's architecture after each step; the recommended one at the end where there is none."""
+    """Number of the incumbent's architecture after each step; the recommendation's at the end where there is none."""
     if not len(run.values):
         return np.array([recommended])
     steps = run.incumbents()

@@ -1,4 +1,4 @@
-"""What a reader of a comparison must know to trust it."""
+"""The warnings of a comparison: what a reader must know to trust it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from prejudge.benchmarks.table.table import Table
-from prejudge.search.comparison.grouping import ComparedSearch, Comparison
+from prejudge.search.comparison.comparisons import ComparedSearch, Comparison
 from prejudge.search.comparison.incumbents import Incumbents
 
 _FEW = 10
@@ -17,16 +17,16 @@ _FEW = 10
 
 def comparison_warnings(
     comparisons: Sequence[Comparison],
-    progress: Sequence[Sequence[Incumbents]],
+    incumbents: Sequence[Sequence[Incumbents]],
     table: Table,
     final: Sequence[Mapping[str, Any]],
     tests: Sequence[Mapping[str, Any]],
 ) -> list[str]:
-    """The notes of a comparison, one sentence or paragraph each.
+    """The warnings of a comparison, one sentence or paragraph each.
 
     Args:
         comparisons: The comparisons.
-        progress: That of the searches of each.
+        incumbents: Those of the searches of each.
         table: The table.
         final: The rows of the final table.
         tests: The rows of the tests.
@@ -38,7 +38,7 @@ def comparison_warnings(
             c.result.objective.get("split") == "test" for c in comparison.searches
         ):
             found.append(
-                f"Searches of {comparison.searched} maximized a test accuracy: how good it is, is no estimate."
+                f"Searches of {comparison.searched} maximized a test accuracy, which therefore is too optimistic."
             )
         if not comparison.same_budget:
             found.append(
@@ -46,9 +46,9 @@ def comparison_warnings(
                 "best architecture that each had found by then; curves go as far as each search."
             )
     found += _missing(final)
-    for comparison, runs in zip(comparisons, progress, strict=True):
-        for search, one in zip(comparison.searches, runs, strict=True):
-            found += _own_recommendations(search, one)
+    for comparison, runs in zip(comparisons, incumbents, strict=True):
+        for compared, one in zip(comparison.searches, runs, strict=True):
+            found += _own_recommendations(compared, one)
     found += [
         f"{c.label} evaluated nothing that was trained: its recommendations are shown from the moment when it had "
         "them, and its seconds are wall-clock time."
@@ -77,12 +77,12 @@ def _missing(final: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _own_recommendations(search: ComparedSearch, progress: Incumbents) -> list[str]:
-    other = int(np.count_nonzero(progress.best != progress.recommended))
+def _own_recommendations(compared: ComparedSearch, incumbents: Incumbents) -> list[str]:
+    other = int(np.count_nonzero(incumbents.best != incumbents.recommended))
     if not other:
         return []
     return [
-        f"{other} of {len(progress.recommended)} runs of {search.label} recommend another architecture than the "
+        f"{other} of {len(incumbents.recommended)} runs of {compared.label} recommended another architecture than the "
         "best they evaluated, which the curves (and comparisons within a smaller budget than theirs) show."
     ]
 

@@ -12,7 +12,7 @@ from prejudge.spaces.base import Space
 
 
 def complete_macro(space: Space[Any], data: ImageDataset, macro: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Every macro number of the networks; raises :class:`InputError` for one that is unknown or does not fit."""
+    """Every macro field of the networks; raises :class:`InputError` for one that is unknown or does not fit."""
     return dict(TableRecipe(macro=tuple((macro or {}).items())).completed(space, data).macro)
 
 

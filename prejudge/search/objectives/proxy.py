@@ -27,13 +27,13 @@ class ProxyObjective(Objective):
         space: The search space.
         data: The images that the batch is drawn from.
         proxy: ``NAME``, ``NAME(option=value)`` or ``FILE.py:NAME``.
-        macro: Macro numbers that differ from the space's defaults; classes and channels follow the data.
+        macro: Fields of the macro-architecture other than the space's defaults; classes and channels follow the data.
         batch_size: Images of the batch.
         seed: Of weights and batch, which are the same for every architecture.
         device: Where to score.
 
     Raises:
-        InputError: The proxy or a macro number is unknown, or the batch is too small or too large.
+        InputError: The proxy or a macro field is unknown, or the batch is too small or too large.
     """
 
     device: str

@@ -47,12 +47,12 @@ class TrainingObjective(Objective):
         valid: Images to validate on; normalized as the others are.
         recipe: Optimizer and schedule; its noise, if it has any, is in the training images only.
         schedules: Epochs that can be asked for; the recipe's alone by default, which are always the longest.
-        macro: Macro numbers that differ from the space's defaults; classes and channels follow the images.
+        macro: Fields of the macro-architecture other than the space's defaults; classes and channels follow the images.
         seed: Of everything random.
         device: Where to train.
 
     Raises:
-        InputError: A macro number is unknown, or a schedule is longer than the recipe's.
+        InputError: A macro field is unknown, or a schedule is longer than the recipe's.
     """
 
     device: str

@@ -97,7 +97,7 @@ def test_what_cannot_be_is_said_at_once(halves: tuple[ImageDataset, ImageDataset
         ProxyObjective(SPACE, data, "snipp")
     with pytest.raises(InputError, match=r"needs a batch of 2 to 1000 images of digits, not 1"):
         ProxyObjective(SPACE, data, "ntk_trace", batch_size=1)
-    with pytest.raises(InputError, match="macro number 'width'"):
+    with pytest.raises(InputError, match="macro field 'width'"):
         TrainingObjective(SPACE, *halves, macro={"width": 3})
     with pytest.raises(InputError, match="seed of an objective"):
         training(halves, seed=-1)

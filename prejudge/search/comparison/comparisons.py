@@ -1,4 +1,4 @@
-"""Which search results may be compared with which, and what each is to be called."""
+"""Search results sorted into comparisons: those of equal objectives, each method with a label of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ComparedSearch:
     """All runs of one method with the same options and budget.
 
     Attributes:
-        label: What it is called, unlike any search of a comparison with other options.
+        label: Its name in reports: the method, with the options in which it differs from others.
         result: The runs, perhaps of several files.
         sources: Where they come from.
     """
@@ -31,7 +31,7 @@ class ComparedSearch:
 
     @property
     def pruned(self) -> bool:
-        """Whether it maximized nothing trained: its recommendations count, and its seconds are wall-clock time."""
+        """Whether it maximized nothing that was trained: its recommendations count, its seconds are wall-clock time."""
         return _is_pruning(self.result)
 
 
@@ -42,7 +42,7 @@ class Comparison:
     Attributes:
         searched: What they maximized, as a text.
         dataset: On which dataset of the table, where it is one.
-        searches: The methods.
+        searches: The searches, one for each method with its options and budget.
     """
 
     searched: str
@@ -55,7 +55,7 @@ class Comparison:
         return len({_key(c.result.budget) for c in self.searches if not c.pruned}) <= 1
 
 
-def group_searches(
+def group_results(
     results: Sequence[SearchResult], table: Table, sources: Sequence[str] | None = None
 ) -> list[Comparison]:
     """Sort results into comparisons, one per dataset whose accuracy was maximized.
@@ -102,12 +102,12 @@ def group_searches(
 
 
 def option_text(result: SearchResult) -> str:
-    """What the method was told."""
+    """The options of a method as text."""
     return _options(result.options)
 
 
 def budget_text(budget: dict[str, Any]) -> str:
-    """How much each run might ask."""
+    """The budget of each run as text."""
     seconds, queries = budget.get("seconds"), budget.get("queries")
     parts = [f"{queries:,} queries"] if queries is not None else []
     if seconds is not None:

@@ -21,20 +21,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prejudge.errors import FileFormatError
-from prejudge.formats.pickle import machine as pickle_machine
-from prejudge.formats.pickle import memo as pickle_memo
-from prejudge.formats.pickle.machine import MOST_BYTES, PickleMachine
+from prejudge.formats.pickle import entries as entries_module
+from prejudge.formats.pickle import memo
+from prejudge.formats.pickle.entries import MOST_BYTES, EntryUnpickler
 
 PROTOCOLS = (2, 3, 4, 5)
 
 
-def machine(data: bytes, piece: int = 1 << 20) -> PickleMachine:
+def machine(data: bytes, piece: int = 1 << 20) -> EntryUnpickler:
     stream = io.BytesIO(data)
     return opened(lambda size: stream.read(min(size, piece)))
 
 
-def opened(read: Callable[[int], bytes]) -> PickleMachine:
-    made = PickleMachine()
+def opened(read: Callable[[int], bytes]) -> EntryUnpickler:
+    made = EntryUnpickler()
     made.go_on(read, "the file")
     return made
 
@@ -252,7 +252,7 @@ def test_pickles_one_after_another() -> None:
 
 
 def test_one_machine_for_many_files() -> None:
-    reader = PickleMachine()
+    reader = EntryUnpickler()
     for protocol in (*PROTOCOLS, *PROTOCOLS):
         for index, value in entries(3):
             stream = io.BytesIO(pickle.dumps(value, protocol))
@@ -296,7 +296,7 @@ def attacks(marker: Path) -> dict[str, tuple[bytes, str]]:
         "build on a dict": (b"\x80\x02}}b.", "changes a dict"),
         "build on a dtype": (evil(np.float64(1), 2).replace(b"X\x01\0\0\0<", b"X\x01\0\0\0O"), "describes"),
         "dtype of objects": (b"\x80\x02cnumpy\ndtype\nX\x02\0\0\0O8K\0K\1\x87R.", "not numbers"),
-        "scalar of a wrong size": (evil(np.float64(1), 4).replace(b"f8", b"f4"), "8 bytes instead of 4"),
+        "scalar of a wrong size": (evil(np.float64(1), 4).replace(b"f8", b"f4"), "8 bytes that is not of the shape"),
         "object": (b"\x80\x02(ios\nsystem\n.", "opcode INST"),
         "newobj": (b"\x80\x02ccollections\nOrderedDict\n)\x81.", "opcode NEWOBJ"),
         "extension code": (b"\x80\x02\x82\x01.", "opcode EXT1"),
@@ -343,7 +343,7 @@ def test_truncated_everywhere() -> None:
 
 
 def test_read_errors() -> None:
-    def broken(error: Exception) -> PickleMachine:
+    def broken(error: Exception) -> EntryUnpickler:
         def read(size: int, parts: list[bytes] = [b"\x80\x02}"]) -> bytes:  # noqa: B006
             if parts:
                 return parts.pop()
@@ -357,7 +357,7 @@ def test_read_errors() -> None:
         broken(EOFError("ended before the end-of-stream marker")).load()
 
 
-def endless(piece: bytes, start: bytes = b"\x80\x04") -> PickleMachine:
+def endless(piece: bytes, start: bytes = b"\x80\x04") -> EntryUnpickler:
     parts = iter([start])
     block = piece * ((1 << 20) // len(piece))
     return opened(lambda size: next(parts, block))
@@ -384,7 +384,7 @@ def test_endless_streams(piece: bytes, message: str) -> None:
 
 
 def test_endless_nesting_without_marks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickle_machine, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(entries_module, "MOST_BYTES", 1 << 20)
     with pytest.raises(FileFormatError, match="more than 1 MB"):
         endless(b"\x85", b"\x80\x04N").load()
 
@@ -407,7 +407,7 @@ def test_bombs() -> None:
 
 
 def test_too_many_texts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickle_memo, "_MOST_TEXTS", 1000)
+    monkeypatch.setattr(memo, "_MOST_TEXTS", 1000)
     assert load(pickle.dumps([str(i % 1000) for i in range(5000)], 2))
     assert "more than 1,000 different texts" in refused(pickle.dumps([str(i) for i in range(1001)], 2))
 
