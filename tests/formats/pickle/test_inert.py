@@ -15,7 +15,7 @@ import pytest
 from prejudge.errors import FileFormatError
 from prejudge.formats.pickle import inert as inert_pickle
 from prejudge.formats.pickle.inert import Made, Name, Refused, one_line, read_inert
-from tests.train.hostile_files import Touch
+from tests.hostile_pickles import Touch
 
 PLAIN: dict[str, Any] = {
     "numbers": [0, 1, -1, 255, 70_000, -(1 << 40), 1 << 80, 1.5, -0.0, True, False, None],
