@@ -24,8 +24,7 @@ from environment import environment
 
 from prejudge import search
 from prejudge.benchmarks import Metric, Table, import_csv, open_table
-from prejudge.search import Budget
-from prejudge.search.objectives.table import TableObjective
+from prejudge.search import Budget, TableObjective
 
 SECONDS = 12_000
 DATASETS = ("cifar10", "cifar100", "imagenet16")

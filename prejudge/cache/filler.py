@@ -84,7 +84,7 @@ def fill(
         batch_size: Images per batch.
         repeats: How many times, each with other weights and another batch.
         seed: Base seed.
-        macro: Macro numbers that differ from the space's defaults; classes and channels follow the data.
+        macro: Fields of the macro-architecture other than the space's defaults; classes and channels follow the data.
         mode: ``"exact"`` or ``"fast"``.
         device: Where to score; networks and batches are made on the CPU in any case.
         batch: One batch for all architectures, or one for each, drawn from the seed and the architecture's text.
@@ -104,7 +104,7 @@ def fill(
         The protocol, which selects these scores in the cache.
 
     Raises:
-        InputError: An unknown proxy, macro number or device, a batch larger than the data or too small for a proxy.
+        InputError: An unknown proxy, macro field or device, a batch larger than the data or too small for a proxy.
         PrejudgeError: A worker died, the engine cannot be had, or the cache cannot be written. What was computed before
             is kept.
     """
@@ -287,7 +287,7 @@ def _resolved_macro(space: Space[Any], given: dict[str, Any], data: ImageDataset
         raise InputError(f"{data.name} has {data.in_channels} channels; in_channels={channels} does not fit")
     if classes < data.num_classes:
         raise InputError(f"{data.name} has {data.num_classes} classes; num_classes={classes} is too few")
-    space.macro(**resolved)  # a wrong macro number is the caller's error, not each network's failure
+    space.macro(**resolved)  # a wrong macro field is the caller's error, not each network's failure
     return resolved
 
 

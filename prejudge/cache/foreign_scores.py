@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from prejudge.cache.protocol import Protocol
 from prejudge.errors import FileFormatError, InputError, quoted
-from prejudge.formats.pickle.safe import read_pickles
+from prejudge.formats.pickle.files import read_pickles
 from prejudge.proxies.registry import get, names
 from prejudge.proxies.score import Score
 

@@ -25,7 +25,7 @@ class Protocol:
 
     Attributes:
         space: Name of the search space.
-        macro: Every macro number of the networks, resolved (no default left out), as sorted ``(name, value)`` pairs;
+        macro: Every macro field of the networks, resolved (no default left out), as sorted ``(name, value)`` pairs;
             a mapping is accepted.
         data: Name of the image set.
         data_digest: Digest of its images and labels.

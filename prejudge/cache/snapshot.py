@@ -7,10 +7,13 @@ import warnings
 from pathlib import Path
 
 from prejudge.cache import layout
-from prejudge.cache.journal import JournalContents, read_journal
 from prejudge.cache.scores import Contents
+from prejudge.engine.journal import JournalContents, read_journal
 from prejudge.errors import FileFormatError, MissingDataError
 from prejudge.formats.atomic import beside
+
+KIND = "scores"
+"""The kind of the journals of score caches."""
 
 _FREE_BYTES, _MOST_GROWTH = 256 * 2**20, 2000  # arrays have a place for every architecture and repeat, scored or not
 
@@ -39,7 +42,7 @@ def read_snapshot(path: Path, *, writing: bool) -> tuple[Contents, JournalConten
             if not writing:
                 raise
             contents = Contents()
-        if journal is None or journal.follows in ("", contents.identity, contents.previous):
+        if journal is None or followed(journal, journal_path) in ("", contents.identity, contents.previous):
             break
         time.sleep(0.02 * (attempt + 1))  # the writer has replaced the file between the two; look again
     else:
@@ -47,17 +50,23 @@ def read_snapshot(path: Path, *, writing: bool) -> tuple[Contents, JournalConten
             f"{journal_path} does not belong to {path.name}, which was replaced or removed; "
             "restore that file, or delete the journal"
         )
-    if journal is not None and not continued(contents, journal):
-        journal = None
-    if journal is not None:
-        _replay(contents, journal, journal_path)
+    # Without its first line a journal does not say what it follows; but applying a record twice does no harm.
+    if journal is None or not journal.records or followed(journal, journal_path) == contents.previous != "":
+        return contents, None  # it has nothing that the file does not have
+    _replay(contents, journal, journal_path)
     return contents, journal
 
 
-def continued(contents: Contents, journal: JournalContents) -> bool:
-    """Whether the journal has anything that the file does not have yet."""
-    # Without its first line it does not say what it follows; but applying a record twice does no harm.
-    return bool(journal.records) and journal.follows in ("", contents.identity)
+def followed(journal: JournalContents, path: Path) -> str:
+    """The identity of the HDF5 state that a journal continues, which is its plan; empty where that is not readable.
+
+    Raises:
+        FileFormatError: It does not say so.
+    """
+    identity = "" if journal.plan is None else journal.plan.get("follows")
+    if not isinstance(identity, str) or journal.kind not in (KIND, ""):
+        raise FileFormatError(f"{path} does not say what it follows, so it is not the journal of scores; delete it")
+    return identity
 
 
 def _replay(contents: Contents, journal: JournalContents, path: Path) -> None:

@@ -19,11 +19,11 @@ import numpy as np
 
 from prejudge._version import __version__
 from prejudge.cache import layout
-from prejudge.cache.journal import Journal, JournalContents
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.reader import ScoreReader
 from prejudge.cache.scores import Record, checked_name, checked_text
-from prejudge.cache.snapshot import read_snapshot
+from prejudge.cache.snapshot import KIND, read_snapshot
+from prejudge.engine.journal import JournalContents, JournalWriter
 from prejudge.errors import InputError, PrejudgeError, one_line, quoted, unknown
 from prejudge.formats.atomic import beside, destination, write_atomically
 from prejudge.formats.hdf5 import check_in_child
@@ -93,7 +93,7 @@ class ScoreCache(ScoreReader):
         if file.is_symlink():
             file = where  # the file is replaced, not the link
         self._compact_bytes = compact_bytes
-        self._journal: Journal | None = None
+        self._journal: JournalWriter | None = None
         self._lock: BaseFileLock | None = None
         self._dirty = self._unsettled = False
         self._closed = False
@@ -286,11 +286,8 @@ class ScoreCache(ScoreReader):
         if self._unsettled or not self._contents.identity:
             self.compact()  # a journal always continues a file
         if self._journal is None:
-            self._journal = Journal(beside(self.path, ".journal"), self._contents.identity)
-        try:
-            self._journal.append([record])
-        except (TypeError, ValueError) as error:
-            raise InputError(f"not plain values: {error}") from None
+            self._journal = self._open_journal()
+        self._journal.append(record)
         self._contents.apply(record)
         if self._journal.size > self._compact_at:
             self.compact()
@@ -306,7 +303,12 @@ class ScoreCache(ScoreReader):
                 shutil.copyfile(path, beside(self.path, ".journal.damaged"))
             self.compact()
         else:
-            self._journal = Journal(path, journal.follows, resume_at=journal.end)
+            self._journal = self._open_journal(journal.end)
+
+    def _open_journal(self, resume_at: int = 0) -> JournalWriter:
+        return JournalWriter(
+            beside(self.path, ".journal"), KIND, {"follows": self._contents.identity}, resume_at=resume_at
+        )
 
     def _drop_journal(self) -> None:
         if self._journal is not None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from prejudge.cache import layout
-from prejudge.cache.journal import read_journal
 from prejudge.cache.scores import FAILED, MISSING, OK, Contents
 from prejudge.cache.snapshot import read_snapshot
+from prejudge.engine.journal import read_journal
 from prejudge.errors import MissingDataError, PrejudgeError
 from prejudge.formats.atomic import beside
 from prejudge.formats.hdf5 import check_in_child

@@ -60,7 +60,7 @@ def train(
         archs: Which architectures: unique (one of each class of equivalents), all, random:N, or a file with one a line.
         seeds: Trainings of each architecture.
         recipe: YAML file that fills in what is left out here.
-        network: Macro numbers of the networks.
+        network: Macro-architecture of the networks.
         training: Numbers of the training; by default those of NAS-Bench-201, with 200 epochs.
         train_images: Learn only the first so many training images.
         valid_copies: Noisy copies of the validation images.
@@ -73,11 +73,9 @@ def train(
     from prejudge.benchmarks.training.table_recipe import TableRecipe
     from prejudge.benchmarks.training.trainer import train_table
     from prejudge.data.splits import load_splits
-    from prejudge.spaces import select
     from prejudge.spaces import space as find_space
 
     where = find_space(space)
-    chosen = select(where, archs)
     numbers = TableRecipe.from_dict(
         {
             "training": training.given(),
@@ -93,12 +91,11 @@ def train(
     with bar:
         written = train_table(
             where,
-            chosen,
+            archs,
             loaded,
             out=out,
             seeds=range(seeds),
             recipe=numbers,
-            per_class=archs == "unique",
             device=device,
             engine=engine,
             progress=bar,

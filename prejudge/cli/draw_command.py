@@ -28,7 +28,7 @@ def draw(
     /,
     *,
     out: Path,
-    show: Literal["cells", "epochs", "likeness", "worth"] = "cells",
+    show: Literal["cells", "epochs", "similarity", "accuracies"] = "cells",
     seed: int | None = None,
     title: str | None = None,
     as_json: output.Json = False,
@@ -40,9 +40,9 @@ def draw(
         arch: Architecture in any notation of the space; for darts also a published name (see: prejudge list genotypes).
             Left out with a result file, which has the answer.
         out: Picture to write; .svg, .png or .pdf.
-        show: cells; of a supernet search also epochs (loss, accuracy, entropy of the weights, share of skips), likeness
-            (of operations, by their features) or worth (weight of each operation against its own network's accuracy):
-            the last two where StacNAS was asked for them.
+        show: cells; of a supernet search also epochs (loss, accuracy, entropy of the weights, share of skips),
+            similarity (of operations, by their features) or accuracies (each operation's weight, and the accuracy of
+            its own network): the last two where StacNAS was asked for them.
         seed: Which run of a result file; the best one if left out.
         title: Heading; says what is drawn if left out.
         as_json: Print JSON instead of text.

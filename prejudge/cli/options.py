@@ -28,13 +28,13 @@ _NETWORK = Group("Network (the published macro-architecture if left out)", sort_
 @Parameter(name="*", group=_NETWORK)
 @dataclass(frozen=True)
 class NetworkOptions:
-    """Macro numbers of the networks.
+    """Macro-architecture of the networks.
 
     Attributes:
         form: Network form of the space, e.g. official or zero-cost-nas.
         channels: Width of the first stage.
         cells: Cells per stage, or in all.
-        macro: Any other macro number: NAME=VALUE.
+        macro: Any other macro field: NAME=VALUE.
     """
 
     form: str | None = None

@@ -124,11 +124,11 @@ def _report_scores(
         data = report_data(scores, table, metrics=metrics, protocol=protocol, title=title)
     shown, written = data.rows(stratum=stratum), to.write(data)
     if to.as_json:
-        output.print_json({"written": written, "notes": data.notes, "correlations": shown.to_dict("records")})
+        output.print_json({"written": written, "warnings": data.warnings, "correlations": shown.to_dict("records")})
         return
     report_tables.print_tables(compose(data), stratum)
     hint = "--out report.html writes the full report; --stratum connected prints only connected cells"
-    output.say_report(data.notes, written, hint if stratum is None else "")
+    output.say_report(data.warnings, written, hint if stratum is None else "")
 
 
 def _report_searches(
@@ -142,12 +142,12 @@ def _report_searches(
     data = compare(results, table, sources=[str(file) for file in files], metrics=metrics, title=title)
     written = to.write(data)
     if to.as_json:
-        content = {"written": written, "notes": data.notes, "optima": data.optima, "limits": data.limits}
+        content = {"written": written, "warnings": data.warnings, "optima": data.optima, "limits": data.limits}
         frames = {"final": data.final.to_dict("records"), "tests": data.tests.to_dict("records")}
         output.print_json(content | frames)
         return
     report_tables.print_tables(compose(data))
-    output.say_report(data.notes, written, "--out compare.html writes the full report, with curves")
+    output.say_report(data.warnings, written, "--out compare.html writes the full report, with curves")
 
 
 def _report_trainings(folders: Sequence[Path], title: str | None, to: _Output) -> None:
@@ -159,7 +159,7 @@ def _report_trainings(folders: Sequence[Path], title: str | None, to: _Output) -
     written = to.write(data)
     if to.as_json:
         trainings = summary_frame(data).to_dict("records")
-        output.print_json({"written": written, "notes": list(data.notes), "trainings": trainings})
+        output.print_json({"written": written, "warnings": list(data.warnings), "trainings": trainings})
         return
     report_tables.print_tables(compose(data))
-    output.say_report(data.notes, written, "--out training.html writes the full report, with curves")
+    output.say_report(data.warnings, written, "--out training.html writes the full report, with curves")

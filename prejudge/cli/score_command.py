@@ -67,7 +67,7 @@ def score(
         shard: I/N, from 1/N to N/N: only this part of the architectures; prejudge cache merge puts the parts together.
         proxies: Comma-separated names, NAME(option=value) or FILE.py:NAME; all cheap ones if left out.
         recipe: YAML file that fills in what is left out here.
-        network: Macro numbers of the networks.
+        network: Macro-architecture of the networks.
         split: Split of the data that batches are drawn from.
         batch_size: Images in the batch.
         batch: One fixed batch for all architectures, or a fresh one for each.

@@ -93,7 +93,7 @@ def search(
         looked_up: Which accuracies of a table.
         images: Images to train on, or to score on.
         live: How networks are judged on the way.
-        network: Macro numbers of the networks.
+        network: Macro-architecture of the networks.
         training: Numbers of the training of each network; by default HNAS's, with 10 epochs. Of a table only --epochs:
             its shortest schedule if left out.
         device: cpu, cuda, cuda:1, mps …
@@ -101,7 +101,7 @@ def search(
         as_json: Print JSON instead of text.
     """
     from prejudge.search import Budget, run, write_result
-    from prejudge.search.running import read_method
+    from prejudge.search.registry import read_method
 
     chosen, options = read_method(method, pairs(option or []))
     if chosen.context.needs == "data":

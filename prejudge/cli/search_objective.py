@@ -41,7 +41,7 @@ class TableOptions:
     def open(self, space: str | None, epochs: int | None) -> tuple[Table, Objective]:
         """The table, and its accuracies as an objective."""
         from prejudge.benchmarks import benchmark
-        from prejudge.search.objectives.table import open_objective
+        from prejudge.search.objectives import open_objective
 
         assert self.benchmark is not None
         table = benchmark(self.benchmark)
@@ -77,7 +77,7 @@ class LiveOptions:
         """A proxy's score, or the accuracy after a training, as an objective."""
         from prejudge.data.loading import load
         from prejudge.data.splits import random_split
-        from prejudge.search.objectives.live import HNAS_TRAINING, ProxyObjective, TrainingObjective
+        from prejudge.search.objectives import HNAS_TRAINING, ProxyObjective, TrainingObjective
         from prejudge.spaces import space as find_space
 
         where = find_space(space)

@@ -125,7 +125,7 @@ def _command(name: str) -> App:
             recipe: YAML file that fills in what is left out here.
             channels: Width of the first cells.
             cells: Cells in all (darts) or per stage (nasbench201).
-            macro: Any other macro number of the supernet: NAME=VALUE.
+            macro: Any other macro field of the supernet: NAME=VALUE.
             training: Numbers of the weights' training; the published ones if left out.
             device: cpu, cuda, cuda:1, mps …; with torchrun, cuda is one device for each process.
             precision: Number format of forward passes.

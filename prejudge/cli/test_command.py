@@ -64,7 +64,7 @@ def test(
         arch: Architecture in any notation, a published name, a genotype file, or a result file of a search.
         space: Its space, where the notation does not say it.
         key: Under which key of the file the weights are, where that is not clear.
-        network: Macro numbers of the network.
+        network: Macro-architecture of the network.
         batch_size: Images per forward pass.
         image_size: Side of the images that are read from folders; that of the training if left out.
         device: cpu, cuda, cuda:1, mps …
@@ -120,7 +120,7 @@ def _expected(arch: str | None, space: str | None, network: NetworkOptions) -> E
 
 
 def _show(result: TestResult) -> None:
-    total, rows = result.evaluation, result.evaluation.rows()
+    total, rows = result.metrics, result.metrics.rows()
     print(
         f"{result.data} {result.split}, {total.images:,} images: "
         f"top-1 {total.top1:.2f} %, top-5 {total.top5:.2f} %, loss {total.loss:.4f}"

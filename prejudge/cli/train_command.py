@@ -77,7 +77,7 @@ def train(
         out: Folder of this training.
         space: Search space, where neither a file nor the notation says it.
         search_seed: Which run of a result file; the one with the best answer if left out.
-        recipe: darts, ista, ista-onestage, stacnas, hnas, tenas, nasbench201 or nasbench101: whose training this is;
+        recipe: darts, ista, ista-onestage, stacnas, hnas, te-nas, nasbench201 or nasbench101: whose training this is;
             that of the search or of the space if left out (see: prejudge list trainings). Or a YAML file that fills in
             what is left out here.
         select: Which network is the result: the best on validation images, which are split off the training images
@@ -89,7 +89,7 @@ def train(
         export: Also write the network as one Python file that needs nothing but PyTorch.
         keep_every: Keep the checkpoint of each epoch that is a multiple of this.
         resume: Go on where an earlier call was interrupted; the same command without this does so, too.
-        network: Macro numbers of the network; those of the recipe if left out.
+        network: Macro-architecture of the network; that of the recipe if left out.
         training: Numbers of the training; those of the recipe if left out.
         device: cpu, cuda, cuda:1, mps …
         precision: Number format of forward passes.

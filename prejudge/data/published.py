@@ -13,7 +13,7 @@ from prejudge.data.folder import read_folder
 from prejudge.data.image_files import IMAGE_SIZE
 from prejudge.data.normalization import NORMALIZATIONS
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
-from prejudge.formats.pickle.arrays import load_pickle
+from prejudge.formats.pickle.files import load_pickle
 
 IMAGENET_PER_CLASS = 10
 """Images of each class that are read where nothing is said: all 1.28 million do not fit into memory."""

@@ -1,13 +1,12 @@
 """Files that ``torch.save`` wrote, read without running anything in them; both the zip format and the one before it.
 
 In either format a pickle describes tensors as calls on storages, which lie beside it as raw numbers. The pickle is read
-by :mod:`prejudge.formats.pickle.inert`; here the descriptions are checked against the storages, and tensors made of
+by :mod:`prejudge.formats.pickle.unpickler`; here the descriptions are checked against the storages, and tensors made of
 them.
 """
 
 from __future__ import annotations
 
-import io
 import mmap
 import zipfile
 from collections.abc import Callable
@@ -20,8 +19,7 @@ import torch
 from torch import Tensor
 
 from prejudge.errors import FileFormatError, MissingDataError, PrejudgeError
-from prejudge.formats.pickle.inert import Made, Name, Readable, Refused, one_line, read_inert
-from prejudge.formats.pickle.values import plain
+from prejudge.formats.pickle.unpickler import Made, Name, Refused, Unpickler, one_line
 from prejudge.formats.zip import READ_ERRORS, open_zip
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # the first pickle in a file of the old format
@@ -68,9 +66,8 @@ class TorchFile:
         path: The file.
 
     Attributes:
-        value: What was saved, as :func:`~prejudge.formats.pickle.inert.read_inert` gives it; :meth:`tensor` makes
-        tensors
-            of the parts that describe one.
+        value: The value that was saved, as :class:`~prejudge.formats.pickle.unpickler.Unpickler` gives it;
+            :meth:`tensor` makes tensors of the parts that describe one.
 
     Raises:
         MissingDataError: There is no such file.
@@ -86,7 +83,6 @@ class TorchFile:
         self._storages: dict[str, Storage] = {}
         self._numbers: dict[str, Tensor] = {}
         self._unread = self.path.stat().st_size  # all storages together cannot have more bytes
-        self._pickled = 0  # bytes of the pickle
         self._raw: Callable[[str, int], bytes]
         try:
             with self.path.open("rb") as file:
@@ -125,17 +121,6 @@ class TorchFile:
             raise FileFormatError(
                 f"{self.path}: {name} cannot be read, the file is damaged ({type(error).__name__})"
             ) from error
-
-    def plain(self) -> Any:
-        """All of :attr:`value` as tensors, plain values and containers of them.
-
-        Raises:
-            FileFormatError: There is anything else in it.
-        """
-        try:
-            return plain(self.value, self._pickled, other=lambda made: self.tensor(made, "a tensor"))
-        except Refused as error:
-            raise FileFormatError(f"{self.path} {error}; nothing in it was run") from None
 
     def _rebuild(self, args: Any, has_dtype: bool) -> Tensor:
         if not isinstance(args, tuple) or len(args) < (7 if has_dtype else 4) or not isinstance(args[0], Storage):
@@ -207,8 +192,7 @@ class TorchFile:
         if f"{folder}byteorder" in entries and _stored(archive, entries[f"{folder}byteorder"], 8) != b"little":
             raise Refused("was written on a machine of another byte order; save it again on this one")
         program = _stored(archive, entries[pickles[0]], self._unread)
-        self._pickled = len(program)
-        self.value = read_inert(io.BytesIO(program), self._outside)
+        self.value = Unpickler(program, self._outside).load()
 
         def raw(key: str, nbytes: int) -> bytes:
             info = entries.get(f"{folder}data/{key}")
@@ -220,19 +204,19 @@ class TorchFile:
 
     def _open_legacy(self) -> None:
         with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
-            if memory[:1] != b"\x80" or read_inert(memory, _nothing_outside) != _MAGIC:
+            machine = Unpickler(memory, self._outside)
+            if memory[:1] != b"\x80" or machine.load() != _MAGIC:
                 raise Refused("is no torch file")
-            version, system = read_inert(memory, _nothing_outside), read_inert(memory, _nothing_outside)
+            version, system = machine.load(), machine.load()
             if version != _LEGACY_VERSION or not isinstance(system, dict):
                 raise Refused("is a torch file of an unknown version")
             if system.get("little_endian") is not True:
                 raise Refused("was written on a machine of another byte order; save it again on this one")
-            self.value = read_inert(memory, self._outside)
-            self._pickled = memory.tell()
-            keys = read_inert(memory, _nothing_outside)
+            self.value = machine.load()
+            keys = machine.load()
             if not isinstance(keys, list) or any(not isinstance(key, str) for key in keys):
                 raise Refused("has no list of its storages")
-            places = self._places(memory, keys)
+            places = self._places(machine.offset, keys)
 
         def raw(key: str, nbytes: int) -> bytes:
             if key not in places:
@@ -243,9 +227,9 @@ class TorchFile:
 
         self._raw = raw
 
-    def _places(self, memory: Readable, keys: list[str]) -> dict[str, int]:
+    def _places(self, place: int, keys: list[str]) -> dict[str, int]:
         """Where the numbers of each storage start: they follow one after the other, each after its size."""
-        places, place, end = {}, memory.tell(), self._unread
+        places, end = {}, self._unread
         with self.path.open("rb") as file:
             for key in keys:
                 file.seek(place)
@@ -277,7 +261,3 @@ def _stored(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes
     if info.compress_type != zipfile.ZIP_STORED or info.file_size > most:
         raise Refused(f"has a compressed or oversized entry {one_line(info.filename)}, which torch does not write")
     return archive.read(info)
-
-
-def _nothing_outside(pid: Any) -> Any:
-    raise Refused("refers to something outside the file")

@@ -7,7 +7,7 @@ from pathlib import Path
 from prejudge.errors import InputError
 from prejudge.report import supernet_drawing as pictures
 from prejudge.report.cell_drawing import draw_cells
-from prejudge.search.result import read_result
+from prejudge.search.result_file import read_result
 from prejudge.spaces import space as find_space
 
 
@@ -19,7 +19,7 @@ def draw_result(
     Args:
         file: The result file of a search.
         out: The picture to write: ``.svg``, ``.png`` or ``.pdf``.
-        show: ``"cells"``; of a search on a supernet also ``"epochs"``, ``"likeness"`` or ``"worth"``.
+        show: ``"cells"``; of a search on a supernet also ``"epochs"``, ``"similarity"`` or ``"accuracies"``.
         seed: The run to draw; the best one by default.
         title: Heading; says what is drawn by default.
 
@@ -41,13 +41,13 @@ def draw_result(
         values = [None if value != value else value for value in run.values.tolist()]
         epochs = [{**epoch, "valid": value} for epoch, value in zip(facts["curve"], values, strict=True)]
         return pictures.draw_epochs(epochs, facts["stages"], out, title=heading), run.recommendation
-    if show == "likeness" and "features" in facts:
-        return pictures.draw_likeness(facts["features"], out, title=heading), run.recommendation
-    if show == "worth" and "single operations" in facts:
-        return pictures.draw_worth(facts["single operations"], out, title=heading), run.recommendation
+    if show == "similarity" and "features" in facts:
+        return pictures.draw_similarity(facts["features"], out, title=heading), run.recommendation
+    if show == "accuracies" and "single operations" in facts:
+        return pictures.draw_accuracies(facts["single operations"], out, title=heading), run.recommendation
     remedy = {
         "epochs": "only searches on supernets have epochs",
-        "likeness": "search with stacnas and --option features=10000",
-        "worth": "search with stacnas and --option single_epochs=10",
+        "similarity": "search with stacnas and --option features=10000",
+        "accuracies": "search with stacnas and --option single_epochs=10",
     }
     raise InputError(f"{file} has nothing about {show}; {remedy[show]}")

@@ -59,7 +59,7 @@ def report_data(
 
     matched = match(source, table, metrics=metrics, protocol=protocol, directions=directions)
     correlations = correlate_matched(matched, table, resamples=resamples, confidence=confidence, seed=seed)
-    notes = list(correlations.attrs.pop("notes"))
+    warnings = list(correlations.attrs.pop("warnings"))
     first = correlations.drop_duplicates("proxy")
     quality = dict(zip(map(str, first["proxy"]), first["spearman"].fillna(0.0), strict=True))
     ensembles = [p for p in correlations["proxy"].unique() if p not in matched.scores]
@@ -76,7 +76,7 @@ def report_data(
         failures=None if isinstance(source, pd.DataFrame) else source.failures(matched.protocol),
         protocol=matched.protocol.describe() if matched.protocol is not None else {},
         provenance=_provenance(source, table, matched, f"{confidence:.0%}", resamples, seed),
-        notes=[*notes, *_notes(matched, table, correlations)],
+        warnings=[*warnings, *_warnings(matched, table, correlations)],
         directions=matched.directions,
         roles=dict.fromkeys(BASELINES, "baseline") | dict.fromkeys(ensembles, "ensemble"),
         unit=_UNITS.get(table.index.units["accuracy"], table.index.units["accuracy"]),
@@ -116,17 +116,17 @@ def _summary(runs: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-def _notes(matched: Matched, table: Table, correlations: pd.DataFrame) -> list[str]:
-    notes = []
+def _warnings(matched: Matched, table: Table, correlations: pd.DataFrame) -> list[str]:
+    warnings = []
     silent = [m for m, rows in correlations.groupby("metric", sort=False) if rows["noise_ceiling"].isna().all()]
     if silent:
-        notes.append(
+        warnings.append(
             f"Table {table.name} has no single training seeds of {', '.join(map(str, silent))}, so how well its own "
             f"trainings agree (the noise ceiling) is not known."
         )
     if len(matched.repeats) < 2 and matched.protocol is not None:
-        notes.append("Every score was computed once; with --repeats the spread over seeds and batches is shown too.")
+        warnings.append("Every score was computed once; with --repeats the spread over seeds and batches is shown too.")
     counts = correlations[correlations["stratum"] == "all"].groupby("metric")["n"]
     if (counts.max() != counts.min()).any():
-        notes.append("Proxies have scores of different numbers of architectures (column n); compare them with care.")
-    return notes
+        warnings.append("Proxies have scores of different numbers of architectures (column n); compare them with care.")
+    return warnings

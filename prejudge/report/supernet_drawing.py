@@ -1,4 +1,4 @@
-"""Pictures of what went on inside a supernet: its epochs, how alike its operations are, and what each is worth."""
+"""Pictures of a supernet search: its epochs, the similarity of its operations, and the accuracy of each by itself."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw_epochs(
     """Draw loss, accuracies, entropy of the weights and share of skips over the epochs of a supernet search.
 
     Args:
-        epochs: What is known of each epoch; numbers under ``train_loss``, ``train_accuracy``, ``valid``, ``entropy``
+        epochs: Each epoch; numbers under ``train_loss``, ``train_accuracy``, ``valid``, ``entropy``
             and ``skip_share`` are drawn.
         stages: Name and number of epochs of every stage, in order.
         path: The picture to write; its ending chooses the format.
@@ -72,7 +72,7 @@ def draw_epochs(
     return save_figure(figure, path)
 
 
-def draw_likeness(features: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> Path:
+def draw_similarity(features: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> Path:
     """Draw, for cells and edges, the correlations of the operations' features and their mean features in a plane.
 
     Args:
@@ -114,8 +114,8 @@ def draw_likeness(features: Sequence[Mapping[str, Any]], path: Path, *, title: s
     return save_figure(figure, path)
 
 
-def draw_worth(operations: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> Path:
-    """Draw what each operation won in a search against what its own network reaches.
+def draw_accuracies(operations: Sequence[Mapping[str, Any]], path: Path, *, title: str = "") -> Path:
+    """Draw the weight of each operation in a search against the accuracy of the network of that operation alone.
 
     Args:
         operations: ``operation``, ``share`` (mean softmax weight) and ``accuracy`` (per cent) of each.

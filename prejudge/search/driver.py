@@ -15,6 +15,7 @@ from prejudge.search.objectives.base import Evaluation, Objective
 from prejudge.search.protocol import Query, SearchContext, SearchStep, Work, as_query, random_sources
 from prejudge.search.registry import SearchMethod
 from prejudge.search.result import Trajectory
+from prejudge.spaces.base import Architecture
 
 
 class Evaluator:
@@ -100,7 +101,7 @@ class SearchRun:
         objective = context.objective
         self._evaluator = None if objective is None else Evaluator(objective, context.seed)
         self._batch: _Batch | None = None
-        self._recommended: Any = None
+        self._recommended: Architecture | None = None
         self.ended = False
 
     # -- everything in this process ------------------------------------------------------------------------------------
@@ -273,24 +274,29 @@ class SearchRun:
             context.tell("", count + 1, None if budget is None else budget.queries, step)
         return found.value
 
-    def trajectory(self) -> Trajectory:
-        """What the run has done, as plain values.
+    @property
+    def recommendation(self) -> Architecture:
+        """What the method recommends, so far or in the end.
 
         Raises:
-            InputError: Nothing that it evaluated has a value, and it recommends nothing.
+            InputError: Nothing that was evaluated has a value, and the method recommends nothing.
         """
+        for recommended in (self._recommended, self.context.recommendation):
+            if recommended is not None:
+                return recommended
+        best = self.context.best
+        if best is None:
+            raise InputError(f"the search evaluated {len(self.context.steps)} architectures, and none has a value")
+        return best.arch
+
+    def trajectory(self) -> Trajectory:
+        """What the run has done, as plain values; raises what :attr:`recommendation` raises."""
         context = self.context
-        recommended = context.recommendation if self._recommended is None else self._recommended
-        if recommended is None:
-            best = context.best
-            if best is None:
-                raise InputError(f"the search evaluated {len(context.steps)} architectures, and none has a value")
-            recommended = best.arch
         own = context.schedules[-1] if context.schedules else 0  # what the objective takes where nothing is asked for
         steps = context.steps
         return Trajectory(
             seed=context.seed,
-            recommendation=str(recommended),
+            recommendation=str(self.recommendation),
             architectures=[str(s.arch) for s in steps],
             epochs=np.array([own if s.epochs is None else s.epochs for s in steps], dtype=np.int32),
             values=np.array([s.value for s in steps], dtype=float),

@@ -12,7 +12,8 @@ import numpy as np
 
 from prejudge.errors import InputError, MissingDataError, quoted
 from prejudge.formats.text import is_file
-from prejudge.search.result import SearchResult, Trajectory, read_result
+from prejudge.search.result import SearchResult, Trajectory
+from prejudge.search.result_file import read_result
 from prejudge.spaces import genotype_names, published_genotype
 from prejudge.spaces import space as space_named
 from prejudge.spaces.base import Architecture, Space

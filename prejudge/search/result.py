@@ -1,26 +1,16 @@
-"""What searches found: what they recommend, and every step that led there, in one self-describing file."""
+"""What searches found: what they recommend, and every step that led there, as plain values."""
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prejudge.errors import FileFormatError, InputError, MissingDataError
-from prejudge.formats import hdf5
+from prejudge.errors import InputError
 
-FORMAT = "prejudge-search"
-VERSION = 1
-_STEPS = {"architecture": "u", "epochs": "i", "value": "f", "seconds": "f"}
-_INDEX = {
-    "method": str, "options": dict, "space": str, "objective": dict, "budget": dict, "provenance": dict, "runs": list,
-}  # fmt: skip
-_RUN = {"seed": int, "recommendation": str, "steps": int, "overhead": int | float, "metadata": dict}
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,106 +102,22 @@ class SearchResult:
         known = ", ".join(str(trajectory.seed) for trajectory in self.trajectories)
         raise InputError(f"the search has no run from seed {seed} (it has: {known})")
 
+    def frame(self) -> pd.DataFrame:
+        """Every step of every run: one row each, with ``seed, step, architecture, epochs, value, seconds``."""
+        import pandas as pd
 
-def write_result(result: SearchResult, path: str | os.PathLike[str]) -> Path:
-    """Write the file: all of it or nothing.
+        columns = ("architectures", "epochs", "values", "seconds")
+        names = ("architecture", "epochs", "value", "seconds")
+        parts = [
+            {"seed": run.seed, "step": np.arange(len(run.values))}
+            | {name: getattr(run, column) for name, column in zip(names, columns, strict=True)}
+            for run in self.trajectories
+        ]
+        return pd.concat(map(pd.DataFrame, parts), ignore_index=True)
 
-    Raises:
-        InputError: There is no run.
-        PrejudgeError: The file cannot be written.
-    """
-    path = Path(path)
-    runs = result.trajectories
-    if not runs:
-        raise InputError(f"no run of {result.method} to write to {path}")
-    texts = list(dict.fromkeys(a for run in runs for a in run.architectures))
-    number = {text: i for i, text in enumerate(texts)}
-    index: dict[str, Any] = {
-        "method": result.method,
-        "options": result.options,
-        "space": result.space,
-        "objective": result.objective,
-        "budget": result.budget,
-        "provenance": result.provenance,
-        "runs": [
-            {
-                "seed": r.seed,
-                "recommendation": r.recommendation,
-                "steps": len(r.values),
-                "overhead": r.overhead,
-                "metadata": r.metadata,
-            }
-            for r in runs
-        ],
-    }
-    with hdf5.writing(path) as file:
-        file.attrs["format"] = FORMAT
-        file.attrs["version"] = VERSION
-        file["index"] = json.dumps(index)
-        columns: dict[str, np.ndarray] = {
-            "architectures": np.frombuffer("\n".join(texts).encode(), dtype=np.uint8),
-            "steps/architecture": np.array([number[a] for r in runs for a in r.architectures], dtype=np.uint32),
-            "steps/epochs": np.concatenate([r.epochs for r in runs]).astype(np.int32),
-            "steps/value": np.concatenate([r.values for r in runs]).astype(np.float64),
-            "steps/seconds": np.concatenate([r.seconds for r in runs]).astype(np.float64),
-        }
-        for name, column in columns.items():
-            file.create_dataset(name, data=column, compression="gzip" if len(column) else None)
-    return path
-
-
-def read_result(path: str | os.PathLike[str]) -> SearchResult:
-    """Read what :func:`write_result` wrote.
-
-    Raises:
-        MissingDataError: There is no such file.
-        FileFormatError: It is truncated, foreign, damaged, or of a newer format.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise MissingDataError(f"no search result {path}")
-    try:
-        with hdf5.open_file(path) as file:
-            if hdf5.attribute(file, "format") != FORMAT:
-                raise FileFormatError(f"{path} is an HDF5 file but no search result")
-            if int(hdf5.attribute(file, "version")) > VERSION:
-                raise FileFormatError(f"{path} was written by a newer prejudge; upgrade prejudge")
-            budget = hdf5.Budget(path.stat().st_size)
-            index = json.loads(hdf5.text(file, "index", budget))
-            texts = hdf5.array(file, "architectures", budget, "|u1", (1,)).tobytes().decode().split("\n")
-            steps = {name: hdf5.array(file, f"steps/{name}", budget, kind, (1,)) for name, kind in _STEPS.items()}
-            return _assemble(index, texts, steps)
-    except FileFormatError:
-        raise
-    except hdf5.READ_ERRORS as error:
-        raise FileFormatError(
-            f"{path} is no search result, or it is damaged ({hdf5.describe(error)}); run the search again"
-        ) from error
-
-
-def _assemble(index: dict[str, Any], texts: Sequence[str], steps: dict[str, np.ndarray]) -> SearchResult:
-    if not isinstance(index, dict) or any(not isinstance(index.get(name), kind) for name, kind in _INDEX.items()):
-        raise ValueError("it does not say what was searched")
-    runs = index.pop("runs")
-    for run in runs:
-        if any(not isinstance(run.get(name), kind) or isinstance(run[name], bool) for name, kind in _RUN.items()):
-            raise ValueError("one of its runs is not described")
-    ends = np.cumsum([run["steps"] for run in runs])
-    if not runs or min(run["steps"] for run in runs) < 0 or any(len(column) != ends[-1] for column in steps.values()):
-        raise ValueError("its columns have different lengths")
-    trajectories = []
-    for run, end in zip(runs, ends, strict=True):
-        part = slice(int(end) - run["steps"], int(end))
-        trajectories.append(
-            Trajectory(
-                seed=run["seed"],
-                recommendation=run["recommendation"],
-                architectures=[texts[i] for i in steps["architecture"][part]],
-                epochs=steps["epochs"][part],
-                values=steps["value"][part],
-                seconds=steps["seconds"][part],
-                overhead=run["overhead"],
-                metadata=run["metadata"],
-            )
+    def __repr__(self) -> str:
+        steps = sum(len(run.values) for run in self.trajectories)
+        return (
+            f"<search with {self.method} in {self.space}: {len(self.trajectories)} runs of {steps:,} steps together, "
+            f"best {self.best}>"
         )
-    return SearchResult(trajectories=trajectories, **index)

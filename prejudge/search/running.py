@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from prejudge._version import __version__
 from prejudge.engine import LATER, Engine, LocalEngine, Progress, local_unless
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError
 from prejudge.search.budget import Budget
 from prejudge.search.driver import Evaluator, Request, SearchRun
 from prejudge.search.objectives.base import Evaluation, Objective
 from prejudge.search.protocol import SearchCallback, SearchContext
 from prejudge.search.records import RunRecords
-from prejudge.search.registry import SearchMethod, register
+from prejudge.search.registry import SearchMethod, read_method, register
 from prejudge.search.result import SearchResult, Trajectory
 from prejudge.spaces import space as find_space
 from prejudge.spaces.base import Space
@@ -116,16 +116,6 @@ def run(
         trajectories=runs.results(objective if context.needs == "objective" else None),
         provenance={"prejudge": __version__},
     )
-
-
-def read_method(text: str, options: Mapping[str, Any] | None) -> tuple[SearchMethod, dict[str, Any]]:
-    """A method and all of its options; raises :class:`InputError` for one that is unknown."""
-    chosen, given = register.read(text)
-    for option, value in (options or {}).items():
-        if option not in chosen.options:
-            raise unknown(f"option of {chosen.name}", option, chosen.options)
-        given[option] = value
-    return chosen, given
 
 
 def _space(method: SearchMethod, objective: Objective | None, space: Space[Any] | str | None) -> Space[Any]:
@@ -282,7 +272,8 @@ class _Runs:
         with ExitStack() as everything:
             results = self.engine.run(Answering(objective), requests(), **_setup(self.engine, device))
             for request, evaluation in everything.enter_context(closing(results)):
-                active[request.seed][0].supply(request, evaluation)
+                if request.seed in active:  # else its budget was spent while this one was under way
+                    active[request.seed][0].supply(request, evaluation)
         return [found[seed] for seed in self.seeds]
 
     def _within(self, done: int) -> Callable[[int, int], None]:

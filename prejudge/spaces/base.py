@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from prejudge.errors import InputError, quoted, unknown
+from prejudge.spaces.architecture import Architecture as Architecture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,14 +16,6 @@ if TYPE_CHECKING:
 
     from prejudge.spaces.cell_graph import CellGraph
     from prejudge.spaces.nn.supernet import Supernet
-
-
-class Architecture(Protocol):
-    """A small frozen value; ``str(architecture)`` is its canonical text. It never holds a torch object."""
-
-    def __hash__(self) -> int: ...
-
-    def __str__(self) -> str: ...
 
 
 A = TypeVar("A", bound=Architecture)
@@ -78,7 +71,15 @@ class Space(ABC, Generic[A]):
 
     @abstractmethod
     def network(self, arch: A, **macro: Any) -> torch.nn.Module:
-        """The torch network of ``arch``: images ``(N, C, H, W)`` to logits ``(N, num_classes)``."""
+        """The torch network of ``arch``: images ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``.
+
+        Args:
+            arch: The architecture.
+            macro: Fields of the macro-architecture, :attr:`macro_type`.
+
+        Raises:
+            InputError: A field is unknown or out of range.
+        """
 
     def supernet(self, **options: Any) -> Supernet:
         """The weight-sharing network of the whole space: images ``(N, C, H, W)`` and a mixture to logits.
@@ -94,7 +95,7 @@ class Space(ABC, Generic[A]):
 
     @abstractmethod
     def flops(self, arch: A, image_size: int = 32, **macro: Any) -> int:
-        """Multiply-adds of one square image through :meth:`network`, by formula."""
+        """Multiply-adds of one square image through :meth:`network`, by formula: convolutions and the classifier."""
 
     @abstractmethod
     def graphs(self, arch: A) -> dict[str, CellGraph]:
@@ -136,7 +137,7 @@ class Space(ABC, Generic[A]):
         known = self.default_macro
         for name in overrides:
             if name not in known:
-                raise unknown(f"{self.name} macro number", name, known)
+                raise unknown(f"{self.name} macro field", name, known)
         return self.macro_type(**overrides)
 
     def check_notation(self, notation: str | None) -> None:
@@ -191,7 +192,7 @@ def require_enumerable(space: Space[A]) -> EnumerableSpace[A]:
 
 
 def require_positive(space: str, macro: Any, names: Iterable[str]) -> None:
-    """Raise :class:`InputError` unless each of these macro numbers is a positive integer."""
+    """Raise :class:`InputError` unless each of these fields is a positive integer."""
     for name in names:
         value = getattr(macro, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:

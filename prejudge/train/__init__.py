@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from prejudge.train.device import DeviceConfig as DeviceConfig
     from prejudge.train.device import OutOfMemory as OutOfMemory
     from prejudge.train.evaluation.accuracy import accuracy as accuracy
-    from prejudge.train.evaluation.evaluate import Evaluation as Evaluation
+    from prejudge.train.evaluation.evaluate import ClassificationMetrics as ClassificationMetrics
     from prejudge.train.evaluation.evaluate import evaluate as evaluate
     from prejudge.train.export.standalone import standalone_source as standalone_source
     from prejudge.train.export.stored_network import ExpectedNetwork as ExpectedNetwork
@@ -51,7 +51,7 @@ _MODULES = {
     "ProcessGroup": "process_group",
     "joined": "process_group",
     "evaluate": "evaluation.evaluate",
-    "Evaluation": "evaluation.evaluate",
+    "ClassificationMetrics": "evaluation.evaluate",
     "accuracy": "evaluation.accuracy",
     "fit": "learner",
     "Epoch": "loop",

@@ -8,27 +8,24 @@ happens to the process, the last complete checkpoint is there.
 from __future__ import annotations
 
 import io
-import json
 from collections import OrderedDict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from prejudge.engine.plan import check_plan, plain_plan
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError, quoted
 from prejudge.formats.atomic import replace_by_copy, replacing
-from prejudge.formats.torch_file import TorchFile
+from prejudge.formats.zip import open_zip
 
 _FORMAT, _VERSION = "prejudge checkpoint", 1
 _LAST, _BEST = "last.pt", "best.pt"
 _PLAIN = (type(None), bool, int, float, str, bytes)
-_NAMED = 3  # so many differences between two plans are spelt out
-_SHOWN = 60  # characters of a long value, from a little before the place where it differs
-_ABSENT = object()
 
 
 @dataclass(frozen=True)
@@ -68,10 +65,7 @@ class CheckpointManager:
             raise InputError(f"keep_every must be 0 or more, not {keep_every}")
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"{self.folder} is a file; checkpoints need a folder")
-        try:
-            self.plan: dict[str, Any] = json.loads(json.dumps(plan, allow_nan=False))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"the plan of a run must be plain JSON values: {error}") from None
+        self.plan = plain_plan(plan)
         self._known_as_ours = False
 
     def save(self, epoch: int, state: dict[str, Any], *, best: bool = False, keep: bool = False) -> Path:
@@ -156,13 +150,7 @@ class CheckpointManager:
 
     def _read(self, path: Path) -> Checkpoint:
         checkpoint = read_checkpoint(path)
-        different = list(_differences(checkpoint.plan, self.plan))
-        if different:
-            more = f" and {len(different) - _NAMED} more" if len(different) > _NAMED else ""
-            raise InputError(
-                f"{path} is the checkpoint of another run: {'; '.join(different[:_NAMED])}{more}; "
-                "choose another folder, or ask for what it was made with"
-            )
+        check_plan(path, checkpoint.plan, self.plan, "choose another folder, or ask for what it was made with")
         return checkpoint
 
 
@@ -182,13 +170,7 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(f"no checkpoint {path}")
-    try:
-        content = TorchFile(path).plain()
-    except FileFormatError as error:
-        reason = str(error).removeprefix(str(path)).strip(": ")
-        raise FileFormatError(
-            f"{path} is no checkpoint, or it is damaged: it {reason}; remove it, or put a whole one there"
-        ) from error
+    content = _load(path)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise FileFormatError(f"{path} is no checkpoint of prejudge")
     if content.get("version") != _VERSION:
@@ -200,6 +182,26 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
     if type(epoch) is not int or not isinstance(state, dict) or not isinstance(plan, dict):
         raise FileFormatError(f"{path} is a checkpoint without an epoch, a state or a plan")
     return Checkpoint(epoch, state, plan)
+
+
+def _load(path: Path) -> Any:
+    try:
+        with open_zip(path, most_bytes=path.stat().st_size) as archive:
+            damaged = archive.testzip()  # torch does not compare checksums
+        if damaged is None:
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch says in many ways that a file is not one of its own
+        if isinstance(error, UnpicklingError):
+            raise FileFormatError(
+                f"{path} is no checkpoint, or it is damaged: it holds more than tensors and plain values; "
+                "nothing in it was run"
+            ) from error
+        raise _damaged(path) from error
+    raise _damaged(path)
+
+
+def _damaged(path: Path) -> FileFormatError:
+    return FileFormatError(f"{path} is no checkpoint, or it is damaged; remove it, or put a whole one there")
 
 
 def _rank() -> int:
@@ -227,20 +229,3 @@ def _plain(value: Any, where: str) -> Any:
     if type(value) not in _PLAIN:
         raise InputError(f"{where} is a {type(value).__name__}; a checkpoint holds tensors and plain values only")
     return value
-
-
-def _differences(there: Any, here: Any, name: str = "") -> Iterator[str]:
-    if isinstance(there, dict) and isinstance(here, dict):
-        for key in [*there, *(key for key in here if key not in there)]:
-            inner = f"{name}.{key}" if name else str(key)
-            yield from _differences(there.get(key, _ABSENT), here.get(key, _ABSENT), inner)
-    elif there != here or isinstance(there, bool) != isinstance(here, bool):
-        texts = ["not said" if v is _ABSENT else json.dumps(v, ensure_ascii=False) for v in (there, here)]
-        alike = next((i for i, (a, b) in enumerate(zip(*texts, strict=False)) if a != b), 0)
-        start = max(0, alike - _SHOWN // 2) if max(map(len, texts)) > _SHOWN else 0
-        shown_there, shown_here = (_excerpt(text, start) for text in texts)
-        yield f"{name} is {shown_there} there and {shown_here} here"
-
-
-def _excerpt(text: str, start: int) -> str:
-    return f"{'…' if start else ''}{text[start : start + _SHOWN]}{'…' if len(text) > start + _SHOWN else ''}"

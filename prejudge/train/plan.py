@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from prejudge.data.dataset import ImageDataset
@@ -12,6 +12,7 @@ from prejudge.errors import InputError, unknown
 from prejudge.spaces.base import Architecture, Space
 from prejudge.spaces.base import space as space_named
 from prejudge.train.images import load_training_images
+from prejudge.train.recipes.macro import macro_for_images
 from prejudge.train.recipes.published import PublishedRecipe, published_recipe
 from prejudge.train.recipes.recipe import Recipe
 from prejudge.train.recipes.resolve import FittedRecipe, default_recipe, fitted_recipe, published_data
@@ -198,19 +199,10 @@ def _with_validation(data: Splits, selection: str, held_out: float, seed: int) -
 def _complete_macro(
     space: Space[Any], published: Mapping[str, Any], given: Mapping[str, Any], recipe: Recipe, data: ImageDataset
 ) -> dict[str, Any]:
-    """Every macro number of the network; those left out are the space's defaults, classes and channels the images'."""
+    """Every macro field of the network: the given ones go before the recipe's."""
     known = space.default_macro
     for name in published:
         if name not in known:
             raise InputError(f"the recipe is for networks with {name!r}, which those of {space.name} do not have")
-    numbers = {**published, **given}
-    fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels}
-    for name, value in fitting.items():
-        if numbers.get(name, value) != value:
-            raise InputError(
-                f"{data.name} needs {name}={value}, but the recipe or you say {numbers[name]}; "
-                "take the recipe of these images, or fit it to them (PublishedRecipe.for_images)"
-            )
-    if "auxiliary" in known:
-        numbers["auxiliary"] = recipe.auxiliary_weight > 0
-    return asdict(space.macro(**{**numbers, **{n: v for n, v in fitting.items() if n in known}}))
+    auxiliary = {"auxiliary": recipe.auxiliary_weight > 0} if "auxiliary" in known else {}
+    return macro_for_images(space, {**published, **given, **auxiliary}, data)

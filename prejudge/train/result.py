@@ -15,7 +15,7 @@ from torch import nn
 from prejudge._version import __version__
 from prejudge.formats.atomic import write_atomically
 from prejudge.train.device import DeviceConfig
-from prejudge.train.evaluation.evaluate import Evaluation
+from prejudge.train.evaluation.evaluate import ClassificationMetrics
 from prejudge.train.export.standalone import standalone_source
 from prejudge.train.export.weights import export_weights
 from prejudge.train.files import METADATA, RESULT, SOURCE, TESTED, WEIGHTS
@@ -47,9 +47,9 @@ class TrainingResult:
     device_config: DeviceConfig
     epoch: int
     epochs: Sequence[Epoch]
-    valid: Evaluation | None
-    test: Evaluation | None
-    last_test: Evaluation | None
+    valid: ClassificationMetrics | None
+    test: ClassificationMetrics | None
+    last_test: ClassificationMetrics | None
     network: nn.Module
     warnings: tuple[str, ...] = ()
     folder: Path | None = None

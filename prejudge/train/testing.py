@@ -10,7 +10,7 @@ from typing import Any
 from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError
 from prejudge.train.device import DeviceConfig
-from prejudge.train.evaluation.evaluate import Evaluation, evaluate
+from prejudge.train.evaluation.evaluate import ClassificationMetrics, evaluate
 from prejudge.train.export.stored_network import ExpectedNetwork, read_network
 from prejudge.train.images import load_test_images, normalized_by
 
@@ -27,7 +27,7 @@ class TestResult:
         macro: Macro-architecture numbers of the network.
         data: Name of the images.
         split: Which of them.
-        evaluation: The figures.
+        metrics: The figures.
         warnings: What the user should know, one sentence each.
     """
 
@@ -40,7 +40,7 @@ class TestResult:
     macro: Mapping[str, Any]
     data: str
     split: str
-    evaluation: Evaluation
+    metrics: ClassificationMetrics
     warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -53,9 +53,9 @@ class TestResult:
             "macro": dict(self.macro),
             "data": self.data,
             "split": self.split,
-            **self.evaluation.as_dict(),
-            "classes": self.evaluation.rows(),
-            "confusion": self.evaluation.confusion.tolist(),
+            **self.metrics.as_dict(),
+            "classes": self.metrics.rows(),
+            "confusion": self.metrics.confusion.tolist(),
         }
 
 

@@ -23,7 +23,7 @@ from prejudge.formats.lock import alone
 from prejudge.spaces.base import Architecture, Space
 from prejudge.train.checkpoint import CheckpointManager
 from prejudge.train.device import DeviceConfig
-from prejudge.train.evaluation.evaluate import Evaluation, evaluate
+from prejudge.train.evaluation.evaluate import ClassificationMetrics, evaluate
 from prejudge.train.learner import SupervisedLearner
 from prejudge.train.loop import Epoch, run_epochs
 from prejudge.train.plan import HELD_OUT, TrainingPlan, plan_training
@@ -200,7 +200,7 @@ def _own_folder(folder: Path | str | None, config: DeviceConfig) -> Iterator[Pat
 
 
 def _identity(plan: TrainingPlan, config: DeviceConfig) -> dict[str, Any]:
-    """What must be the same for a run to go on from a checkpoint."""
+    """The plain values that must be the same for a run to go on from a checkpoint."""
     return {
         "task": "train",
         "space": plan.space.name,
@@ -245,7 +245,7 @@ def _select(
 
 def _evaluated(
     plan: TrainingPlan, images: ImageDataset | None, config: DeviceConfig, network: nn.Module
-) -> Evaluation | None:
+) -> ClassificationMetrics | None:
     if images is None:
         return None
     return evaluate(network, images.with_size(plan.image_size), config, classes=plan.data.train.classes)

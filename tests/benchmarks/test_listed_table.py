@@ -120,7 +120,7 @@ def test_correlation_leaves_out_what_the_table_does_not_list(path: Path) -> None
     row = found[(found["proxy"] == "mine") & (found["stratum"] == "all")].iloc[0]
     assert row["n"] == 6
     assert row["spearman"] == pytest.approx(1)
-    assert any("1 scored architectures are not in table" in note for note in found.attrs["notes"])
+    assert any("1 scored architectures are not in table" in note for note in found.attrs["warnings"])
 
 
 def test_scores_are_found_under_another_numbering_of_the_vertices(tmp_path: Path) -> None:

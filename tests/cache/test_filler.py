@@ -288,7 +288,7 @@ def test_bad_requests_cost_nothing(path: Path, data: ImageDataset) -> None:
     bad: list[tuple[str, dict[str, Any]]] = [
         ("unknown proxy 'snipp'; did you mean 'snip'", {"proxies": ["snipp"]}),
         ("no proxy requested", {"proxies": []}),
-        ("unknown nasbench201 macro number 'chanels'", {"macro": {"chanels": 4}}),
+        ("unknown nasbench201 macro field 'chanels'", {"macro": {"chanels": 4}}),
         ("channels must be a positive integer", {"macro": {"channels": 0}}),
         ("in_channels=3 does not fit", {"macro": {"in_channels": 3}}),
         ("num_classes=5 is too few", {"macro": {"num_classes": 5}}),

@@ -17,7 +17,7 @@ import pandas as pd
 import pytest
 
 from prejudge.cache import Protocol, ScoreCache, verify
-from prejudge.cache.journal import Journal, read_journal
+from prejudge.engine.journal import read_journal
 from prejudge.errors import FileFormatError, PrejudgeError
 from prejudge.formats.atomic import beside, write_atomically
 
@@ -120,11 +120,8 @@ def test_a_journal_cut_at_any_byte_gives_a_prefix(path: Path, journal: Path) -> 
 
 
 def test_a_newer_journal_is_refused(path: Path, journal: Path) -> None:
-    journal.unlink()
-    made = Journal(journal, "x")
-    made.append([{"kind": "journal", "format": 2, "follows": ""}])
-    made.close()
-    with pytest.raises(FileFormatError, match="journal format 2; this prejudge reads 1"):
+    journal.write_bytes(checked({"journal": "scores", "version": 2, "plan": {"follows": ""}}))
+    with pytest.raises(FileFormatError, match="journal version 2; this prejudge reads 1"):
         ScoreCache(path)
 
 
@@ -143,6 +140,7 @@ def test_a_full_disk_loses_nothing(path: Path, tmp_path: Path) -> None:
     program = f"""
 import resource, signal, sys
 from prejudge.cache import Protocol, ScoreCache
+from prejudge.engine.journal import read_journal
 from prejudge.errors import PrejudgeError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 protocol = Protocol("nasbench201")
@@ -244,6 +242,7 @@ def test_a_journal_cannot_claim_more_memory_than_it_has_scores(path: Path, journ
 
 
 def test_a_journal_that_follows_nothing_is_refused(path: Path, journal: Path) -> None:
-    journal.write_bytes(checked({"kind": "journal", "format": 1}))
-    with pytest.raises(FileFormatError, match="does not say what it follows"):
-        ScoreCache(path)
+    for kind, plan in (("scores", {}), ("scores", {"follows": 3}), ("search", {"follows": ""})):
+        journal.write_bytes(checked({"journal": kind, "version": 1, "plan": plan}))
+        with pytest.raises(FileFormatError, match="does not say what it follows"):
+            ScoreCache(path)

@@ -72,7 +72,7 @@ def test_what_is_printed(tmp_path: Path, capsys: Printed) -> None:
 def test_another_training_is_not_mixed_in(trained: Path, capsys: Printed) -> None:
     assert cli.run([*TRAIN, "--learning-rate", "0.5", "--out", str(trained)]) == 2
     error = capsys.readouterr().err
-    assert "is the checkpoint of another run" in error
+    assert "belongs to another run" in error
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ ALONE = [
     "torch", "torch._dynamo", "torch.utils.tensorboard", "numpy", "pandas", "h5py", "sklearn.datasets", "filelock",
     "rich.progress", "yaml", "jinja2", "matplotlib.figure", "prejudge.cli.score_command",
     "prejudge.cli.bench_train", "prejudge.cli.bench_import", "prejudge.cli.search_command", "prejudge.cache.filler",
-    "prejudge.benchmarks.training.trainer", "prejudge.search.objectives.live", "prejudge.data.loading",
+    "prejudge.benchmarks.training.trainer", "prejudge.search.objectives.training", "prejudge.data.loading",
     "prejudge.cli.cache_command", "prejudge.cli.search_images", "prejudge.search.pruning.measurement",
     "prejudge.cli.train_command", "prejudge.train.training", "prejudge.train.evaluation.evaluate",
     "prejudge.search.supernet.darts_pt.method", "prejudge.cli.run_command", "prejudge.pipeline.running",

@@ -10,7 +10,7 @@ import pytest
 
 from prejudge.benchmarks import open_table
 from prejudge.cache import Protocol, ScoreCache, verify
-from prejudge.cache.journal import read_journal
+from prejudge.engine.journal import read_journal
 from prejudge.formats.atomic import beside
 from prejudge.search import read_result
 from prejudge.spaces import space

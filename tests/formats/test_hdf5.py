@@ -17,7 +17,7 @@ from prejudge.benchmarks.table.table import open_table
 from prejudge.cache import Protocol, verify
 from prejudge.errors import FileFormatError
 from prejudge.formats import hdf5
-from prejudge.search.result import read_result
+from prejudge.search.result_file import read_result
 
 DIGITS = Path(hdf5.__file__).parents[1] / "benchmarks" / "table" / "tables" / "nasbench201-digits.h5"
 

@@ -20,7 +20,7 @@ from prejudge.benchmarks.table.table import open_table, write_table
 from prejudge.cache import Protocol
 from prejudge.cache.layout import decode, stored_digests
 from prejudge.formats.hdf5 import read_everything
-from prejudge.search.result import SearchResult, Trajectory, read_result, write_result
+from prejudge.search import SearchResult, Trajectory, read_result, write_result
 from prejudge.spaces import space
 from tests.fuzz.harness import file_target
 

@@ -22,8 +22,8 @@ from prejudge.benchmarks.importers.nasbench201.official_file import iter_archite
 from prejudge.benchmarks.importers.nasbench201.trials import MalformedTrial, Trials
 from prejudge.cache import ScoreCache, import_pickles
 from prejudge.errors import FileFormatError
-from prejudge.formats.pickle.inert import read_inert
-from prejudge.formats.pickle.safe import read_pickles
+from prejudge.formats.pickle.files import read_pickles
+from prejudge.formats.pickle.unpickler import Unpickler
 from tests.benchmarks.importers import official_files
 from tests.fuzz.harness import SENTINEL, file_target
 from tests.hostile_pickles import Call
@@ -144,7 +144,7 @@ def _read_images(path: Path) -> None:
 
 
 def _inert(path: Path) -> None:
-    read_inert(io.BytesIO(path.read_bytes()), lambda pid: None)
+    Unpickler(path.read_bytes(), lambda pid: None).load()
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
@@ -11,11 +10,11 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from prejudge.benchmarks.training.runs import RunLog
+from prejudge.benchmarks.training.runs import FinishedTrainings
 from prejudge.cache import Protocol, ScoreCache
-from prejudge.cache.journal import _encode, read_journal
 from prejudge.cache.protocol import differences
 from prejudge.cache.snapshot import read_snapshot
+from prejudge.engine.journal import _encode, read_journal
 from prejudge.formats.lock import _holder
 from prejudge.search.objectives.base import Evaluation
 from prejudge.search.records import RunRecords
@@ -39,7 +38,7 @@ def _lines(records: list[Any]) -> bytes:
 
 
 _RECORDS = [
-    {"kind": "journal", "format": 1, "follows": ""},
+    {"journal": "scores", "version": 1, "plan": {"follows": ""}},
     {"kind": "protocol", "json": PROTOCOL.to_json()},
     {"kind": "column", "protocol": PROTOCOL.digest, "name": "snip", "info": {"proxy": "snip", "version": 1}},
     {"kind": "run", "index": 0, "run": {"prejudge": "1"}},
@@ -87,10 +86,10 @@ file_target(
     "scores.h5.journal",
     _replay,
     lambda: [
-        b"".join(map(_encode, _RECORDS)), _lines([*_RECORDS, _WIDE]), _lines([{"kind": "journal", "format": 1}]), b"",
+        b"".join(map(_encode, _RECORDS)), _lines([*_RECORDS, _WIDE]), _lines([{"journal": "x", "version": 1}]), b"",
         _lines([[], 1, None, "x"]), b"00000000 {}\n",
     ],
-    [*_TOKENS, b'"kind":', b'"scores"', b'"follows":"x"', b'"format":2', b"\n"],
+    [*_TOKENS, b'"kind":', b'"scores"', b'"follows":"x"', b'"version":2', b"\n"],
     generate=_score_journal,
 )  # fmt: skip
 
@@ -119,7 +118,7 @@ _RUN_PLAN = {"recipe": {"epochs": 7}, "data": "digits"}
 
 def _run_log(path: Path) -> None:
     try:
-        with RunLog(Path("table.h5"), _RUN_PLAN) as log:
+        with FinishedTrainings(Path("table.h5"), _RUN_PLAN) as log:
             log.begin("here")
             log.put("x", 0, {"a": 1})
     finally:
@@ -128,7 +127,7 @@ def _run_log(path: Path) -> None:
 
 def _run_records() -> list[Any]:
     Path("table.h5.runs").unlink(missing_ok=True)
-    with RunLog(Path("table.h5"), _RUN_PLAN) as log:
+    with FinishedTrainings(Path("table.h5"), _RUN_PLAN) as log:
         log.begin("here")
         log.put(CELL_201, 0, {"accuracy": 93.5})
     lines = Path("table.h5.runs").read_bytes().splitlines()
@@ -146,15 +145,14 @@ def _run_seeds() -> list[bytes]:
         records = _run_records()
     finally:
         os.chdir(before)
-    other = [{**records[0], "follows": "0" * 16}, {"kind": "plan", "plan": {"recipe": 3}}, *records[2:]]
+    other = [{**records[0], "plan": {"recipe": 3}}, *records[1:]]
     return [_lines(records), _lines(other), _lines(records[:1]), _lines([*records, [], 3, None])]
 
 
 def _broken_runs(rng: random.Random) -> bytes:
-    digest = hashlib.sha256(json.dumps(_RUN_PLAN, sort_keys=True).encode()).hexdigest()[:16]
-    head = {"kind": "journal", "format": 1, "follows": digest}
+    head = {"journal": "trainings", "version": 1, "plan": _RUN_PLAN}
     run = {"kind": "run", "architecture": CELL_201, "seed": 0, "result": {"accuracy": 93.5}}
-    records: list[Any] = [head, {"kind": "plan", "plan": _RUN_PLAN}, {"kind": "environment", "text": "here"}, run]
+    records: list[Any] = [head, {"kind": "environment", "text": "here"}, run]
     return _lines([record if rng.random() < 0.5 else with_other_values(record, rng) for record in records])
 
 

@@ -93,8 +93,8 @@ def test_report_data(cache: ScoreCache, table: Table) -> None:
     assert data.provenance["scored with: device"] == "cpu"
     assert "/" not in data.provenance["score cache"]
     assert data.unit == "%"
-    assert any("noise ceiling" in note for note in data.notes)
-    assert any("different numbers of architectures" in note for note in data.notes)
+    assert any("noise ceiling" in warning for warning in data.warnings)
+    assert any("different numbers of architectures" in warning for warning in data.warnings)
     assert "norm" in to_csv(data)
     assert "norm" in to_html(data)
     pd.testing.assert_series_equal(data.accuracies[str(TEST)], pd.Series(table.query_many(np.arange(60), TEST),
@@ -135,7 +135,7 @@ def test_a_class_shares_what_was_computed_for_its_representative(table: Table, t
     assert tuple(rows.loc["snip", ["n", "failed"]]) == (everyone - 1 - dead, 1 + dead)
     alive = [a for a in members[:-1] if where.representative(a) != first[0]]
     assert [data.scores.loc[str(a), "snip"] for a in alive] == [value[where.representative(a)] for a in alive]
-    assert any(f"{19 - dead} scores are those of an equivalent architecture" in note for note in data.notes)
+    assert any(f"{19 - dead} scores are those of an equivalent architecture" in warning for warning in data.warnings)
     assert cache.frame()["snip"].notna().sum() == len(first) - 1  # the cache itself is as it was
 
 

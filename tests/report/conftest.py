@@ -166,7 +166,7 @@ def report_data(architectures: int = 300, seed: int = 0) -> ReportData:
             "cache": "scores.h5 (sha256 5d41402abc4b2a76)",
             "benchmark": "nasbench201, 15,625 architectures, means over seeds",
         },
-        "notes": [
+        "warnings": [
             "Accuracies are means over seeds; cells whose output does not depend on the image stay at chance.",
             "plain and linear_regions are shown although they hardly predict: a report must not hide sign flips.",
         ],

@@ -71,7 +71,7 @@ def test_hostile_texts_are_only_text(make_report):
         seconds={HOSTILE: 1.0},
         protocol={HOSTILE: HOSTILE},
         provenance={HOSTILE: HOSTILE},
-        notes=[HOSTILE],
+        warnings=[HOSTILE],
         unit=HOSTILE,
     )
     page = to_html(data)
@@ -109,7 +109,7 @@ def test_an_empty_report_is_still_a_page(make_report):
             seconds={},
             protocol={},
             provenance={},
-            notes=[],
+            warnings=[],
         )
     )
     assert "There is no correlation to show" in page

@@ -73,7 +73,7 @@ def comparison(methods: int = 4, metrics: int = 3, points: int = 60, **changes: 
         "descriptions": dict.fromkeys(names, "population=10"),
         "protocol": {"budget of each run": "12,000 s"},
         "provenance": {"random": "random.h5: seeds 0 … 49"},
-        "notes": ["Costs are training only."],
+        "warnings": ["Costs are training only."],
     }  # fmt: skip
     return SearchReportData(**(content | changes))
 
@@ -196,7 +196,7 @@ def test_hostile_texts_are_only_text() -> None:
     data = dataclasses.replace(
         data, title=HOSTILE, space=HOSTILE, final=spoil(data.final), curves=spoil(data.curves), tests=spoil(data.tests),
         optima={HOSTILE: 94.37}, descriptions={HOSTILE: HOSTILE}, protocol={HOSTILE: HOSTILE},
-        provenance={HOSTILE: HOSTILE}, notes=[HOSTILE], costs=HOSTILE, unit=HOSTILE,
+        provenance={HOSTILE: HOSTILE}, warnings=[HOSTILE], costs=HOSTILE, unit=HOSTILE,
     )  # fmt: skip
     page = to_html(data)
     assert "<script>window" not in page
@@ -208,7 +208,7 @@ def test_hostile_texts_are_only_text() -> None:
 
 def test_one_method_and_no_curve_make_a_page() -> None:
     data = comparison(1, 1)
-    page = to_html(dataclasses.replace(data, curves=data.curves.head(0), notes=[], descriptions={}))
+    page = to_html(dataclasses.replace(data, curves=data.curves.head(0), warnings=[], descriptions={}))
     assert "nothing to compare it with" in page
     assert "no curve to draw" in page
     assert "lines" not in payload_of(page)
@@ -264,7 +264,7 @@ def test_numbers_read_well() -> None:
 @pytest.fixture
 def visit(visit_file: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     def visit(width: int = 1280, data: SearchReportData | None = None, **options: Any) -> Any:
-        given = data or comparison(6, limits={SEARCHED: ("seconds", 9000.0)}, notes=[HOSTILE])
+        given = data or comparison(6, limits={SEARCHED: ("seconds", 9000.0)}, warnings=[HOSTILE])
         return visit_file(write_report(given, tmp_path / "compare.html"), width, **options)
 
     return visit

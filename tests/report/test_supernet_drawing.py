@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from prejudge.errors import InputError
-from prejudge.report.supernet_drawing import draw_epochs, draw_likeness, draw_worth
+from prejudge.report.supernet_drawing import draw_accuracies, draw_epochs, draw_similarity
 
 OPERATIONS = ("max_pool_3x3", "skip_connect", "sep_conv_3x3")
 FEATURES = {
@@ -40,15 +40,15 @@ def test_epochs(tmp_path: Path) -> None:
     assert again.read_bytes() == (tmp_path / "a.svg").read_bytes()
 
 
-def test_likeness(tmp_path: Path) -> None:
-    drawn = texts(draw_likeness([FEATURES, {**FEATURES, "cell": 3}], tmp_path / "a.svg"))
+def test_similarity(tmp_path: Path) -> None:
+    drawn = texts(draw_similarity([FEATURES, {**FEATURES, "cell": 3}], tmp_path / "a.svg"))
     for text in ("cell 2, edge 13: correlation", "cell 3, edge 13: correlation", "-0.20", "max pool 3x3", "3 clusters"):
         assert text in drawn
 
 
-def test_worth(tmp_path: Path) -> None:
+def test_accuracies(tmp_path: Path) -> None:
     found = [{"operation": name, "share": 0.2, "accuracy": 40.0 + i} for i, name in enumerate(OPERATIONS)]
-    drawn = texts(draw_worth(found, tmp_path / "a.svg", title="what they won"))
+    drawn = texts(draw_accuracies(found, tmp_path / "a.svg", title="what they won"))
     assert all(text in drawn for text in ("skip", "sep conv 3x3", "mean weight in the search", "what they won"))
 
 
@@ -56,8 +56,8 @@ def test_nothing_to_draw(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no epoch to draw"):
         draw_epochs([], [], tmp_path / "a.svg")
     with pytest.raises(InputError, match="no features to draw"):
-        draw_likeness([], tmp_path / "a.svg")
+        draw_similarity([], tmp_path / "a.svg")
     with pytest.raises(InputError, match="no single operations to draw"):
-        draw_worth([], tmp_path / "a.svg")
+        draw_accuracies([], tmp_path / "a.svg")
     with pytest.raises(InputError, match=r"should end in \.svg, \.png, \.pdf"):
-        draw_likeness([FEATURES], tmp_path / "a.gif")
+        draw_similarity([FEATURES], tmp_path / "a.gif")

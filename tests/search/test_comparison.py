@@ -22,8 +22,8 @@ from prejudge import search
 from prejudge.benchmarks import Metric, Table, open_table, write_table
 from prejudge.errors import InputError
 from prejudge.search import Budget, SearchResult, Trajectory
-from prejudge.search.comparison import Progress, compare, contests, holm, paired
-from prejudge.search.objectives.table import open_objective
+from prejudge.search.comparison import Incumbents, compare, group_results, holm, paired
+from prejudge.search.objectives import open_objective
 from prejudge.search.result_table import answers
 
 SPACE = prejudge.space("nasbench201")
@@ -142,7 +142,7 @@ def test_the_final_table_is_that_of_the_answers(table: Table) -> None:
         assert (row["queries"], row["overhead"]) == (20, 0.5)
         assert row["seconds"] == pytest.approx(frame["seconds"].mean())
         assert (row["runs"], row["missing"]) == (12, 0)
-    assert data.notes == ["Costs are simulated."]
+    assert data.warnings == ["Costs are simulated."]
 
 
 @pytest.mark.filterwarnings("ignore::prejudge.benchmarks.table.table.RepresentativeWarning")
@@ -156,7 +156,7 @@ def test_the_digits_benchmark() -> None:
     assert data.methods == ["random", "local-search"]
     assert data.provenance["random"] == "r.h5: seeds 0 … 14"
     assert (data.unit, data.perfect, data.costs) == ("%", 100, "Simulated cost")
-    assert any("one architecture of each class" in note for note in data.notes)
+    assert any("one architecture of each class" in warning for warning in data.warnings)
     assert data.curves["mean"].max() <= data.optima["digits_test_7ep"]
     ends = data.curves[data.curves["axis"] == "seconds"].groupby("method")["mean"].last()
     assert ends.to_dict() == pytest.approx(data.final.set_index("method")["mean"].to_dict())
@@ -217,7 +217,7 @@ def test_an_untrained_architecture_is_counted_and_left_out(table: Table) -> None
     (row,) = data.final.to_dict("records")
     assert (row["runs"], row["missing"]) == (4, 1)
     assert (row["mean"], row["std"]) == pytest.approx((5 / 200, 0))
-    assert any("1 of 4 runs of mine have no a_test_200ep" in note for note in data.notes)
+    assert any("1 of 4 runs of mine have no a_test_200ep" in warning for warning in data.warnings)
     curve = data.curves[data.curves["axis"] == "queries"].set_index("at")["mean"]
     assert curve.to_dict() == pytest.approx({1.0: 7 / 200, 2.0: math.nan, 3.0: 5 / 200}, nan_ok=True)
 
@@ -242,7 +242,7 @@ def test_different_budgets_are_compared_at_the_smallest(table: Table) -> None:
     assert rows["seconds"].to_dict() == {"long": 60, "short": 60}
     assert data.limits == {"a valid accuracy, 12 epochs": ("seconds", 80.0)}
     assert data.protocol["budget of each run"] == "200 s; 80 s"
-    assert any("different budgets" in note for note in data.notes)
+    assert any("different budgets" in warning for warning in data.warnings)
     ends = data.curves[data.curves["axis"] == "seconds"].groupby("method")["at"].max()
     assert ends.to_dict() == {"long": 200, "short": 80}
     counted = replace(short, budget={"queries": 2, "seconds": None, "overshoot": False})
@@ -256,7 +256,7 @@ def test_an_answer_of_its_own_is_judged_but_not_drawn(table: Table) -> None:
     data = compare([result(table, "policy", runs)], table, metrics=[A_TEST])
     assert data.final["mean"].tolist() == pytest.approx([500 / 200])
     assert data.curves["mean"].max() == pytest.approx(20 / 200)
-    assert any("3 of 3 runs of policy answered with another architecture" in note for note in data.notes)
+    assert any("3 of 3 runs of policy recommended another architecture" in warning for warning in data.warnings)
 
 
 def test_runs_of_one_search_in_several_files_belong_together(table: Table) -> None:
@@ -271,8 +271,8 @@ def test_runs_of_one_search_in_several_files_belong_together(table: Table) -> No
 def test_labels_say_what_differs(table: Table) -> None:
     first, second = (result(table, "e", [drawn(1)], options={"sample": s, "population": 10}) for s in (3, 5))
     third = replace(second, budget={"queries": 7, "seconds": 10.0, "overshoot": True})
-    (contest,) = contests([first, second, third], table)
-    assert [c.label for c in contest.contenders] == [
+    (comparison,) = group_results([first, second, third], table)
+    assert [c.label for c in comparison.searches] == [
         "e(sample=3), 100 s",
         "e(sample=5), 100 s",
         "e(sample=5), 7 queries and at most 10 s, the last evaluation may end later",
@@ -295,18 +295,18 @@ def test_each_dataset_is_shown_with_the_searches_on_it(table: Table) -> None:
 
 def test_a_pruning_takes_part_with_its_answers(table: Table) -> None:
     pruned = result(
-        table, "tenas", [run(s, [300 + s], [40.0], [math.nan]) for s in range(6)], budget={},
+        table, "te-nas", [run(s, [300 + s], [40.0], [math.nan]) for s in range(6)], budget={},
         objective={"kind": "pruning", "data": {"name": "digits"}},
     )  # fmt: skip
     data = compare([*two(table), pruned], table, metrics=[A_TEST])
-    row = data.final[data.final["method"] == "tenas"].iloc[0]
+    row = data.final[data.final["method"] == "te-nas"].iloc[0]
     assert row["mean"] == pytest.approx(302.5 / 200)
     assert math.isnan(row["queries"])
-    curve = data.curves[(data.curves["method"] == "tenas") & (data.curves["axis"] == "seconds")]
+    curve = data.curves[(data.curves["method"] == "te-nas") & (data.curves["axis"] == "seconds")]
     shown = curve[curve["mean"].notna()]
     assert (shown["at"].min(), shown["at"].max()) == (40, 100)
     assert shown["mean"].unique() == pytest.approx([302.5 / 200])
-    assert any("tenas evaluated nothing that was trained" in note for note in data.notes)
+    assert any("te-nas evaluated nothing that was trained" in warning for warning in data.warnings)
     assert not data.limits
     alone = compare([pruned], table)
     assert alone.searched == ["no trained accuracy, images of digits"]
@@ -347,7 +347,7 @@ def test_a_result_is_refused_with_its_name_and_the_reason(table: Table) -> None:
 
 
 def test_before_the_first_value_there_is_nothing(table: Table) -> None:
-    progress = Progress(result(table, "m", [run(0, [1, 2], [5, 5], [math.nan, 1.0])]))
+    progress = Incumbents(result(table, "m", [run(0, [1, 2], [5, 5], [math.nan, 1.0])]))
     assert progress.at("seconds", np.array([0, 5, 9.9, 10, 50])).tolist() == [[-1, -1, -1, 0, 0]]
     assert progress.begin("seconds") == 10
     assert progress.begin("queries") == 2

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,19 @@ import pytest
 
 from prejudge import search
 from prejudge.engine import LocalEngine
-from prejudge.errors import BusyError, InputError, MissingDataError
+from prejudge.errors import BusyError, InputError, MissingDataError, PrejudgeError
 from prejudge.formats.lock import writer_lock
-from prejudge.search import Budget, MappingObjective, Questions, SearchContext, SearchResult, search_method
+from prejudge.search import (
+    Budget,
+    BudgetSpent,
+    Evaluation,
+    MappingObjective,
+    Questions,
+    SearchContext,
+    SearchEvent,
+    SearchResult,
+    search_method,
+)
 from prejudge.search.registry import register
 from prejudge.spaces import space
 from tests.search.toy_objectives import Anywhere, Convolutions
@@ -205,3 +217,105 @@ def test_an_engine_in_place_of_workers() -> None:
     assert texts(alone) == texts(there)
     with pytest.raises(InputError, match="not both"):
         search.run("evolution", Convolutions(), Budget(queries=20), workers=2, engine=LocalEngine(2))
+
+
+class Slow(Anywhere):
+    """What the workers of a test answer with: noise that depends on the evaluation's luck, and where it was made."""
+
+    def evaluate(self, arch: Any, epochs: int | None, rng: np.random.Generator) -> Evaluation:
+        found = super().evaluate(arch, epochs, rng)
+        return found._replace(value=found.value + 0.1 * rng.random(), seconds=1.0 + os.getpid() * self.mark)
+
+    mark = 0.0
+
+
+METHODS = (
+    "random", "evolution", "local-search", "local-search(first_improvement=False)", "reinforce",
+    "successive-halving", "hyperband", "bohb",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_questions_of_one_run_are_shared_by_workers(method: str) -> None:
+    objective = Slow("nasbench201", fail=0.2, schedules=(1, 4, 12))
+    one = search.run(method, objective, Budget(queries=50), seeds=[5])
+    two = search.run(method, objective, Budget(queries=50), seeds=[5], workers=2)
+    assert texts(one) == texts(two) and one.best == two.best
+    for a, b in zip(one.trajectories, two.trajectories, strict=True):
+        np.testing.assert_array_equal(a.values, b.values)
+        np.testing.assert_array_equal(a.epochs, b.epochs)
+
+
+@pytest.mark.parametrize("overshoot", [False, True])
+def test_budgets_of_seconds_are_counted_in_the_order_of_the_questions(overshoot: bool) -> None:
+    objective, budget = Slow("nasbench201", schedules=(1, 4, 12)), Budget(seconds=20.5, overshoot=overshoot)
+    one, two = (search.run("random", objective, budget, seeds=[1, 2], workers=w) for w in (1, 3))
+    assert texts(one) == texts(two) and len(texts(one)[0]) == 20 + overshoot
+
+
+def test_several_workers_really_answer() -> None:
+    objective = Slow("nasbench201")
+    objective.mark = 1.0
+    run = search.run("random", objective, Budget(queries=30), workers=2).trajectories[0]
+    places = {round(seconds - 1) for seconds in run.seconds.tolist()}
+    assert len(places) == 2 and os.getpid() not in places
+
+
+def test_a_shared_run_goes_on_where_it_was(tmp_path: Path) -> None:
+    objective = Slow("nasbench201", schedules=(1, 4, 12))
+    whole = search.run("successive-halving", objective, Budget(queries=40))
+    search.run("successive-halving", objective, Budget(queries=40), folder=tmp_path, workers=2)
+    file = tmp_path / "successive-halving-0.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(lines[:20]))
+    again = search.run("successive-halving", objective, Budget(queries=40), folder=tmp_path, workers=2)
+    assert texts(whole) == texts(again)
+    assert len(file.read_bytes().splitlines()) == len(lines)
+
+
+def test_callbacks_are_told_of_every_evaluation() -> None:
+    told: list[SearchEvent] = []
+    search.run("random", Slow("nasbench201"), Budget(queries=6), seeds=[4], workers=2, callbacks=[told.append])
+    assert [(e.seed, e.part, e.number, e.total) for e in told] == [(4, "", n, 6) for n in range(1, 7)]
+    again: list[SearchEvent] = []
+    run = search.run("random", Slow("nasbench201"), Budget(queries=6), seeds=[4], callbacks=[again.append])
+    assert [e.details for e in told] == [e.details for e in again]
+    assert [e.details.value for e in again] == run.trajectories[0].values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"objective": None}, "random needs an objective"),
+        ({"objective": None, "space": "nasbench201"}, "random needs an objective, such as a TableObjective"),
+        ({"budget": None}, r"random needs a budget: Budget\(queries=…\)"),
+        ({"space": "darts"}, "the objective is of nasbench201, not darts"),
+        ({"device": "cpu"}, "asks its objective, which has its own device; leave device out"),
+        ({"resume_from": "run"}, "does not start from the supernet of an earlier run"),
+    ],
+)
+def test_what_a_search_needs(given: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {"objective": Anywhere("nasbench201"), "budget": Budget(queries=3)}
+    with pytest.raises(InputError, match=message):
+        search.run("random", **arguments | given)
+
+
+def test_a_method_must_yield(mine: str) -> None:
+    @search_method(mine, reference="mine, 2026")
+    def no_generator(search: SearchContext) -> Questions:  # type: ignore[return]
+        "Asks nothing."
+
+    with pytest.raises(InputError, match="mine: a search method yields its questions; its function has no yield"):
+        search.run("mine", Anywhere("nasbench201"), Budget(queries=3))
+
+
+def test_a_method_may_not_ask_on(mine: str) -> None:
+    @search_method(mine, reference="mine, 2026")
+    def stubborn(search: SearchContext) -> Questions:
+        "Asks on."
+        while True:
+            with suppress(BudgetSpent):
+                yield search.space.sample(search.rng)
+
+    with pytest.raises(PrejudgeError, match="mine asks on although its budget is spent"):
+        search.run("mine", Anywhere("nasbench201"), Budget(queries=3))

@@ -53,7 +53,7 @@ def test_what_was_saved_comes_back(tmp_path: Path) -> None:
         "big": 1 << 40,
     }
     keeper = CheckpointManager(tmp_path / "run" / "checkpoints", PLAN)
-    assert keeper.latest() is None and keeper.best_run is None and keeper.epochs() == []
+    assert keeper.latest() is None and keeper.best() is None and keeper.epochs() == []
     path = keeper.save(7, state)
     assert path == tmp_path / "run" / "checkpoints" / "last.pt"
     found = CheckpointManager(keeper.folder, PLAN).latest()
@@ -92,7 +92,7 @@ def test_kept_and_best_checkpoints(tmp_path: Path) -> None:
     assert keeper.epochs() == [3, 5, 6]
     assert (tmp_path / "epoch-0005.pt").is_file()
     assert [keeper.load(e).state["e"] for e in (3, 5, 6, 7)] == [3, 5, 6, 7]
-    best = keeper.best_run
+    best = keeper.best()
     assert best is not None and best.epoch == 4
     with pytest.raises(MissingDataError, match=r"no checkpoint of epoch 4 \(kept: 3, 5, 6\)"):
         keeper.load(4)
@@ -107,7 +107,7 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
     keeper = CheckpointManager(tmp_path, PLAN)
     keeper.save(1, {"e": torch.ones(3)}, best=True, keep=True)
     keeper.save(2, {"e": torch.zeros(3)})
-    best = keeper.best_run
+    best = keeper.best()
     assert best is not None and best.state["e"].tolist() == [1, 1, 1] and keeper.epochs() == [1]
 
 
@@ -301,13 +301,13 @@ def kill_rounds(folder: Path, rounds: int) -> None:
         child.wait()
         child.stdout.close()
         keeper = CheckpointManager(folder, {"p": 1}, keep_every=5)
-        for found in [keeper.latest(), keeper.best_run, *map(keeper.load, keeper.epochs())]:
+        for found in [keeper.latest(), keeper.best(), *map(keeper.load, keeper.epochs())]:
             assert found is None or {found.state["epoch"], *found.state["a"].tolist()} == {found.epoch}
         last = keeper.latest()
         assert last is not None and last.epoch >= max([reached + 1, *said])
         reached = last.epoch
         assert keeper.epochs()[: reached // 5] == list(range(5, reached + 1, 5))
-        best = keeper.best_run
+        best = keeper.best()
         assert reached < 3 or (best is not None and reached // 3 * 3 <= best.epoch <= reached + 1)
 
 
@@ -327,7 +327,7 @@ def test_what_a_killed_run_left_does_not_share_a_file_with_a_checkpoint(
     with pytest.raises(KeyboardInterrupt):
         keeper.save(2, {"a": 2})
     monkeypatch.undo()
-    best = keeper.best_run
+    best = keeper.best()
     assert best is not None and best.epoch == 1
     (tmp_path / "last.pt.part").hardlink_to(tmp_path / "best.pt")
     keeper.save(2, {"a": 2}, best=True)

@@ -196,7 +196,7 @@ def test_the_best_epoch_is_the_first_of_equals(tmp_path: Path) -> None:
     keeper = CheckpointManager(tmp_path, {})
     run(3)
     assert [e.accuracies["valid"] for e in run(4)] == [3.0, 5.0, 4.0, 5.0]
-    best, last = keeper.best_run, keeper.latest()
+    best, last = keeper.best(), keeper.latest()
     assert best is not None and best.epoch == 2 and last is not None and last.epoch == 4
     assert begun == [0, 3]
 

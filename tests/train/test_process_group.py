@@ -15,7 +15,7 @@ import prejudge
 from prejudge.errors import InputError
 from prejudge.train.checkpoint import CheckpointManager
 from prejudge.train.device import DeviceConfig
-from prejudge.train.evaluation.evaluate import Evaluation, evaluate
+from prejudge.train.evaluation.evaluate import ClassificationMetrics, evaluate
 from prejudge.train.learner import SupervisedLearner
 from prejudge.train.loop import Epoch, TrainingFailure, run_epochs
 from prejudge.train.process_group import LostContact, ProcessGroup, joined
@@ -37,7 +37,7 @@ def darts(seed: int = 0) -> nn.Module:
 
 def learn(
     world: ProcessGroup, recipe: Recipe, folder: Path | None = None
-) -> tuple[dict[str, Any], list[Epoch], Evaluation]:
+) -> tuple[dict[str, Any], list[Epoch], ClassificationMetrics]:
     machine = DeviceConfig(process_group=world)
     learner = SupervisedLearner(darts(seed=world.rank), recipe, machine)  # only the first one's weights count
     batches = recipe_batches(colors(40, classes=4), recipe, rank=world.rank, world=world.size)
@@ -99,7 +99,9 @@ def test_two_processes_search_as_one_in_two_parts(order: str) -> None:
     assert first[1] == second[1] == answer
 
 
-def resumed(world: ProcessGroup, recipe: Recipe, folder: Path) -> tuple[dict[str, Any], list[Epoch], Evaluation]:
+def resumed(
+    world: ProcessGroup, recipe: Recipe, folder: Path
+) -> tuple[dict[str, Any], list[Epoch], ClassificationMetrics]:
     learn(world, Recipe(**(recipe.as_dict() | {"epochs": 2})), folder)
     return learn(world, recipe, folder)
 

@@ -85,8 +85,8 @@ def test_validation_images_are_split_off_only_to_select_by() -> None:
     [
         ({"selection": "best"}, "unknown selection 'best'"),
         ({"data": colors(), "selection": "test"}, "no test images to select by"),
-        ({"macro": {**SMALL, "num_classes": 10}}, "colors needs num_classes=3, but the recipe or you say 10"),
-        ({"macro": {"width": 3}}, "unknown nasbench201 macro number 'width'"),
+        ({"macro": {**SMALL, "num_classes": 10}}, "colors needs num_classes=3, not 10"),
+        ({"macro": {"width": 3}}, "unknown nasbench201 macro field 'width'"),
         ({"recipe": Recipe(drop_path=0.2)}, "has no drop-path"),
         ({"recipe": Recipe(auxiliary_weight=0.4)}, "has no auxiliary classifier"),
         ({"recipe": published_recipe("darts")}, "networks with 'auxiliary', which those of nasbench201 do not have"),

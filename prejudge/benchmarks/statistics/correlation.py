@@ -75,7 +75,7 @@ def correlate(
           the table has no single seeds. A proxy that knew the expected accuracy would reach the root of it;
         - ``seconds`` per architecture.
 
-        What is undefined (a constant score, fewer than three architectures) is NaN. ``attrs["notes"]`` holds remarks.
+        What is undefined (a constant score, fewer than three architectures) is NaN. See also ``attrs["warnings"]``.
 
     Raises:
         InputError: Unknown metric or protocol, scores and table of different spaces, or fewer than three architectures
@@ -96,7 +96,7 @@ def correlate_matched(
     if not 0 < confidence < 1:
         raise InputError(f"confidence must lie between 0 and 1, not {confidence}")
     columns = {c: matched.oriented(c) for c in matched.scores.columns}
-    vote, notes = _add_ensembles(columns, matched, seed)
+    vote, warnings = _add_ensembles(columns, matched, seed)
     ranked = _Ranked(
         matched,
         scores={name: TiedRanking.of(scores) for name, scores in columns.items()},
@@ -125,21 +125,21 @@ def correlate_matched(
                 }
                 rows.append(row | found[key] | ceiling | {"seconds": matched.seconds.get(name, np.nan)})
                 used.append(key[1])
-    notes += _add_intervals(rows, used, ranked, resamples=resamples, confidence=confidence, seed=seed)
+    warnings += _add_intervals(rows, used, ranked, resamples=resamples, confidence=confidence, seed=seed)
     order = [
         "metric", "stratum", "proxy", "n", "failed", "ties", "spearman", "spearman_low", "spearman_high", "kendall",
         "weighted_tau", "partial_spearman", "pairs", *PRECISIONS, "regret", "repeats_std", "noise_ceiling",
         "seed_spearman", "seconds",
     ]  # fmt: skip
     result = pd.DataFrame(rows, columns=order)
-    result.attrs["notes"] = [*matched.notes, *notes]
+    result.attrs["warnings"] = [*matched.warnings, *warnings]
     return result
 
 
 def _add_ensembles(
     columns: dict[str, np.ndarray], matched: Matched, seed: int
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Add the rank average and the vote to ``columns``; returns who voted under which name, and remarks."""
+    """Add the rank average and the vote to ``columns``; returns who voted under which name, and warnings."""
     chosen = ensembles.voters(columns)
     if len(chosen) < len(ensembles.VOTERS):
         return {}, []
@@ -148,12 +148,12 @@ def _add_ensembles(
     columns[f"rank average ({names})"] = ensembles.rank_average(scores)
     vote = f"vote ({names})"
     columns[vote] = ensembles.vote_wins(scores, seed=seed)
-    notes = []
+    warnings = []
     if len(matched.index) > ensembles.EXACT_UP_TO:
-        notes.append(
+        warnings.append(
             f"The vote compares each architecture with {ensembles.EXACT_UP_TO} others drawn at random (seed {seed})."
         )
-    return {vote: chosen}, notes
+    return {vote: chosen}, warnings
 
 
 def _strata(accuracy: np.ndarray, connected: np.ndarray) -> dict[str, np.ndarray]:
@@ -226,7 +226,7 @@ def _ceiling(table: Table, metric: Metric, index: np.ndarray) -> dict[str, float
 def _add_intervals(
     rows: list[dict[str, Any]], used: list[bytes], ranked: _Ranked, *, resamples: int, confidence: float, seed: int
 ) -> list[str]:
-    """Bootstrap together all that use the same architectures: they share the draws. Returns remarks."""
+    """Bootstrap together all that use the same architectures: they share the draws. Returns warnings."""
     together: dict[bytes, list[int]] = {}
     for i, packed in enumerate(used):
         if rows[i]["n"] >= _FEWEST:

@@ -42,7 +42,7 @@ class Matched:
         seconds: Mean seconds per architecture of each proxy by itself.
         repeats: ``scores`` of each repeat by itself; empty where there is only one.
         protocol: How the scores were computed, where that is known.
-        notes: What the reader of the result should know.
+        warnings: What the reader of the result should know.
     """
 
     metrics: tuple[Metric, ...]
@@ -55,7 +55,7 @@ class Matched:
     seconds: dict[str, float] = field(default_factory=dict)
     repeats: tuple[pd.DataFrame, ...] = ()
     protocol: Protocol | None = None
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def oriented(self, column: str) -> np.ndarray:
         """Scores of one proxy with its declared direction applied: higher predicts better; shape ``(n,)``."""
@@ -86,14 +86,14 @@ def match(
         raise InputError(f"no metric asked for (table {table.name} has {brief(table.metrics())})")
     found = _read(source, table, protocol, directions)
     index = _indices(found.scores, table)
-    notes = list(found.notes)
+    warnings = list(found.warnings)
     keep = np.argsort(index, kind="stable")
     keep = keep[index[keep] >= 0]
     if len(keep) < len(index):
-        notes.append(f"{len(index) - len(keep):,} scored architectures are not in table {table.name}.")
+        warnings.append(f"{len(index) - len(keep):,} scored architectures are not in table {table.name}.")
     if table.per_class:
         keep, note = _one_per_class(index, keep, table)
-        notes += note
+        warnings += note
     answering = table.answering[index[keep]]
     columns = {str(m): table.column(m)[answering] for m in wanted}
     trained = np.isfinite(np.vstack(list(columns.values()))).any(axis=0)
@@ -103,7 +103,7 @@ def match(
             f"{len(keep)} of the {len(found.scores)} scored architectures have an accuracy in table {table.name} "
             f"({', '.join(map(str, wanted))}); at least 3 are needed"
         )
-    return _assemble(found, table, wanted, index, keep, answering, notes)
+    return _assemble(found, table, wanted, index, keep, answering, warnings)
 
 
 @dataclass
@@ -116,7 +116,7 @@ class _Found:
     seconds: dict[str, float]
     repeats: list[pd.DataFrame]
     protocol: Protocol | None
-    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def _read(
@@ -164,9 +164,9 @@ def _read_cache(cache: ScoreCache, table: Table, protocol: Protocol | str | None
     repeats = [cache.frame(chosen, r) for r in range(count)] if count > 1 else []
     declared = {c: cache.column_info(c, chosen) for c in scores.columns}
     invariant = [c for c in scores.columns if declared[c]["invariant_to_dead_edges"]]
-    notes = _share_in_class([scores, *repeats], failed, invariant, table)
+    warnings = _share_in_class([scores, *repeats], failed, invariant, table)
     directions = {c: bool(d["higher_is_better"]) for c, d in declared.items()}
-    return _Found(scores, failed, directions, cache.seconds(chosen), repeats, chosen, notes)
+    return _Found(scores, failed, directions, cache.seconds(chosen), repeats, chosen, warnings)
 
 
 def _share_in_class(
@@ -231,14 +231,14 @@ def _one_per_class(index: np.ndarray, order: np.ndarray, table: Table) -> tuple[
     keep = prefer[first]
     keep = keep[np.argsort(index[keep])]
     members = int((answering[keep] != index[keep]).sum())
-    notes = []
+    warnings = []
     if len(keep) < len(index) or members:
-        notes.append(
+        warnings.append(
             f"Table {table.name} was trained on one architecture of each class of equivalent ones, so each class "
             f"counts once: {len(index)} scored architectures are {len(keep)} classes, {members} of them scored on "
             f"another member than the one that was trained."
         )
-    return keep, notes
+    return keep, warnings
 
 
 def _assemble(
@@ -248,7 +248,7 @@ def _assemble(
     index: np.ndarray,
     keep: np.ndarray,
     answering: np.ndarray,
-    notes: list[str],
+    warnings: list[str],
 ) -> Matched:
     import pandas as pd
 
@@ -274,7 +274,7 @@ def _assemble(
         seconds=found.seconds,
         repeats=tuple(r.reindex(found.scores.index).iloc[keep].set_axis(texts) for r in found.repeats),
         protocol=found.protocol,
-        notes=tuple(notes),
+        warnings=tuple(warnings),
     )
 
 

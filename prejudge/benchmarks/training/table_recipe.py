@@ -9,6 +9,7 @@ from typing import Any
 from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError, quoted, unknown
 from prejudge.spaces.base import Space
+from prejudge.train.recipes.macro import macro_for_images
 from prejudge.train.recipes.recipe import Recipe
 
 
@@ -18,7 +19,7 @@ class TableRecipe:
 
     Attributes:
         training: Optimizer and schedule. Its noise is added to validation and test images too, once and for all.
-        macro: Macro numbers of the space, as pairs or a mapping; those left out are the space's defaults, and
+        macro: Macro-architecture, as pairs or a mapping; fields left out are the space's defaults, and
             ``num_classes`` and ``in_channels`` follow the images.
         train_images: Learn only the first so many training images; all where left out.
         valid_copies: Noisy copies of the validation images: more of them resolve smaller differences.
@@ -66,20 +67,12 @@ class TableRecipe:
         )
 
     def completed(self, space: Space[Any], data: ImageDataset) -> TableRecipe:
-        """The recipe with every macro number of the space said; ``num_classes`` and ``in_channels`` are the images'.
+        """The recipe with every macro field of the space said; ``num_classes`` and ``in_channels`` are the images'.
 
         Raises:
-            InputError: A macro number is unknown, out of range, or does not fit the images.
+            InputError: A macro field is unknown, out of range, or does not fit the images.
         """
-        space.macro(**dict(self.macro))
-        fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels}
-        fitting = {k: v for k, v in fitting.items() if k in space.default_macro}
-        macro = dict(space.default_macro) | fitting | dict(self.macro)
-        for name, value in fitting.items():
-            if macro[name] != value:
-                raise InputError(f"{data.name} needs {name}={value}; {name}={macro[name]} does not fit")
-        space.macro(**macro)  # a number that is out of range is said before anything is trained
-        return replace(self, macro=tuple(macro.items()))
+        return replace(self, macro=tuple(macro_for_images(space, dict(self.macro), data).items()))
 
 
 DIGITS_RECIPE = TableRecipe(
@@ -88,9 +81,9 @@ DIGITS_RECIPE = TableRecipe(
     train_images=400,
     test_copies=3,
 )
-"""How the table that comes with prejudge was trained. Noise, few images and a short schedule keep accuracies far
+"""The training of the table that comes with prejudge. Noise, few images and a short schedule keep accuracies far
 apart: in a trial with three stages, 1,000 images and noise 0.15 half of 40 sampled classes lay within 1.6 points and
-two seeds ranked them alike only to a Spearman correlation of 0.69 (here: 0.90 over all 6,466). The ``train_seconds``
+two seeds ranked them with a Spearman correlation of only 0.69 (here: 0.90 over all 6,466). The ``train_seconds``
 are wall-clock times on a machine that had other work to do: they say how long a training takes, not which cell is
 faster.
 """

@@ -19,11 +19,13 @@ from prejudge._version import __version__
 from prejudge.benchmarks.table.metric import Metric, Seed
 from prejudge.benchmarks.table.rows import RowNumbers, has_own_order
 from prejudge.benchmarks.table.writer import write_table
-from prejudge.benchmarks.training.runs import RunLog
+from prejudge.benchmarks.training.runs import FinishedTrainings
 from prejudge.benchmarks.training.table_recipe import TableRecipe
 from prejudge.engine import Engine, local_unless
 from prejudge.engine.worker import prepare
 from prejudge.errors import InputError
+from prejudge.spaces.base import space as space_named
+from prejudge.spaces.selection import select
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,15 +115,15 @@ class Trainer:
 
 
 def train_table(
-    space: Space[Any],
-    archs: Iterable[Architecture],
-    data: Splits,
+    space: Space[Any] | str,
+    archs: Iterable[Architecture] | str,
+    data: Splits | str,
     *,
     out: str | os.PathLike[str],
     seeds: Sequence[int] = (0, 1, 2),
     recipe: TableRecipe | None = None,
     workers: int = 1,
-    per_class: bool = False,
+    per_class: bool | None = None,
     device: str = "cpu",
     engine: Engine | None = None,
     progress: Progress | None = None,
@@ -133,14 +135,16 @@ def train_table(
     later in the same way; a table trained by another recipe or on other images cannot.
 
     Args:
-        space: The search space.
-        archs: What to train.
-        data: Images to learn, to validate on after every epoch, and to test on at the end.
+        space: The search space, or its name.
+        archs: What to train: architectures, or a selection as :func:`prejudge.spaces.select` reads it.
+        data: Images to learn, to validate on after every epoch, and to test on at the end; or their name, as for
+            :func:`prejudge.data.load_splits`.
         out: The table to write once all trainings are done.
         seeds: One training of each architecture for each; seed by seed, so that what there is is comparable.
         recipe: The numbers; for NAS-Bench-201's own long schedule ``TableRecipe()``.
         workers: Processes of this machine; the threads of this process are divided between them.
-        per_class: Train the representative of the class of each architecture instead of itself.
+        per_class: Train the representative of the class of each architecture instead of itself; by default where
+            ``archs`` is ``"unique"``.
         device: Where to train.
         engine: Where the trainings run, in place of ``workers`` processes; e.g. :class:`~prejudge.engine.RayEngine`.
         progress: Called after every training.
@@ -155,7 +159,17 @@ def train_table(
         BusyError: Another process is training into ``out``.
         PrejudgeError: A file cannot be written, a worker died, or the engine cannot be had.
     """
+    from prejudge.data.splits import load_splits
+
     engine = local_unless(engine, workers)
+    if isinstance(space, str):
+        space = space_named(space)
+    if per_class is None:
+        per_class = archs == "unique"
+    if isinstance(archs, str):
+        archs = select(space, archs)
+    if isinstance(data, str):
+        data = load_splits(data)
     recipe = (recipe or TableRecipe()).completed(space, data.train)
     if recipe.train_images is not None:
         data = data.with_train_images(recipe.train_images)
@@ -178,14 +192,14 @@ def train_table(
         "recipe": recipe.as_dict(),
         "per class": per_class,
     }
-    with RunLog(Path(out), plan) as log:
+    with FinishedTrainings(Path(out), plan) as log:
         jobs = [TrainingJob(t, s) for s in seeds for t in texts if (t, s) not in log.results]
         _train(log, Trainer(space, data, recipe, device), jobs, engine, progress)
         return _write(Path(out), space, log, seeds, recipe, data, per_class)
 
 
 def _train(
-    log: RunLog, trainer: Trainer, jobs: Sequence[TrainingJob], engine: Engine, progress: Progress | None
+    log: FinishedTrainings, trainer: Trainer, jobs: Sequence[TrainingJob], engine: Engine, progress: Progress | None
 ) -> None:
     if not jobs:
         return
@@ -210,7 +224,7 @@ def _train(
 def _write(
     out: Path,
     space: Space[Any],
-    log: RunLog,
+    log: FinishedTrainings,
     seeds: Sequence[int],
     recipe: TableRecipe,
     data: Splits,
@@ -255,7 +269,9 @@ def _write(
     )
 
 
-def _provenance(log: RunLog, seeds: Sequence[int], recipe: TableRecipe, data: Splits, failed: int) -> dict[str, object]:
+def _provenance(
+    log: FinishedTrainings, seeds: Sequence[int], recipe: TableRecipe, data: Splits, failed: int
+) -> dict[str, object]:
     counts = {split: len(images) for split, images in data.named().items()}
     counts["valid"], counts["test"] = counts["valid"] * recipe.valid_copies, counts["test"] * recipe.test_copies
     return {
@@ -272,7 +288,7 @@ def _provenance(log: RunLog, seeds: Sequence[int], recipe: TableRecipe, data: Sp
 
 
 def _environment(device: str, threads: int, engine: Engine) -> str:
-    """What may change the last digits of a result, and its seconds."""
+    """Versions and devices, which may change the last digits of a result, and its seconds."""
     import torch
 
     here = device.startswith("cuda") and not engine.elsewhere

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
-from prejudge.formats.pickle.machine_values import DType, Name, Refused
+from prejudge.formats.pickle.unpickler import Made, Name, Refused
 
 _MOST_TEXTS = 1 << 20
 
@@ -40,7 +40,7 @@ class Memo:
             number = self._numbers.get(value) or self._number(value)  # which may replace the slots
             self._slots.append(number)
         else:
-            (self._kept if kind is Name or kind is DType else self._live)[len(self._slots)] = value
+            (self._kept if kind is Name or kind is Made else self._live)[len(self._slots)] = value
             self._slots.append(0)
 
     def __getitem__(self, index: int) -> Any:

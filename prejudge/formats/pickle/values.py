@@ -1,7 +1,7 @@
-"""What is made of the pickles of other programs: plain containers, texts, numbers and NumPy arrays of numbers.
+"""Plain values of the pickles of other programs: containers, texts, numbers and NumPy arrays of numbers.
 
-:mod:`prejudge.formats.pickle.inert` reads a pickle without running it; here the few calls that numbers, arrays, bytes
-and ordered dicts are pickled as are done by hand, and everything else is refused.
+:mod:`prejudge.formats.pickle.unpickler` reads a pickle without running it; here the few calls that stand for numbers,
+arrays, bytes and ordered dicts are done by hand, and everything else is refused.
 """
 
 from __future__ import annotations
@@ -15,13 +15,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from prejudge.formats.pickle.inert import Made, Name, Refused
+from prejudge.formats.pickle.unpickler import Made, Name, Refused, check_keys
 
 _NUMBER = re.compile(r"[?biuf](1|2|4|8)?")
-_MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
+MULTIARRAY = ("numpy.core.multiarray", "numpy._core.multiarray")
 _NUMERIC = ("numpy.core.numeric", "numpy._core.numeric")
-_BUILTINS = ("builtins", "__builtin__")
-_ATOMS = (type(None), bool, int, float, str, bytes)
+BUILTINS = ("builtins", "__builtin__")
+ATOMS = frozenset({type(None), bool, int, float, str, bytes})
+"""The types of plain values that are not containers."""
+
 _DEEPEST = 100
 _SPARE = 1 << 16
 
@@ -36,7 +38,7 @@ def plain(
     """The values that a pickle describes.
 
     Args:
-        value: What :func:`~prejudge.formats.pickle.inert.read_inert` gave.
+        value: The result of :meth:`~prejudge.formats.pickle.unpickler.Unpickler.load`.
         size: Bytes of the pickle: what is made of it stays in proportion.
         array: Makes the final value of an array.
         other: Makes the value of a call that is not known here, or None.
@@ -44,21 +46,30 @@ def plain(
     Raises:
         Refused: It names or calls anything else, contains itself, or would become far larger than the pickle.
     """
-    return _Values(size, array, other).make(value, 0)
+    return PlainValues(size, array, other).make(value, 0)
 
 
-class _Values:
-    def __init__(self, size: int, array: Callable[[np.ndarray], Any], other: Callable[[Made], Any]) -> None:
+class PlainValues:
+    """Makes plain values that take memory in proportion to their pickle; see :func:`plain`."""
+
+    def __init__(
+        self,
+        size: int,
+        array: Callable[[np.ndarray], Any] = lambda found: found,
+        other: Callable[[Made], Any] = lambda made: None,
+    ) -> None:
         self._nodes = 4 * size + _SPARE
         self._bytes = 2 * size + _SPARE
         self._array, self._other = array, other
+        self._seen: dict[int, tuple[Any, Any]] = {}  # texts and bytes by their id: what is made of them once
 
     def make(self, value: Any, depth: int) -> Any:
+        """The plain value of a part that lies so deep in the whole."""
         self._nodes -= 1
         if self._nodes < 0 or depth > _DEEPEST:
             raise Refused("nests values too deep, or holds the same ones over and over")
-        if type(value) in _ATOMS:
-            return self._text(value) if type(value) is str else value
+        if type(value) in ATOMS:
+            return self._text(value) if type(value) is str and not value.isascii() else value
         if type(value) is list:
             return [self.make(item, depth + 1) for item in value]
         if type(value) is tuple:
@@ -66,35 +77,42 @@ class _Values:
         if type(value) is dict:
             return dict(self._pairs(value, depth))
         if type(value) is Made:
-            return self._called(value, depth)
+            return self.called(value, depth)
         if type(value) is bytearray:
-            return bytes(value)
+            return self._once(value, bytes)
         _refuse(value)
 
     def _text(self, text: str) -> str:
-        if not text.isascii():
-            try:
-                text.encode()
-            except UnicodeEncodeError:
-                raise Refused("holds a text that is no Unicode") from None
+        try:
+            self._once(text, str.encode)
+        except UnicodeEncodeError:
+            raise Refused("holds a text that is no Unicode") from None
         return text
+
+    def _once(self, value: Any, make: Callable[[Any], Any]) -> Any:
+        """The result for a value that the pickle may refer to thousands of times."""
+        if id(value) not in self._seen:
+            self._seen[id(value)] = value, make(value)
+        return self._seen[id(value)][1]
 
     def _pairs(self, pairs: dict[Any, Any], depth: int) -> list[tuple[Any, Any]]:
         made = [(self.make(key, depth + 1), self.make(item, depth + 1)) for key, item in pairs.items()]
         for key, _ in made:
             parts = key if type(key) is tuple else (key,)
-            if any(type(part) not in _ATOMS for part in parts):
+            if any(type(part) not in ATOMS for part in parts):
                 raise Refused(f"has a {type(key).__name__} that is not of plain values as a key")
+        check_keys([key for key, _ in made])
         return made
 
-    def _called(self, made: Made, depth: int) -> Any:
+    def called(self, made: Made, depth: int = 0) -> Any:
+        """The value of a call."""
         by, args = made.by, made.args
         if type(by) is not Name or type(args) is not tuple:
             _refuse(by)
         match (by.module, by.name, args):
-            case (_, "scalar", (dtype, bytes() | Made() as data)) if by.module in _MULTIARRAY:
+            case (_, "scalar", (dtype, bytes() | Made() as data)) if by.module in MULTIARRAY:
                 return self._numbers((), dtype, self._data(data), "C").item()
-            case (_, "_reconstruct", _) if by.module in _MULTIARRAY:
+            case (_, "_reconstruct", _) if by.module in MULTIARRAY:
                 match made.state:
                     case (_, tuple(shape), dtype, order, data):
                         found = self._numbers(shape, dtype, self._data(data), "F" if order else "C")
@@ -107,10 +125,10 @@ class _Values:
             case ("collections", "OrderedDict", ()):
                 return OrderedDict(self._pairs(made.pairs, depth))
             case ("collections", "OrderedDict", (list(pairs),)) if all(
-                type(p) in (list, tuple) and len(p) == 2 and isinstance(p[0], _ATOMS) for p in pairs
+                type(p) in (list, tuple) and len(p) == 2 and type(p[0]) in ATOMS for p in pairs
             ):
                 return OrderedDict(self._pairs({**dict(pairs), **made.pairs}, depth))  # as Python 2 wrote it
-            case (_, "bytes", ()) if by.module in _BUILTINS:
+            case (_, "bytes", ()) if by.module in BUILTINS:
                 return b""  # how protocols 0 to 2 write none
         found = self._other(made)
         if found is None:
@@ -138,7 +156,7 @@ class _Values:
         raise Refused("holds a NumPy array of objects")
 
     def _numbers(self, shape: tuple[Any, ...], described: Any, data: bytes, order: Any) -> np.ndarray:
-        dtype = _dtype(described)
+        dtype = number_type(described)
         self._bytes -= len(data)
         if self._bytes < 0:
             raise Refused("holds the same numbers over and over")
@@ -149,8 +167,12 @@ class _Values:
         return np.frombuffer(data, dtype).reshape(shape, order=order).copy()
 
 
-def _dtype(described: Any) -> np.dtype[Any]:
-    """The type of plain numbers that a pickle describes."""
+def number_type(described: Any) -> np.dtype[Any]:
+    """The type of plain numbers that a pickle describes.
+
+    Raises:
+        Refused: It describes another type.
+    """
     match described:
         case Made(by=Name("numpy", "dtype"), args=(str(code), *_), state=state) if _NUMBER.fullmatch(code):
             order = state[1] if isinstance(state, tuple) and len(state) > 1 else "="

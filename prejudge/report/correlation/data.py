@@ -42,7 +42,7 @@ class ReportData:
         failures: Columns ``architecture``, ``proxy``, ``reason`` (``repeat`` if present is shown as a count).
         protocol: What the scores depend on, label to text, in the order to be shown.
         provenance: Versions, files, machine, label to text. A time of day belongs here or nowhere: writers add none.
-        notes: Remarks to the reader, one sentence or paragraph each.
+        warnings: What a reader must know to trust it, one sentence or paragraph each.
         directions: Whether a higher raw score means better, per proxy; a proxy that is left out is higher-is-better.
         roles: ``"proxy"``, ``"baseline"`` or ``"ensemble"`` per row; what is left out is a baseline if it is ``params``
             or ``flops``, an ensemble if it has no column in ``scores`` (rank average, vote), and a proxy otherwise.
@@ -64,7 +64,7 @@ class ReportData:
     failures: pd.DataFrame | None = None
     protocol: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
-    notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     directions: Mapping[str, bool] = field(default_factory=dict)
     roles: Mapping[str, str] = field(default_factory=dict)
     unit: str = "%"

@@ -83,7 +83,7 @@ def correlation_page(data: ReportData, metric: str | None = None, stratum: str |
             *origin_sections(data.protocol, data.provenance),
         ),
         records=records,
-        warnings=tuple(data.notes),
+        warnings=tuple(data.warnings),
         closing="Correlations are signed by each score's declared direction, never by what the data preferred.",
         choices={"Metric": metrics, "Architectures": strata} if tables else {},
     )

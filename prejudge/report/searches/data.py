@@ -50,7 +50,7 @@ class SearchReportData:
         costs: What ``seconds`` are, to stand above the column.
         protocol: What was searched and how it is compared, label to text, in the order to be shown.
         provenance: Versions and files, label to text. A time of day belongs here or nowhere: writers add none.
-        notes: Remarks to the reader, one sentence or paragraph each.
+        warnings: What a reader must know to trust it, one sentence or paragraph each.
         unit: Unit of accuracies and differences.
         perfect: The highest possible accuracy, from which errors are counted; None shows the distance to the optimum.
         confidence: Coverage of the intervals of means.
@@ -71,7 +71,7 @@ class SearchReportData:
     costs: str = "Simulated cost"
     protocol: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
-    notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
     unit: str = "%"
     perfect: float | None = 100.0
     confidence: float = 0.95

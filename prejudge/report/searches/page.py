@@ -52,7 +52,7 @@ def search_page(data: SearchReportData) -> ReportPage:
             *([Section("methods", "", "Methods", described)] if data.descriptions else []),
         ),
         records=data.final.assign(optimum=data.final["metric"].map(dict(data.optima)), space=data.space),
-        warnings=tuple(data.notes),
+        warnings=tuple(data.warnings),
         closing="Accuracies are looked up in the table; no search was run for this page.",
     )
 

@@ -115,7 +115,7 @@ class TrainingReportData:
         title: Heading of the report.
         space: Name of the search space, or of several.
         trainings: At least one.
-        notes: Remarks to the reader, one sentence or paragraph each.
+        warnings: What a reader must know to trust it, one sentence or paragraph each.
 
     Raises:
         InputError: There is no training, or two have one name.
@@ -124,7 +124,7 @@ class TrainingReportData:
     title: str
     space: str
     trainings: Sequence[TrainingRecord]
-    notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         names = [training.name for training in self.trainings]

@@ -122,7 +122,7 @@ def training_page(data: TrainingReportData) -> ReportPage:
             *origins,
         ),
         records=summary_frame(data),
-        warnings=tuple(data.notes),
+        warnings=tuple(data.warnings),
         closing="All figures are those of the training's folder; nothing was computed for this page.",
     )
 

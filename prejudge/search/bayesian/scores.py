@@ -187,7 +187,7 @@ def score_pool(
         condition: The proxy kappa.
         seed: Of the pool, of initializations and of the batch.
         sampling: As in :func:`draw_pool`.
-        macro: Macro numbers of the scored networks; :data:`POOL_SKELETON` by default.
+        macro: Macro-architecture of the scored networks; :data:`POOL_SKELETON` by default.
         batch_size: Images of the batch.
         workers: Processes.
         device: Where to score.

@@ -1,4 +1,4 @@
-"""Which search results may be compared with which, and what each is to be called."""
+"""Search results sorted into comparisons: those of equal objectives, each method with a label of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ComparedSearch:
     """All runs of one method with the same options and budget.
 
     Attributes:
-        label: What it is called, unlike any other contender of any contest that is told otherwise.
+        label: Its name in reports: the method, with the options in which it differs from others.
         result: The runs, perhaps of several files.
         sources: Where they come from.
     """
@@ -31,7 +31,7 @@ class ComparedSearch:
 
     @property
     def pruned(self) -> bool:
-        """Whether it maximized nothing that was trained: its answers count, and its seconds are wall-clock time."""
+        """Whether it maximized nothing that was trained: its recommendations count, its seconds are wall-clock time."""
         return _is_pruning(self.result)
 
 
@@ -42,24 +42,26 @@ class Comparison:
     Attributes:
         searched: What they maximized, as a text.
         dataset: On which dataset of the table, where it is one.
-        contenders: The methods.
+        searches: The searches, one for each method with its options and budget.
     """
 
     searched: str
     dataset: str | None
-    contenders: tuple[ComparedSearch, ...]
+    searches: tuple[ComparedSearch, ...]
 
     @property
     def same_budget(self) -> bool:
         """Whether all were given the same budget; a pruning is given none."""
-        return len({_key(c.result.budget) for c in self.contenders if not c.pruned}) <= 1
+        return len({_key(c.result.budget) for c in self.searches if not c.pruned}) <= 1
 
 
-def contests(results: Sequence[SearchResult], table: Table, sources: Sequence[str] | None = None) -> list[Comparison]:
-    """Sort results into contests, one per dataset whose accuracy was maximized.
+def group_results(
+    results: Sequence[SearchResult], table: Table, sources: Sequence[str] | None = None
+) -> list[Comparison]:
+    """Sort results into comparisons, one per dataset whose accuracy was maximized.
 
     Runs of one method with equal options and budgets belong together if their seeds differ. A pruning, which maximizes
-    no trained accuracy, takes part in every contest.
+    no trained accuracy, takes part in every comparison.
 
     Args:
         results: The results.

@@ -1,4 +1,4 @@
-"""Search results and a table, joined into what a comparison shows."""
+"""Search results and a table, joined into the content of a report."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from prejudge.benchmarks.table.selection import default_metrics
 from prejudge.benchmarks.table.table import RepresentativeWarning, Table
 from prejudge.errors import InputError
 from prejudge.report import SearchReportData
-from prejudge.search.comparison.comparisons import ComparedSearch, Comparison, budget_text, contests, option_text
-from prejudge.search.comparison.progress import Band, Progress, band, grid, mean_interval
+from prejudge.search.comparison.comparisons import ComparedSearch, Comparison, budget_text, group_results, option_text
+from prejudge.search.comparison.incumbents import Band, Incumbents, band, grid, mean_interval
 from prejudge.search.comparison.significance import holm, paired
-from prejudge.search.comparison.warnings import remarks
+from prejudge.search.comparison.warnings import comparison_warnings
 from prejudge.search.result import SearchResult
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def compare(
     title: str | None = None,
     confidence: float = 0.95,
 ) -> SearchReportData:
-    """Everything that a report on these searches shows.
+    """Compare searches: the content of a report on them.
 
-    What a run is worth is the trained accuracy of its answer. Where searches of the same thing had different budgets,
-    it is that of the best architecture which each had found within the smallest of them.
+    A run is judged by the trained accuracy of its recommendation. Where searches of the same thing had different
+    budgets, it is that of the best architecture which each had found within the smallest of them.
 
     Args:
         results: What the searches found; runs of one search may come in several results.
@@ -62,20 +62,20 @@ def compare(
     """
     import pandas as pd
 
-    groups = [_Group(c, table) for c in contests(results, table, sources)]
-    chosen = {g.contest.searched: _metrics(g.contest, len(groups), table, metrics) for g in groups}
+    groups = [_Group(c, table) for c in group_results(results, table, sources)]
+    chosen = {g.comparison.searched: _metrics(g.comparison, len(groups), table, metrics) for g in groups}
     final, curves, tests = [], [], []
     for group in groups:
-        for metric in chosen[group.contest.searched]:
-            panel = {"searched": group.contest.searched, "metric": str(metric)}
-            values = [_accuracies(table, p.architectures, metric) for p in group.progress]
+        for metric in chosen[group.comparison.searched]:
+            panel = {"searched": group.comparison.searched, "metric": str(metric)}
+            values = [_accuracies(table, p.architectures, metric) for p in group.incumbents]
             accuracies = [v[e] for v, e in zip(values, group.judged, strict=True)]
             final += [panel | row for row in group.final(accuracies, table.column(metric), confidence)]
             tests += [panel | row for row in group.tests(accuracies)]
             curves += [frame.assign(**panel) for frame in group.curves(values, confidence)]
     unit = table.index.units["accuracy"]
     shown = list(dict.fromkeys(m for metrics in chosen.values() for m in metrics))
-    everyone = [c for g in groups for c in g.contest.contenders]
+    everyone = [c for g in groups for c in g.comparison.searches]
     return SearchReportData(
         title=title or f"{table.space}: searches compared ({table.name})",
         space=table.space,
@@ -84,11 +84,13 @@ def compare(
         tests=pd.DataFrame(tests, columns=_TEST),
         optima={str(m): _optimum(table, m) for m in shown},
         descriptions={c.label: option_text(c.result) or "no options" for c in everyone},
-        limits={g.contest.searched: g.limit for g in groups if g.limit is not None},
-        costs="Simulated cost" if any(g.contest.dataset is not None for g in groups) else "Cost",
+        limits={g.comparison.searched: g.limit for g in groups if g.limit is not None},
+        costs="Simulated cost" if any(g.comparison.dataset is not None for g in groups) else "Cost",
         protocol=_protocol(groups, confidence),
         provenance=_provenance(table, everyone),
-        notes=remarks([g.contest for g in groups], [g.progress for g in groups], table, final, tests),
+        warnings=comparison_warnings(
+            [g.comparison for g in groups], [g.incumbents for g in groups], table, final, tests
+        ),
         unit="%" if unit == "per cent" else unit,
         perfect=100.0 if unit == "per cent" else None,
         confidence=confidence,
@@ -97,21 +99,21 @@ def compare(
 
 @dataclass(frozen=True, eq=False)
 class _Group:
-    """One contest, with the progress of its contenders."""
+    """One comparison, with the incumbents of its searches."""
 
-    contest: Comparison
+    comparison: Comparison
     table: Table
 
     @cached_property
-    def progress(self) -> list[Progress]:
-        return [Progress(c.result) for c in self.contest.contenders]
+    def incumbents(self) -> list[Incumbents]:
+        return [Incumbents(c.result) for c in self.comparison.searches]
 
     @cached_property
     def limit(self) -> tuple[str, float] | None:
         """Axis and budget at which unequal searches are compared; None where they had the same."""
-        if self.contest.same_budget:
+        if self.comparison.same_budget:
             return None
-        asking = [(c, p) for c, p in zip(self.contest.contenders, self.progress, strict=True) if not c.pruned]
+        asking = [(c, p) for c, p in zip(self.comparison.searches, self.incumbents, strict=True) if not c.pruned]
         budgets = [c.result.budget for c, _ in asking]
         timed = all(b.get("seconds") is not None for b in budgets)
         counted = all(b.get("queries") is not None for b in budgets)
@@ -120,32 +122,32 @@ class _Group:
 
     @cached_property
     def judged(self) -> list[np.ndarray]:
-        """Per contender, the number of the architecture by which each run is judged; -1 where it has none."""
+        """Per search, the number of the architecture by which each run is judged; -1 where it has none."""
         if self.limit is None:
-            return [p.answers for p in self.progress]
+            return [p.recommended for p in self.incumbents]
         axis, budget = self.limit
         return [
-            p.answers
+            p.recommended
             if c.pruned or (p.used(axis, budget)[0] == p.queries).all()
             else p.at(axis, np.array([budget]))[:, 0]
-            for c, p in zip(self.contest.contenders, self.progress, strict=True)
+            for c, p in zip(self.comparison.searches, self.incumbents, strict=True)
         ]
 
     def final(self, accuracies: list[np.ndarray], column: np.ndarray, confidence: float) -> list[dict[str, Any]]:
         rows = []
-        for contender, progress, judged, found in zip(
-            self.contest.contenders, self.progress, self.judged, accuracies, strict=True
+        for compared, incumbents, judged, found in zip(
+            self.comparison.searches, self.incumbents, self.judged, accuracies, strict=True
         ):
             values = np.where(judged >= 0, found, np.nan)
             known = values[np.isfinite(values)]
             mean, half = (float(v) for v in mean_interval(values, confidence))
-            queries, seconds = progress.queries, progress.seconds
-            if self.limit is not None and not contender.pruned:
-                queries, seconds = progress.used(*self.limit)
-            asked = np.nan if contender.pruned else float(queries.mean())
+            queries, seconds = incumbents.queries, incumbents.seconds
+            if self.limit is not None and not compared.pruned:
+                queries, seconds = incumbents.used(*self.limit)
+            asked = np.nan if compared.pruned else float(queries.mean())
             rows.append(
                 {
-                    "method": contender.label,
+                    "method": compared.label,
                     "runs": len(values),
                     "missing": len(values) - len(known),
                     "mean": mean,
@@ -156,7 +158,7 @@ class _Group:
                     "regret": float(np.nanmax(column)) - mean,
                     "queries": asked,
                     "seconds": float(seconds.mean()),
-                    "overhead": float(np.mean([run.overhead for run in contender.result.trajectories])),
+                    "overhead": float(np.mean([run.overhead for run in compared.result.trajectories])),
                 }
             )
         return rows
@@ -164,10 +166,10 @@ class _Group:
     def tests(self, accuracies: list[np.ndarray]) -> list[dict[str, Any]]:
         found = []
         by_seed = []
-        for contender, judged, values in zip(self.contest.contenders, self.judged, accuracies, strict=True):
+        for compared, judged, values in zip(self.comparison.searches, self.judged, accuracies, strict=True):
             known = np.where(judged >= 0, values, np.nan).tolist()
-            seeds = [run.seed for run in contender.result.trajectories]
-            by_seed.append((contender.label, dict(zip(seeds, known, strict=True))))
+            seeds = [run.seed for run in compared.result.trajectories]
+            by_seed.append((compared.label, dict(zip(seeds, known, strict=True))))
         for (first, a), (second, b) in combinations(by_seed, 2):
             seeds = [s for s in a if s in b]
             result = paired(np.array([a[s] for s in seeds]), np.array([b[s] for s in seeds]))
@@ -180,29 +182,29 @@ class _Group:
 
         found = []
         for axis in _AXES:
-            start = min(p.begin(axis) for p in self.progress)
-            extents = [_extent(c, p, axis) for c, p in zip(self.contest.contenders, self.progress, strict=True)]
+            start = min(p.begin(axis) for p in self.incumbents)
+            extents = [_extent(c, p, axis) for c, p in zip(self.comparison.searches, self.incumbents, strict=True)]
             stop = max(extents)
             if not start > 0:  # a search that costs nothing has no budget of seconds
                 continue
-            for contender, progress, extent, known in zip(
-                self.contest.contenders, self.progress, extents, values, strict=True
+            for compared, incumbents, extent, known in zip(
+                self.comparison.searches, self.incumbents, extents, values, strict=True
             ):
-                budgets = grid(start, stop, [progress.begin(axis), *extents], whole=axis == "queries")
-                budgets = budgets[budgets <= (stop if contender.pruned else extent)]
-                columns = band(progress, known, axis, budgets, confidence)
+                budgets = grid(start, stop, [incumbents.begin(axis), *extents], whole=axis == "queries")
+                budgets = budgets[budgets <= (stop if compared.pruned else extent)]
+                columns = band(incumbents, known, axis, budgets, confidence)
                 found.append(
                     pd.DataFrame({"at": budgets} | {f.name: getattr(columns, f.name) for f in fields(Band)}).assign(
-                        method=contender.label, axis=axis
+                        method=compared.label, axis=axis
                     )
                 )
         return found
 
 
-def _extent(contender: ComparedSearch, progress: Progress, axis: str, *, common: bool = False) -> float:
+def _extent(compared: ComparedSearch, incumbents: Incumbents, axis: str, *, common: bool = False) -> float:
     """Up to which budget a search has gone: all of its runs (``common``), or the one that went farthest."""
-    budget = contender.result.budget
-    spent = progress.seconds if axis == "seconds" else progress.queries
+    budget = compared.result.budget
+    spent = incumbents.seconds if axis == "seconds" else incumbents.queries
     alone = budget.get("queries" if axis == "seconds" else "seconds") is None
     given = budget.get(axis) if alone else None
     if common:
@@ -227,12 +229,12 @@ def _accuracy(table: Table, architecture: str, metric: Metric) -> float:
         return np.nan
 
 
-def _metrics(contest: Comparison, contests: int, table: Table, metrics: Sequence[Metric] | None) -> list[Metric]:
+def _metrics(comparison: Comparison, comparisons: int, table: Table, metrics: Sequence[Metric] | None) -> list[Metric]:
     if metrics:
         return [table.metric(m) for m in metrics]
     found = default_metrics(table)
-    own = [m for m in found if m.dataset == contest.dataset]
-    return own if own and contests > 1 else found
+    own = [m for m in found if m.dataset == comparison.dataset]
+    return own if own and comparisons > 1 else found
 
 
 def _optimum(table: Table, metric: Metric) -> float:
@@ -245,10 +247,10 @@ def _optimum(table: Table, metric: Metric) -> float:
 def _protocol(groups: Sequence[_Group], confidence: float) -> dict[str, str]:
     found: dict[str, dict[str, str]] = {"maximized": {}, "budget of each run": {}, "compared at": {}}
     for group in groups:
-        contest = group.contest
-        where = contest.dataset or contest.searched
-        budgets = dict.fromkeys(budget_text(c.result.budget) for c in contest.contenders if not c.pruned)
-        found["maximized"][where] = _maximized(contest)
+        comparison = group.comparison
+        where = comparison.dataset or comparison.searched
+        budgets = dict.fromkeys(budget_text(c.result.budget) for c in comparison.searches if not c.pruned)
+        found["maximized"][where] = _maximized(comparison)
         found["budget of each run"][where] = "; ".join(budgets) or "none"
         if group.limit is not None:
             axis, budget = group.limit
@@ -260,25 +262,25 @@ def _protocol(groups: Sequence[_Group], confidence: float) -> dict[str, str]:
         else:
             facts |= {f"{label} ({where})": text for where, text in texts.items()}
     return facts | {
-        "judged by": "trained accuracy of the answer; of the best found so far where budgets differ",
+        "judged by": "trained accuracy of the recommendation; of the best found so far where budgets differ",
         "bands": f"{100 * confidence:g} % t interval of the mean over runs; or median and quartiles",
         "tests": "Wilcoxon's signed-rank over equal seeds, two-sided, ties by Pratt; Holm's correction per metric",
     }
 
 
-def _maximized(contest: Comparison) -> str:
-    what = next((c.result.objective for c in contest.contenders if not c.pruned), {})
+def _maximized(comparison: Comparison) -> str:
+    what = next((c.result.objective for c in comparison.searches if not c.pruned), {})
     seed = {"random": ", a training run drawn at each question", "mean": ", the mean over training runs"}
     run = what.get("seed")
-    return contest.searched + (seed.get(str(run), f", training run {run}") if contest.dataset is not None else "")
+    return comparison.searched + (seed.get(str(run), f", training run {run}") if comparison.dataset is not None else "")
 
 
-def _provenance(table: Table, contenders: Sequence[ComparedSearch]) -> dict[str, str]:
+def _provenance(table: Table, searches: Sequence[ComparedSearch]) -> dict[str, str]:
     facts = {"prejudge": __version__, "table": f"{table.name} ({table.path.name}, {table.index.digest})"}
     facts |= {f"table: {label}": text for label, text in table.index.provenance.items()}
-    for contender in contenders:
-        seeds = sorted(run.seed for run in contender.result.trajectories)
+    for compared in searches:
+        seeds = sorted(run.seed for run in compared.result.trajectories)
         span = f"seeds {seeds[0]} … {seeds[-1]}" if len(seeds) > 1 else f"seed {seeds[0]}"
-        text = f"{', '.join(contender.sources)}: {span}"
-        facts[contender.label] = f"{facts[contender.label]}; {text}" if contender.label in facts else text
+        text = f"{', '.join(compared.sources)}: {span}"
+        facts[compared.label] = f"{facts[compared.label]}; {text}" if compared.label in facts else text
     return facts

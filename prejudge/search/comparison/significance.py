@@ -1,4 +1,4 @@
-"""Which differences between searches are more than luck: paired tests over equal seeds."""
+"""Paired tests of the differences between searches, over equal seeds."""
 
 from __future__ import annotations
 

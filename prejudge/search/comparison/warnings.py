@@ -1,4 +1,4 @@
-"""What a reader of a comparison must know to trust it."""
+"""The warnings of a comparison: what a reader must know to trust it."""
 
 from __future__ import annotations
 
@@ -9,46 +9,50 @@ import numpy as np
 
 from prejudge.benchmarks.table.table import Table
 from prejudge.search.comparison.comparisons import ComparedSearch, Comparison
-from prejudge.search.comparison.progress import Progress
+from prejudge.search.comparison.incumbents import Incumbents
 
 _FEW = 10
 """With fewer runs, an interval of the mean leans on its assumptions."""
 
 
-def remarks(
-    contests: Sequence[Comparison],
-    progress: Sequence[Sequence[Progress]],
+def comparison_warnings(
+    comparisons: Sequence[Comparison],
+    incumbents: Sequence[Sequence[Incumbents]],
     table: Table,
     final: Sequence[Mapping[str, Any]],
     tests: Sequence[Mapping[str, Any]],
 ) -> list[str]:
-    """The notes of a comparison, one sentence or paragraph each.
+    """The warnings of a comparison, one sentence or paragraph each.
 
     Args:
-        contests: The contests.
-        progress: That of the contenders of each.
+        comparisons: The comparisons.
+        incumbents: Those of the searches of each.
         table: The table.
         final: The rows of the final table.
         tests: The rows of the tests.
     """
     found: list[str] = []
-    for contest in contests:
-        found += _costs(contest)
-        if contest.dataset is not None and any(c.result.objective.get("split") == "test" for c in contest.contenders):
-            found.append(f"Searches of {contest.searched} maximized a test accuracy: how good it is, is no estimate.")
-        if not contest.same_budget:
+    for comparison in comparisons:
+        found += _costs(comparison)
+        if comparison.dataset is not None and any(
+            c.result.objective.get("split") == "test" for c in comparison.searches
+        ):
             found.append(
-                f"Searches of {contest.searched} had different budgets: they are compared at the smallest, by the best "
-                "architecture that each had found by then; curves go as far as each search."
+                f"Searches of {comparison.searched} maximized a test accuracy, which therefore is too optimistic."
+            )
+        if not comparison.same_budget:
+            found.append(
+                f"Searches of {comparison.searched} had different budgets: they are compared at the smallest, by the "
+                "best architecture that each had found by then; curves go as far as each search."
             )
     found += _missing(final)
-    for contest, runs in zip(contests, progress, strict=True):
-        for contender, one in zip(contest.contenders, runs, strict=True):
-            found += _own_answers(contender, one)
+    for comparison, runs in zip(comparisons, incumbents, strict=True):
+        for compared, one in zip(comparison.searches, runs, strict=True):
+            found += _own_recommendations(compared, one)
     found += [
-        f"{c.label} evaluated nothing that was trained: its answers are shown from the moment when it had them, and "
-        "its seconds are wall-clock time."
-        for c in {c.label: c for contest in contests for c in contest.contenders if c.pruned}.values()
+        f"{c.label} evaluated nothing that was trained: its recommendations are shown from the moment when it had "
+        "them, and its seconds are wall-clock time."
+        for c in {c.label: c for comparison in comparisons for c in comparison.searches if c.pruned}.values()
     ]
     found += _seeds(final, tests)
     if table.per_class:
@@ -59,8 +63,8 @@ def remarks(
     return list(dict.fromkeys(found))
 
 
-def _costs(contest: Comparison) -> list[str]:
-    notes = dict.fromkeys(str(c.result.objective.get("note") or "") for c in contest.contenders)
+def _costs(comparison: Comparison) -> list[str]:
+    notes = dict.fromkeys(str(c.result.objective.get("note") or "") for c in comparison.searches)
     return [f"{note[0].upper()}{note[1:]}." for note in notes if note]
 
 
@@ -73,12 +77,12 @@ def _missing(final: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-def _own_answers(contender: ComparedSearch, progress: Progress) -> list[str]:
-    other = int(np.count_nonzero(progress.best != progress.answers))
+def _own_recommendations(compared: ComparedSearch, incumbents: Incumbents) -> list[str]:
+    other = int(np.count_nonzero(incumbents.best != incumbents.recommended))
     if not other:
         return []
     return [
-        f"{other} of {len(progress.answers)} runs of {contender.label} answered with another architecture than the "
+        f"{other} of {len(incumbents.recommended)} runs of {compared.label} recommended another architecture than the "
         "best they evaluated, which the curves (and comparisons within a smaller budget than theirs) show."
     ]
 

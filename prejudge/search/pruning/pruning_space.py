@@ -30,8 +30,8 @@ class PruningSpace:
     Attributes:
         candidates: Names of the operations of every edge, by the kind of cell; a position counts in here.
         start: The operations that the search starts with: all but ``none``.
-        kernel: Macro numbers of the supernet whose kernel is computed.
-        thin: Macro numbers of the supernet whose linear regions are counted; its images have one channel.
+        kernel: Macro-architecture of the supernet whose kernel is computed.
+        thin: Macro-architecture of the supernet whose linear regions are counted; its images have one channel.
         derive: The architecture of what is left.
         groups: The edges into each node of which :data:`KEPT_EDGES` stay; empty where all edges stay.
         prune_number: Operations that a round removes from an edge.

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from prejudge.search.supernet.learner import Architect, SupernetLearner
 from prejudge.train.loop import Batches, TrainState
-
-if TYPE_CHECKING:
-    from prejudge.search.supernet.learner import SupernetLearner
 
 
 @dataclass(frozen=True)
@@ -37,30 +34,6 @@ class AdamConfig:
         )
 
 
-class Architect:
-    """The update of a learner's architecture parameters; this one leaves them as they are.
-
-    Attributes:
-        joint: An optimizer whose step is part of the weights' own, from the gradients of the same loss; None where
-            weights learn with the architecture held fixed, or nothing of it is left to learn.
-    """
-
-    joint: torch.optim.Optimizer | None = None
-
-    def begin_epoch(self, epoch: int) -> None:
-        """Called before the first step of an epoch."""
-
-    def before(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
-        """Called before each step of the weights, with the batch that they are about to learn."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """The state on which later steps depend."""
-        return {}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go back to what :meth:`state_dict` gave."""
-
-
 class JointArchitect(Architect):
     """One-level optimization: architecture and weights learn from one loss on one batch (StacNAS, ISTA-NAS one-stage).
 
@@ -70,14 +43,7 @@ class JointArchitect(Architect):
     """
 
     def __init__(self, parameters: Iterable[nn.Parameter], adam: AdamConfig = AdamConfig()) -> None:
-        self.optimizer = adam.optimizer(parameters)
-        self.joint = self.optimizer
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.joint = self.optimizer = adam.optimizer(parameters)
 
 
 class FirstOrderArchitect(Architect):
@@ -89,12 +55,9 @@ class FirstOrderArchitect(Architect):
         adam: The optimizer.
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[nn.Parameter],
-        held_out: Batches,
-        adam: AdamConfig = AdamConfig(),
-    ) -> None:
+    optimizer: torch.optim.Adam
+
+    def __init__(self, parameters: Iterable[nn.Parameter], held_out: Batches, adam: AdamConfig = AdamConfig()) -> None:
         self.parameters = list(parameters)
         self.optimizer = adam.optimizer(self.parameters)
         self._held_out = held_out
@@ -123,12 +86,6 @@ class FirstOrderArchitect(Architect):
             at: Where in the training this is.
         """
         return learner.weight_step.gradients(learner.loss, *held_out, self.parameters)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"optimizer": self.optimizer.state_dict()}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.optimizer.load_state_dict(state["optimizer"])
 
 
 def _endless(batches: Batches, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:

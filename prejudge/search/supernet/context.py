@@ -72,7 +72,7 @@ class SupernetContext(SearchContext):
         """The supernet of the space on the device, for the data's classes and channels.
 
         Args:
-            published: The method's own macro numbers; the user's go before them.
+            published: The method's own macro-architecture; the user's fields go before it.
         """
         numbers = {"num_classes": self.images.num_classes, "in_channels": self.images.in_channels}
         return self.device_config.place(self.space.supernet(**{**numbers, **published, **self.macro}))

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from prejudge.errors import InputError
 from prejudge.search.supernet.arch_parameters import ArchParameters, entropy, share_of
-from prejudge.search.supernet.architect import Architect
 from prejudge.spaces.base import Architecture
 from prejudge.spaces.nn.supernet import Mixture, Supernet
 from prejudge.train.checkpoint import CheckpointManager
@@ -47,6 +46,34 @@ class Perturbation(Protocol):
 
     def __call__(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor) -> Mixture:
         """The mixture that the weights are about to learn this batch with; it requires no gradient."""
+
+
+class Architect:
+    """The update of a learner's architecture parameters; this one leaves them as they are.
+
+    Attributes:
+        optimizer: The optimizer of the parameters; None where they are not updated.
+        joint: An optimizer whose step is part of the weights' own, from the gradients of the same loss; None where
+            weights learn with the architecture held fixed, or nothing of it is left to learn.
+    """
+
+    optimizer: torch.optim.Optimizer | None = None
+    joint: torch.optim.Optimizer | None = None
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Called before the first step of an epoch."""
+
+    def before(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
+        """Called before each step of the weights, with the batch that they are about to learn."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state on which later steps depend."""
+        return {} if self.optimizer is None else {"optimizer": self.optimizer.state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go back to what :meth:`state_dict` gave."""
+        if self.optimizer is not None:
+            self.optimizer.load_state_dict(state["optimizer"])
 
 
 class ArchitectureLearner(Learner):

@@ -75,7 +75,7 @@ def cell_places(macro: MacroConfigDARTS, normal_states: int = 4, reduce_states: 
     """The cells of a network in order; C doubles at every reduction.
 
     Args:
-        macro: The macro numbers.
+        macro: The macro-architecture.
         normal_states: Number of states that a normal cell concatenates.
         reduce_states: Number of states that a reduction cell concatenates.
     """
@@ -186,7 +186,7 @@ def count_flops(genotype: Genotype, macro: MacroConfigDARTS, image_size: int) ->
 
     Args:
         genotype: The two cells.
-        macro: The macro numbers.
+        macro: The macro-architecture.
         image_size: Side of the image in pixels; an odd side is halved upwards.
     """
     layers = sum(layer.macs for layer in _layers(genotype, macro, image_size))

@@ -26,7 +26,7 @@ class SavedGenotype:
     Attributes:
         genotype: The cells.
         space: Name of the space in which they were found.
-        network: The macro numbers, beyond the space's defaults, that they were found for, such as
+        network: The fields of the macro-architecture that they were found for, beyond the defaults, such as
             ``{"form": "ista-onestage"}``.
         origin: How they were found, for the reader: method, data, seed, epochs ….
     """

@@ -118,7 +118,7 @@ class NetworkDARTS(nn.Module):
 
     Args:
         genotype: The two cells.
-        macro: The macro numbers.
+        macro: The macro-architecture.
 
     Attributes:
         drop_path_prob: Probability with which an operation's output is dropped, in training mode only and never for a

@@ -30,7 +30,7 @@ class PublishedGenotype:
         paper: Authors, title, venue and arXiv number.
         space: Name of the space in which it was found (NASNet's and AmoebaNet's cells are read by ``darts``).
         dataset: The data on which it was found; ``None`` where the source does not say.
-        network: The macro numbers, beyond :class:`~prejudge.spaces.darts.macro.MacroConfigDARTS`'s defaults, of the
+        network: The macro-architecture, beyond :class:`~prejudge.spaces.darts.macro.MacroConfigDARTS`, of the
             network in which it was published: ``space.network(entry.genotype, **entry.network)`` builds it.
             (For cells found in S1 to S4 on CIFAR-100 and SVHN the authors give this size too, but train with
             ``channels=16, cells=8``.)

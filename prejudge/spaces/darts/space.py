@@ -159,14 +159,6 @@ class DARTS(Space[Genotype]):
         return True
 
     def network(self, arch: Genotype, **macro: Any) -> torch.nn.Module:
-        """The derived network; keyword arguments are the fields of :class:`MacroConfigDARTS`.
-
-        Returns:
-            A module from images ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``.
-
-        Raises:
-            InputError: A macro number is unknown or out of range.
-        """
         from prejudge.spaces.darts.network import NetworkDARTS
 
         return NetworkDARTS(self.parse(arch), self.macro(**macro))
@@ -184,7 +176,7 @@ class DARTS(Space[Genotype]):
             cells are ``"normal"`` and ``"reduce"``.
 
         Raises:
-            InputError: A macro number or a candidate is unknown or out of range.
+            InputError: A field of the macro-architecture or a candidate is unknown or out of range.
         """
         from prejudge.spaces.darts.supernet import SupernetDARTS, SupernetMacroConfigDARTS
 
@@ -195,7 +187,7 @@ class DARTS(Space[Genotype]):
         known = {field.name for field in fields(SupernetMacroConfigDARTS)}
         for name in macro:
             if name not in known:
-                raise unknown(f"{self.name} macro number of a supernet", name, known)
+                raise unknown(f"{self.name} supernet macro field", name, known)
         return SupernetDARTS(candidates, SupernetMacroConfigDARTS(**macro))
 
     def params(self, arch: Genotype, **macro: Any) -> int:
@@ -205,7 +197,6 @@ class DARTS(Space[Genotype]):
         return count_params(self.parse(arch), self.macro(**macro))
 
     def flops(self, arch: Genotype, image_size: int = 32, **macro: Any) -> int:
-        """Multiply-adds of one square image: convolutions and the classifier."""
         from prejudge.spaces.darts.counts import count_flops
 
         return count_flops(self.parse(arch), self.macro(**macro), image_size)

@@ -129,10 +129,10 @@ class SupernetDARTS(Supernet):
 
     Args:
         candidates: Operations of each of the 14 edges, by cell type.
-        macro: The macro numbers.
+        macro: The macro-architecture.
 
     Attributes:
-        macro: The macro numbers.
+        macro: The macro-architecture.
         kinds: Under which key of a mixture each cell looks up its terms: its type.
 
     Raises:

@@ -194,14 +194,6 @@ class NASBench101(EnumerableSpace[Cell101]):
         return _connected(arch.matrix)
 
     def network(self, arch: Cell101, **macro: Any) -> torch.nn.Module:
-        """The torch network; keyword arguments are the fields of :class:`MacroConfig101`.
-
-        Returns:
-            A module from images ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``.
-
-        Raises:
-            InputError: A macro number is unknown or out of range.
-        """
         from prejudge.spaces.nasbench101.network import Network101
 
         return Network101(self.parse(arch), self.macro(**macro))
@@ -221,7 +213,6 @@ class NASBench101(EnumerableSpace[Cell101]):
         return fixed + sum([costs[op] for costs, op in zip(added, arch.operations, strict=True)])
 
     def flops(self, arch: Cell101, image_size: int = 32, **macro: Any) -> int:
-        """Multiply-adds of one square image: convolutions, and the classifier with its bias."""
         fixed, added = _costs(arch.matrix, self.macro(**macro), image_size)
         return fixed + sum([costs[op] for costs, op in zip(added, arch.operations, strict=True)])
 

@@ -154,14 +154,6 @@ class NASBench201(EnumerableSpace[Cell201]):
         return reached[3]
 
     def network(self, arch: Cell201, **macro: Any) -> torch.nn.Module:
-        """The torch network; keyword arguments are the fields of :class:`MacroConfig201`.
-
-        Returns:
-            A module from images ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``.
-
-        Raises:
-            InputError: A macro number is unknown or out of range.
-        """
         from prejudge.spaces.nasbench201.network import Network201
 
         return Network201(self.parse(arch), self.macro(**macro))
@@ -179,7 +171,7 @@ class NASBench201(EnumerableSpace[Cell201]):
             of cell is called ``"cell"``.
 
         Raises:
-            InputError: A macro number or a candidate is unknown or out of range.
+            InputError: A field of the macro-architecture or a candidate is unknown or out of range.
         """
         from prejudge.spaces.nasbench201.supernet import Supernet201
 
@@ -196,7 +188,6 @@ class NASBench201(EnumerableSpace[Cell201]):
         }
 
     def params(self, arch: Cell201, **macro: Any) -> int:
-        """Exact number of parameters of :meth:`network`, by formula."""
         s = self.macro(**macro)
         per_channel = 2 if s.form == "official" else 1  # gamma and beta, or the convolution's bias
         total = (9 * s.in_channels + 2) * s.channels if s.stem else 0
@@ -210,7 +201,6 @@ class NASBench201(EnumerableSpace[Cell201]):
         return int(total + 2 * c + (c + 1) * s.num_classes)
 
     def flops(self, arch: Cell201, image_size: int = 32, **macro: Any) -> int:
-        """Multiply-adds of one square image: convolutions, and the classifier with its bias."""
         s = self.macro(**macro)
         c, side = s.channels, image_size
         total = 9 * s.in_channels * c * side * side if s.stem else 0
@@ -228,7 +218,6 @@ class NASBench201(EnumerableSpace[Cell201]):
         return (len(OPERATIONS),) * len(EDGES)
 
     def encode(self, arch: Cell201) -> tuple[int, ...]:
-        """The operation of each edge."""
         return arch.edges
 
     def decode(self, decisions: Sequence[int]) -> Cell201:

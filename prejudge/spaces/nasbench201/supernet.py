@@ -61,7 +61,7 @@ class Supernet201(Supernet):
     """Images ``(N, in_channels, H, W)`` and a mixture of one cell of six edges to logits ``(N, num_classes)``.
 
     Args:
-        macro: The macro numbers; the official form.
+        macro: The macro-architecture; the official form.
         candidates: Operations of every edge, by default all five on each.
         affine: Whether the batch norms inside the cells have parameters (TE-NAS) or not (gradient-based searches).
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.errors import InputError
-from prejudge.spaces.base import Architecture
+from prejudge.spaces.architecture import Architecture
 from prejudge.spaces.nn.mixed_operations import CellState, WeightedSum, is_zero, run
 
 Terms = Sequence[tuple[int, float | Tensor]]

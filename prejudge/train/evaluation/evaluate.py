@@ -20,8 +20,8 @@ _TOP = 5
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
-    """A network on some images.
+class ClassificationMetrics:
+    """Accuracies, loss and confusion matrix of a network on some images.
 
     Attributes:
         loss: Mean cross-entropy.
@@ -40,7 +40,7 @@ class Evaluation:
 
     @property
     def images(self) -> int:
-        """How many images there were."""
+        """Number of images."""
         return int(self.class_images.sum())
 
     @property
@@ -85,7 +85,7 @@ def evaluate(
     *,
     classes: tuple[str, ...] = (),
     batch_size: int = 512,
-) -> Evaluation:
+) -> ClassificationMetrics:
     """Evaluate a network on all images of a dataset, in evaluation mode.
 
     In distributed training every process calls this and evaluates its share; the result is the same in all of them.
@@ -134,7 +134,7 @@ def evaluate(
     names = tuple(classes) or data.classes
     if len(names) != count:
         names = tuple(map(str, range(count)))
-    return Evaluation(loss, table[:, :count], table[:, count + 1], table[:, count], names)
+    return ClassificationMetrics(loss, table[:, :count], table[:, count + 1], table[:, count], names)
 
 
 def _own_batches(data: ImageDataset, config: DeviceConfig, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -37,11 +37,11 @@ _NUMBERS = {
 
 @dataclass(frozen=True)
 class StacNASModel:
-    """What a pickled StacNAS network holds.
+    """The content of a pickled StacNAS network.
 
     Attributes:
         genotype: Its cells.
-        macro: Its macro numbers, for ``space("darts").network``.
+        macro: Its macro-architecture, for ``space("darts").network``.
         state: Its weights under the names of that network.
     """
 

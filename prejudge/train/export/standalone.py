@@ -27,7 +27,7 @@ _ERRORS = {
         '    return InputError(f"unknown {kind} {name!r} (known: {known})")'
     ),
 }
-"""What the networks use of prejudge's errors, in short."""
+"""Short forms of the errors that the networks raise."""
 
 _FRAME = '''"""A network of the space {space}, for images of {classes}.
 
@@ -79,7 +79,7 @@ def standalone_source(
         space: The search space, or its name. Its network must be a class that takes the architecture and the macro
             numbers, both dataclasses; those of the DARTS spaces, ``nasbench201`` and ``nasbench101`` are.
         architecture: The architecture, in any notation of the space.
-        macro: The macro numbers: the space's dataclass, or a mapping of those that are not the defaults.
+        macro: The macro-architecture: the space's dataclass, or a mapping of those that are not the defaults.
         classes: Name of each class, for the reader.
         mean: Of each channel, likewise.
         std: Of each channel, likewise.
@@ -90,7 +90,7 @@ def standalone_source(
         which returns the same logits; run as a program it tells its size. Its weights start as prejudge draws them.
 
     Raises:
-        InputError: The architecture or the macro numbers are not of the space, or the space has no such source.
+        InputError: The architecture or the macro-architecture is not of the space, or the space has no such source.
     """
     where = space_named(space) if isinstance(space, str) else space
     given = asdict(macro) if is_dataclass(macro) and not isinstance(macro, type) else dict(macro or {})

@@ -33,7 +33,7 @@ class StoredNetwork:
         kind: What the file is, in words.
         space: Name of its space.
         architecture: Its architecture's text.
-        macro: Its macro numbers.
+        macro: Its macro-architecture.
         classes: Names of its classes; empty where the file does not say them.
         mean: Of each channel, subtracted from pixels in 0..1; empty where the file does not say it.
         std: Of each channel, divided by.
@@ -60,8 +60,8 @@ class ExpectedNetwork:
     Attributes:
         space: The space.
         architecture: The architecture.
-        macro: Macro numbers that are not the space's defaults.
-        fitting: Macro numbers that follow from the images, such as the number of classes, for files that say none.
+        macro: Macro-architecture fields that are not the space's defaults.
+        fitting: Macro-architecture fields that follow from the images, for files that do not say them.
     """
 
     space: Space[Any]
@@ -76,7 +76,7 @@ def read_network(path: Path | str, expected: ExpectedNetwork | None = None, *, k
     Args:
         path: An export of :func:`~prejudge.train.export.weights.export_weights`, the folder of a training (its exported
             weights), a checkpoint of a training, a state dict of any program, or a pickled network of StacNAS.
-        expected: Architecture and macro numbers, needed for state dicts alone; of other files it is checked.
+        expected: Architecture and macro-architecture, needed for state dicts alone; of other files it is checked.
         key: Under which key of the file the weights are, where that is not clear.
 
     Raises:

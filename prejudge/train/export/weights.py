@@ -25,7 +25,7 @@ from prejudge.train.export.third_party import match_state_dict
 
 _VERSION = "1"
 _LONGEST = 1 << 16  # characters of an architecture; published genotypes have some hundreds
-_LARGEST = 1 << 16  # any macro number of a file; one beyond it would take for ever to build
+_LARGEST = 1 << 16  # any macro field of a file; one beyond it would take for ever to build
 _DEEPEST = 1 << 12  # cells of a network in a file
 _DEPTHS = ("cells", "stages", "stacks")
 _WRAPPERS = (nn.DataParallel, nn.parallel.DistributedDataParallel)
@@ -38,7 +38,7 @@ class WeightsMetadata:
     Attributes:
         space: Name of the search space.
         architecture: The architecture's text, such as a genotype.
-        macro: Every macro number of the network.
+        macro: Every macro field of the network.
         classes: Name of each class; empty where not known.
         mean: Of each channel, to be subtracted from pixels in 0..1; empty where not known.
         std: Of each channel, to divide by.
@@ -76,7 +76,7 @@ def export_weights(
         path: Where; by custom it ends in ``.safetensors``.
         space: The search space, or its name.
         architecture: The architecture, in any notation of the space.
-        macro: The macro numbers: the space's dataclass, or a mapping of those that are not the defaults. Without
+        macro: The space's dataclass, or a mapping of the fields that are not the defaults. Without
             the auxiliary head in it, the head's weights are left out: only training needs them.
         classes: Name of each class.
         mean: Of each channel, subtracted from pixels in 0..1.

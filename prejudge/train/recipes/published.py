@@ -1,4 +1,4 @@
-"""How the papers train what they found: every number by name, with the place that says it.
+"""The trainings that papers published: every number by name, with the place that says it.
 
 :func:`published_recipe` gives one; :data:`PUBLISHED` lists them. They are what the released code does by its published
 commands. Where that differs from the paper's text, or is not known, the recipe's notes say so.
@@ -28,7 +28,7 @@ class PublishedRecipe:
         data: Name of the images.
         training: Optimizer, schedule and augmentation.
         space: Search space of the architecture.
-        macro: Macro numbers of the network, as pairs: those that the publication says.
+        macro: Macro-architecture of the network, as pairs: the fields that the publication says.
         normalization: Name in :data:`prejudge.data.normalization.NORMALIZATIONS`.
         seed: What the published command seeds with; None: it is not said.
         images: Which images are learned, in words.
@@ -68,7 +68,7 @@ class PublishedRecipe:
 
 
 def published_recipe(paper: str, data: str = "cifar10") -> PublishedRecipe:
-    """How a paper trains on a set of images.
+    """The training of a paper on a dataset.
 
     Args:
         paper: One of the names in :data:`PUBLISHED`.
@@ -234,7 +234,7 @@ PUBLISHED: Mapping[str, Mapping[str, tuple[Numbers, tuple[str, ...]]]] = {
         ),
         "imagenet": (_imagenet(_HNAS_IMAGENET), (_RUN_BY_TORCHRUN,)),
     },
-    "tenas": {
+    "te-nas": {
         "cifar10": (
             _cifar(_TENAS, drop_path=0.3) | _said("chenwydj/DARTS_evaluation, README", epochs=800),
             ("without the README's option the script trains for 600 epochs",),

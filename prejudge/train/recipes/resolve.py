@@ -13,7 +13,7 @@ from prejudge.train.recipes.published import PUBLISHED, PublishedRecipe, publish
 from prejudge.train.recipes.recipe import Recipe
 
 _USUAL_SIDE = 32
-_OF_SEARCHES = ("tenas", "hnas", "stacnas", "ista", "ista-onestage")
+_OF_SEARCHES = ("te-nas", "hnas", "stacnas", "ista", "ista-onestage")
 _OF_SPACES = ("nasbench201", "nasbench101")
 
 

@@ -170,12 +170,12 @@ def test_a_class_counts_once(truth: np.ndarray, tmp_path: Path) -> None:
         whole = correlate(scores, table, resamples=5)
     assert _row(whole, "size", metric=str(metric)).n == 6466
     assert _row(whole, "size", metric=str(metric)).spearman == pytest.approx(1)
-    assert "15625 scored architectures are 6466 classes, 0 of them" in whole.attrs["notes"][0]
+    assert "15625 scored architectures are 6466 classes, 0 of them" in whole.attrs["warnings"][0]
     members = scores[~trained]
     some = correlate(members, table, resamples=5)
     classes = {where.canonical(where.parse(a)) for a in members.index}
     assert _row(some, "size", metric=str(metric)).n == len(classes)
-    assert f"{len(classes)} of them scored on another member" in some.attrs["notes"][0]
+    assert f"{len(classes)} of them scored on another member" in some.attrs["warnings"][0]
 
 
 def test_a_partial_table_uses_what_both_have(scores: pd.DataFrame, truth: np.ndarray, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from prejudge.errors import FileFormatError, MissingDataError
-from prejudge.formats.pickle.arrays import load_pickle
+from prejudge.formats.pickle.files import load_pickle
 
 
 @pytest.mark.parametrize("protocol", range(5))

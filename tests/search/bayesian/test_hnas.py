@@ -14,7 +14,7 @@ import prejudge
 from prejudge.errors import InputError, MissingDataError
 from prejudge.search import Budget, MappingObjective, SearchResult, Trajectory, read_result, write_result
 from prejudge.search.bayesian import METRICS
-from prejudge.search.objectives.table import TableObjective
+from prejudge.search.objectives import TableObjective
 from prejudge.spaces import EnumerableSpace
 
 from .conftest import value_of

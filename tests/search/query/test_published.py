@@ -9,7 +9,7 @@ import pytest
 from prejudge import search
 from prejudge.benchmarks import Table, import_csv, open_table
 from prejudge.search import Budget
-from prejudge.search.objectives.table import TableObjective
+from prejudge.search.objectives import TableObjective
 
 SEEDS = range(150)  # the standard error of a mean is a twelfth of the deviation
 TOLERANCE = {"cifar10": 0.2, "cifar100": 0.6, "imagenet16": 0.7}

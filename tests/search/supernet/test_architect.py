@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from prejudge.search.supernet.arch_parameters import SoftmaxParameters
-from prejudge.search.supernet.architect import Architect, FirstOrderArchitect, JointArchitect
+from prejudge.search.supernet.architect import FirstOrderArchitect, JointArchitect
 from prejudge.search.supernet.darts.second_order import SecondOrderArchitect
-from prejudge.search.supernet.learner import SupernetLearner
+from prejudge.search.supernet.learner import Architect, SupernetLearner
 from prejudge.spaces import space
 from prejudge.spaces.darts.candidates import DARTS8
 from prejudge.train.device import DeviceConfig

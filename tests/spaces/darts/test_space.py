@@ -325,7 +325,7 @@ def test_skeleton_defaults_and_checks() -> None:
         ({"auxiliary": 1}, "auxiliary must be True or False, not 1"),
         ({"drop_path": 1.0}, r"drop_path must be a probability in \[0, 1\), not 1.0"),
         ({"drop_path": "0.2"}, "drop_path must be a probability"),
-        ({"layers": 20}, "unknown darts macro number 'layers'"),
+        ({"layers": 20}, "unknown darts macro field 'layers'"),
     ):
         with pytest.raises(InputError, match=message):
             of("darts").macro(**wrong)

@@ -402,7 +402,7 @@ def test_all_cells_of_the_benchmark(
 
 def test_unknown_macro_number_and_form() -> None:
     cell = S.parse("1:")
-    with pytest.raises(InputError, match="unknown nasbench101 macro number 'width'"):
+    with pytest.raises(InputError, match="unknown nasbench101 macro field 'width'"):
         S.params(cell, width=3)
     with pytest.raises(InputError, match="cells must be a positive integer"):
         S.flops(cell, cells=0)

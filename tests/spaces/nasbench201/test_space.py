@@ -158,7 +158,7 @@ def test_malformed_architectures_are_named(text: Any, message: str) -> None:
 def test_unknown_space_and_macro_number() -> None:
     with pytest.raises(InputError, match="did you mean 'nasbench201'"):
         space("nasbench202")
-    with pytest.raises(InputError, match="unknown nasbench201 macro number 'width'"):
+    with pytest.raises(InputError, match="unknown nasbench201 macro field 'width'"):
         S.params(S[0], width=3)
     with pytest.raises(InputError, match="positive integer"):
         S.params(S[0], cells=0)
@@ -186,5 +186,5 @@ def test_whatever_is_no_cell_is_refused_in_one_short_line(given: Any) -> None:
 
 
 def test_a_macro_number_may_be_called_anything() -> None:
-    with pytest.raises(InputError, match="unknown nasbench201 macro number 'self'"):
+    with pytest.raises(InputError, match="unknown nasbench201 macro field 'self'"):
         S.macro(**{"self": 1})

@@ -14,7 +14,7 @@ from prejudge.data.dataset import ImageDataset
 from prejudge.data.folder import read_folder
 from prejudge.errors import InputError
 from prejudge.train.device import DeviceConfig
-from prejudge.train.evaluation.evaluate import Evaluation, evaluate
+from prejudge.train.evaluation.evaluate import ClassificationMetrics, evaluate
 from prejudge.train.process_group import ProcessGroup
 from tests.train.worlds import together
 
@@ -58,13 +58,13 @@ def test_top1_and_top5(batch_size: int) -> None:
     assert np.isnan(found.loss) and network.training
 
 
-def evaluated(world: ProcessGroup, count: int) -> Evaluation:
+def evaluated(world: ProcessGroup, count: int) -> ClassificationMetrics:
     return evaluate(FirstPixels(), some(count), DeviceConfig(process_group=world))
 
 
 @pytest.mark.parametrize("count", [23, 1])
 def test_processes_share_the_images(count: int) -> None:
-    def plain(data: ImageDataset) -> Evaluation:
+    def plain(data: ImageDataset) -> ClassificationMetrics:
         return evaluate(FirstPixels(), data)
 
     expected = plain(some(count))

@@ -187,7 +187,7 @@ def test_what_has_no_source() -> None:
     other: Space = Other()
     with pytest.raises(InputError, match="no standalone source for networks of other"):
         standalone_source(other, "x")
-    with pytest.raises(InputError, match="unknown darts macro number 'width'"):
+    with pytest.raises(InputError, match="unknown darts macro field 'width'"):
         standalone_source("darts", "DARTS_V2", {"width": 3})
     with pytest.raises(InputError):
         standalone_source("darts", "import os")

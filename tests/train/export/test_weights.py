@@ -108,7 +108,7 @@ def test_the_auxiliary_head_can_be_left_out(tmp_path: Path) -> None:
     [
         ({"macro": {**SMALL, "channels": 8}}, "another architecture: .* are of another shape"),
         ({"macro": {"channels": 4, "cells": 2}}, "are missing"),
-        ({"macro": {"width": 3}}, "unknown nasbench201 macro number"),
+        ({"macro": {"width": 3}}, "unknown nasbench201 macro field"),
         ({"classes": ["a"]}, "1 names of classes, but the network tells 10 apart"),
         ({"mean": (0.5,)}, "mean has 1 values, but images have 3 channels"),
         ({"provenance": {"path": Path("x")}}, "plain JSON"),

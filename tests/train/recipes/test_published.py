@@ -62,7 +62,7 @@ def test_those_of_the_gradient_searches_agree_but_where_they_are_known_to_differ
         "ista-onestage": {},
         "stacnas": {},
         "hnas": {},
-        "tenas": {"epochs": 800, "drop_path": 0.3},
+        "te-nas": {"epochs": 800, "drop_path": 0.3},
     }.items():
         assert published_recipe(paper, "cifar10").training.as_dict() == training.as_dict() | differing
     hundred = {"learning_rate": 0.035, "min_learning_rate": 1e-3, "drop_path": 0.3, "auxiliary_weight": 0.6}
@@ -72,17 +72,17 @@ def test_those_of_the_gradient_searches_agree_but_where_they_are_known_to_differ
         "darts": "standard", "ista": "standard", "ista-onestage": "ista-onestage", "stacnas": "stacnas",
         "hnas": "standard",
     }  # fmt: skip
-    seeds = {p: published_recipe(p).seed for p in ("darts", "ista", "stacnas", "hnas", "tenas")}
-    assert seeds == {"darts": 0, "ista": 0, "stacnas": 3, "hnas": 0, "tenas": 0}
+    seeds = {p: published_recipe(p).seed for p in ("darts", "ista", "stacnas", "hnas", "te-nas")}
+    assert seeds == {"darts": 0, "ista": 0, "stacnas": 3, "hnas": 0, "te-nas": 0}
 
 
 def test_imagenet_differs_in_batch_and_schedule() -> None:
-    found = {p: published_recipe(p, "imagenet").training for p in ("darts", "ista", "hnas", "tenas")}
+    found = {p: published_recipe(p, "imagenet").training for p in ("darts", "ista", "hnas", "te-nas")}
     assert {p: (t.batch_size, t.learning_rate, t.schedule, t.warmup_epochs) for p, t in found.items()} == {
         "darts": (128, 0.1, "exponential", 0),
         "ista": (1024, 0.5, "linear", 5),
         "hnas": (1024, 0.5, "linear", 5),
-        "tenas": (768, 0.5, "cosine-epochs", 5),
+        "te-nas": (768, 0.5, "cosine-epochs", 5),
     }
     for training in found.values():
         assert (training.label_smoothing, training.weight_decay, training.drop_path, training.cutout) == (

@@ -94,13 +94,13 @@ def test_a_recipe_for_another_space_is_refused() -> None:
 
 
 def test_the_recipe_of_a_search_or_a_space() -> None:
-    assert [default_recipe("darts", m) for m in ("stacnas", "tenas", "sdarts", "")] == [
+    assert [default_recipe("darts", m) for m in ("stacnas", "te-nas", "sdarts", "")] == [
         "stacnas",
-        "tenas",
+        "te-nas",
         "darts",
         "darts",
     ]
-    assert default_recipe("nasbench201", "tenas") == "nasbench201"
+    assert default_recipe("nasbench201", "te-nas") == "nasbench201"
     assert default_recipe("nasbench101") == "nasbench101"
     assert default_recipe("darts-s4", "darts-pt") == "darts"
 

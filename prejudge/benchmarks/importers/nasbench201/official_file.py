@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from prejudge.errors import FileFormatError, MissingDataError
-from prejudge.formats.pickle.machine import PickleMachine
+from prejudge.formats.pickle.entries import EntryUnpickler
 from prejudge.formats.zip import READ_ERRORS, open_zip
 
 KINDS = ("nas-bench-201", "nats-bench", "nats-bench-simple")
@@ -169,7 +169,7 @@ def _from_file(file: OfficialFile, report: BytesRead) -> Iterator[OfficialArchit
             read, name = _zip_member(file.path, raw, stack), f"{name} (data.pkl)"
         else:
             raw.seek(0)
-        machine = PickleMachine()
+        machine = EntryUnpickler()
         machine.go_on(read, name)
         legacy = machine.skip(_TORCH_MAGIC)
         if legacy and (machine.load() != _TORCH_PROTOCOL or type(machine.load()) is not dict):
@@ -231,7 +231,7 @@ def _meta_archs(path: Path, content: Any) -> list[str]:
 
 
 def _from_directory(file: OfficialFile, report: BytesRead) -> Iterator[OfficialArchitecture]:
-    machine = PickleMachine()
+    machine = EntryUnpickler()
 
     def load(path: Path) -> Any:
         with bz2.open(path) as stream:

@@ -18,8 +18,6 @@ from prejudge.spaces.darts.candidates import DARTS8
 from prejudge.train.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
-    from prejudge.search.supernet.arch_parameters import ArchParameters
-    from prejudge.search.supernet.architect import Architect
     from prejudge.search.supernet.learner import Perturbation, SupernetLearner
 
 SPACES = ("darts", "darts-s?", "nasbench201")
@@ -106,7 +104,9 @@ def bilevel(
         InputError: The order is unknown, or a number is out of range.
     """
     from prejudge.search.supernet.arch_parameters import SoftmaxParameters
-    from prejudge.search.supernet.learner import SupernetLearner
+    from prejudge.search.supernet.architect import FirstOrderArchitect
+    from prejudge.search.supernet.darts.second_order import SecondOrderArchitect
+    from prejudge.search.supernet.learner import Architect, SupernetLearner
 
     if order not in UPDATES:
         raise unknown("order", order, UPDATES)
@@ -114,7 +114,10 @@ def bilevel(
     train, held_out = search.train_valid_split()
     supernet = search.supernet(**candidates)
     arch_parameters = SoftmaxParameters(supernet.candidates).to(search.device_config.device)
-    architect = _architect(order, arch_parameters, search, recipe, held_out)
+    architect = Architect()
+    if order != "none":
+        kind = SecondOrderArchitect if order == "second" else FirstOrderArchitect
+        architect = kind(arch_parameters.parameters(), search.batches(held_out, recipe, stream=1))
     learner = SupernetLearner(supernet, arch_parameters, recipe, search.device_config, architect, perturbation)
     return Stage(
         name=name,
@@ -124,15 +127,3 @@ def bilevel(
         held_out=held_out,
         keep_every=KEEP_EVERY[family(search.space)],
     )
-
-
-def _architect(
-    order: str, arch_parameters: ArchParameters, search: SupernetContext, recipe: Recipe, held_out: Any
-) -> Architect:
-    from prejudge.search.supernet.architect import Architect, FirstOrderArchitect
-    from prejudge.search.supernet.darts.second_order import SecondOrderArchitect
-
-    if order == "none":
-        return Architect()
-    kind = SecondOrderArchitect if order == "second" else FirstOrderArchitect
-    return kind(arch_parameters.parameters(), search.batches(held_out, recipe, stream=1))

@@ -52,7 +52,7 @@ class DerivedNetwork:
 
 
 def final_macro(supernet: SupernetDARTS) -> MacroConfigDARTS:
-    """The macro numbers of the networks that a one-stage supernet holds."""
+    """The macro-architecture of the networks that a one-stage supernet holds."""
     given = supernet.macro
     return MacroConfigDARTS(
         num_classes=given.num_classes,

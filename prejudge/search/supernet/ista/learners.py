@@ -9,11 +9,11 @@ from typing import Any
 
 from torch import nn
 
-from prejudge.search.supernet.architect import Architect, JointArchitect
+from prejudge.search.supernet.architect import JointArchitect
 from prejudge.search.supernet.ista.batch_norm_folding import DerivedNetwork
 from prejudge.search.supernet.ista.compressed import CompressedParameters, SparseRecovery
 from prejudge.search.supernet.ista.sparse_solvers import Solver
-from prejudge.search.supernet.learner import ArchitectureLearner, SupernetLearner
+from prejudge.search.supernet.learner import Architect, ArchitectureLearner, SupernetLearner
 from prejudge.spaces.darts.candidates import EDGES
 from prejudge.spaces.darts.genotype import Genotype
 from prejudge.spaces.darts.supernet import SupernetDARTS

@@ -69,8 +69,7 @@ def single_operations(
         half of the images that it has not learned.
     """
     from prejudge.search.supernet.arch_parameters import SoftmaxParameters
-    from prejudge.search.supernet.architect import Architect
-    from prejudge.search.supernet.learner import SupernetLearner
+    from prejudge.search.supernet.learner import Architect, SupernetLearner
 
     shares = np.concatenate([np.exp(v) / np.exp(v).sum(1, keepdims=True) for v in values.values()]).mean(0)
     train, held_out = search.train_valid_split()

@@ -154,7 +154,7 @@ def test_the_originals_passes_differ_and_leave_their_trace() -> None:
 
 def search(method: str, folder: Path | None = None, name: str = "nasbench201", **options: Any) -> Trajectory:
     macro = SMALL if name == "nasbench201" else {"channels": 1, "cells": 3}
-    data = load("digits").part(DIGITS)
+    data = load("digits").subset(DIGITS)
     return one_run(method, space(name), data, **{"macro": macro, "training": TRAINING, "folder": folder, **options})
 
 

@@ -159,9 +159,9 @@ def test_what_an_epoch_has_trained_is_evaluated_and_recorded() -> None:
         device_config=DeviceConfig(),
         evaluate=lambda network: {"valid": float(seen.append(str(search.architecture())) is None)},
     )
-    assert [epoch.facts["architecture"] for epoch in history] == seen and len(set(seen)) == 3
-    assert history[0].facts["distance"] is None and history[1].facts["distance"] == pytest.approx(10**0.5)
-    assert 0 <= history[0].facts["skip_share"] <= 1
+    assert [epoch.metadata["architecture"] for epoch in history] == seen and len(set(seen)) == 3
+    assert history[0].metadata["distance"] is None and history[1].metadata["distance"] == pytest.approx(10**0.5)
+    assert 0 <= history[0].metadata["skip_share"] <= 1
     search.recover()
     assert str(search.architecture()) not in seen
 

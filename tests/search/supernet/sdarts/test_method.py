@@ -14,8 +14,8 @@ from torch.nn.functional import cross_entropy
 from prejudge.data import load
 from prejudge.errors import InputError
 from prejudge.search.supernet.arch_parameters import SoftmaxParameters
-from prejudge.search.supernet.architect import Architect, FirstOrderArchitect
-from prejudge.search.supernet.learner import SupernetLearner
+from prejudge.search.supernet.architect import FirstOrderArchitect
+from prejudge.search.supernet.learner import Architect, SupernetLearner
 from prejudge.search.supernet.sdarts.perturbation import (
     SoftmaxPerturbation,
     Weights,

@@ -1,4 +1,4 @@
-"""The best architecture of every run at every budget, and what that is worth on average."""
+"""The best architecture of every run at every budget, and the mean accuracy of those."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _ROUNDING = 1 + 1e-12
 """Sums of seconds may miss a budget by their last digits."""
 
 
-class Progress:
-    """What the runs of one search would answer if they had to stop.
+class Incumbents:
+    """The architectures that the runs of one search would recommend if they had to stop.
 
-    Before its first valued evaluation a run has no answer. One that has no value at all (a pruning, which evaluates
-    nothing) stands with its answer after its last step. A run that has ended keeps what it had.
+    Before its first valued evaluation a run has none. One that has no value at all (a pruning, which evaluates
+    nothing) has its recommendation after its last step. A run that has ended keeps what it had.
 
     Args:
         result: The runs.
 
     Attributes:
-        architectures: Texts of all architectures that were ever the best, or the answer; others are numbers in here.
-        answers: Number of each run's answer, shape ``(runs,)``.
+        architectures: Texts of all architectures that were ever the best, or recommended; the rest are numbers of them.
+        recommended: Number of each run's recommendation, shape ``(runs,)``.
         best: Number of each run's last incumbent, shape ``(runs,)``.
         queries: Evaluations of each run, shape ``(runs,)``.
         seconds: What they cost, shape ``(runs,)``.
@@ -34,13 +34,13 @@ class Progress:
         number: dict[str, int] = {}
         self._incumbents: list[np.ndarray] = []
         self._spent: list[np.ndarray] = []
-        answers = []
+        recommended = []
         for run in result.trajectories:
-            answers.append(number.setdefault(run.recommendation, len(number)))
-            self._incumbents.append(_numbered(run, number, answers[-1]))
+            recommended.append(number.setdefault(run.recommendation, len(number)))
+            self._incumbents.append(_numbered(run, number, recommended[-1]))
             self._spent.append(np.cumsum(run.seconds) if len(run.seconds) else np.zeros(1))
         self.architectures = list(number)
-        self.answers = np.array(answers)
+        self.recommended = np.array(recommended)
         self.best = np.array([i[-1] for i in self._incumbents])
         self.queries = np.array([len(run.values) for run in result.trajectories])
         self.seconds = np.array([s[-1] for s in self._spent])
@@ -56,8 +56,8 @@ class Progress:
             Shape ``(runs, points)``.
         """
         found = np.full((len(self._incumbents), len(budgets)), -1)
-        for row, incumbents, steps in zip(found, self._incumbents, self._steps(axis, budgets), strict=True):
-            row[steps > 0] = incumbents[steps[steps > 0] - 1]
+        for row, best, steps in zip(found, self._incumbents, self._steps(axis, budgets), strict=True):
+            row[steps > 0] = best[steps[steps > 0] - 1]
         return found
 
     def used(self, axis: str, budget: float) -> tuple[np.ndarray, np.ndarray]:
@@ -67,7 +67,7 @@ class Progress:
         return queries, np.array([s[k - 1] if k else 0.0 for s, k in zip(self._spent, steps, strict=True)])
 
     def begin(self, axis: str) -> float:
-        """The budget from which every run has an answer."""
+        """The budget from which every run has an incumbent."""
         first = [int(np.argmax(i >= 0)) for i in self._incumbents]
         if axis == "queries":
             return float(max(first) + 1)
@@ -83,7 +83,7 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """Accuracy over runs at each budget, arrays of shape ``(points,)``, NaN where some run has no answer yet.
+    """Accuracy over runs at each budget, arrays of shape ``(points,)``, NaN where some run has no incumbent yet.
 
     Attributes:
         mean: The mean over the runs whose architecture has an accuracy.
@@ -102,17 +102,17 @@ class Band:
     q75: np.ndarray
 
 
-def band(progress: Progress, accuracies: np.ndarray, axis: str, budgets: np.ndarray, confidence: float) -> Band:
+def band(incumbents: Incumbents, accuracies: np.ndarray, axis: str, budgets: np.ndarray, confidence: float) -> Band:
     """Mean and quartiles over the runs of a search, at each budget.
 
     Args:
-        progress: The search.
-        accuracies: Of its :attr:`Progress.architectures`, in their order; NaN where unknown.
-        axis: As in :meth:`Progress.at`.
+        incumbents: The search.
+        accuracies: Of its :attr:`Incumbents.architectures`, in their order; NaN where unknown.
+        axis: As in :meth:`Incumbents.at`.
         budgets: Shape ``(points,)``.
         confidence: Coverage of the intervals of the mean.
     """
-    numbers = progress.at(axis, budgets)
+    numbers = incumbents.at(axis, budgets)
     values = np.where(numbers >= 0, accuracies[numbers], np.nan)
     shown = (numbers >= 0).all(axis=0) & np.isfinite(values).any(axis=0)
     columns = np.full((6, len(budgets)), np.nan)
@@ -153,14 +153,14 @@ def grid(start: float, stop: float, marks: list[float], *, whole: bool) -> np.nd
     return np.unique(np.concatenate([np.rint(spaced) if whole else spaced, [m for m in marks if start <= m <= stop]]))
 
 
-def _numbered(run: Trajectory, number: dict[str, int], answer: int) -> np.ndarray:
-    """Number of the incumbent's architecture after each step; the answer's at the end where there is none."""
+def _numbered(run: Trajectory, number: dict[str, int], recommended: int) -> np.ndarray:
+    """Number of the incumbent's architecture after each step; the recommendation's at the end where there is none."""
     if not len(run.values):
-        return np.array([answer])
+        return np.array([recommended])
     steps = run.incumbents()
     kept, inverse = np.unique(steps, return_inverse=True)
     texts = [-1 if k < 0 else number.setdefault(run.architectures[k], len(number)) for k in kept.tolist()]
     found = np.array(texts)[inverse]
     if found[-1] < 0:
-        found[-1] = answer
+        found[-1] = recommended
     return found

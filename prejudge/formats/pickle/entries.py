@@ -1,22 +1,21 @@
-"""A pickle machine for benchmark files: it calls nothing, and hands out one entry of a huge dict after the other.
+"""A huge dict in a pickle, read one entry after the other from a stream.
 
-A pickle is a program for a stack machine. Python's own machine calls whatever the program names and keeps every object
-of a file in memory (26 GB for NAS-Bench-201). This one knows the opcodes that build plain values, reads the file
-through a small window, and forgets each entry of the dict under one given key as soon as it has been handed out.
+Python's own machine keeps every object of a file in memory (26 GB for NAS-Bench-201). This one reads the file through a
+small window, takes nothing but plain values, and forgets each entry of the dict under one given key as soon as it has
+been handed out.
 """
 
 from __future__ import annotations
 
-import pickletools
-from collections.abc import Callable, Iterator
-from struct import Struct
+from collections.abc import Callable, Iterable, Iterator
 from struct import error as StructError
 from typing import Any, NoReturn
 
-from prejudge.benchmarks.importers.nasbench201.curves import KEY_OPCODES, Curves
 from prejudge.errors import FileFormatError
-from prejudge.formats.pickle.machine_values import DType, Name, Refused, check_keys, named, reduced
+from prejudge.formats.pickle.curves import KEY_OPCODES, Curves
 from prejudge.formats.pickle.memo import Memo
+from prejudge.formats.pickle.unpickler import HANDLERS, Made, Name, Refused, Unpickler, check_keys, unknown_opcode
+from prejudge.formats.pickle.values import ATOMS, BUILTINS, MULTIARRAY, PlainValues, number_type
 
 MOST_BYTES = 8 << 20
 """No entry, nor all that surrounds the entries, may take more (the largest real architecture takes about 1 MB)."""
@@ -25,12 +24,19 @@ _WINDOW = 1 << 20
 _MARGIN = 1 << 16
 """What lies ahead in the window at each opcode, unless the file ends: more than the longest opcode or curve takes."""
 
-_DEEPEST, _WIDEST = 64, 1 << 18
-_UINT2, _UINT4, _UINT8 = (Struct(f"<{c}").unpack_from for c in "HIQ")
-_INT4, _FLOAT8 = Struct("<i").unpack_from, Struct(">d").unpack_from
+_DEEPEST, _WIDEST, _LONGEST_INTEGER = 64, 1 << 18, 8
+
+_DICTS = {Name("collections", "OrderedDict"), Name("collections", "defaultdict")}
+_SETS = {Name(module, name) for module in BUILTINS for name in ("set", "frozenset")}
+_DTYPE = Name("numpy", "dtype")
+_CALLED = {
+    *_DICTS, *_SETS, _DTYPE, Name("_codecs", "encode"),
+    *(Name(module, "bytes") for module in BUILTINS), *(Name(module, "scalar") for module in MULTIARRAY),
+}  # fmt: skip
+_FACTORIES = {Name(module, name) for module in BUILTINS for name in ("list", "dict", "int", "float")}
 
 
-class PickleMachine:
+class EntryUnpickler(Unpickler):
     """Reads pickles of plain values, one after another, from streams of bytes.
 
     Attributes:
@@ -39,8 +45,10 @@ class PickleMachine:
 
     def __init__(self) -> None:
         self.value: Any = None
-        self._memo = Memo()
-        self._curves = Curves(self._memo)
+        self._numbered = Memo()
+        self._curves = Curves(self._numbered)
+        self._values = PlainValues(MOST_BYTES)
+        super().__init__(b"")
         self.go_on(lambda size: b"", "no file")
 
     def go_on(self, read: Callable[[int], bytes], name: str) -> None:
@@ -49,7 +57,7 @@ class PickleMachine:
         Args:
             read: Gives the next bytes, at most as many as asked for, and none at the end; may raise EOFError where a
                 compressed file ends too early, and OSError.
-            name: What the bytes are, for messages.
+            name: The name of the bytes, for messages.
         """
         self._read, self._name = read, name
         self._data, self._position, self._base = b"", 0, 0  # the window, the place in it, and where it starts
@@ -58,15 +66,15 @@ class PickleMachine:
         self._restart()
 
     def _restart(self) -> None:
-        self._memo.restart()
-        self._stack: list[Any] = []
-        self._below: list[list[Any]] = []  # the stacks below the last MARKs
+        super()._restart()
+        self._numbered.restart()
+        self._memo = self._numbered
+        self._base = getattr(self, "_base", 0)
         self._entries_key: str | None = None
         self._entries: dict[Any, Any] | None = None  # the dict whose entries are handed out
         self._frame: list[Any] | None = None  # its items that are being read
         self._last: list[Any] = []  # its last items, when SETITEMS was read
         self._free_from = self._base + self._position  # where the last entry ended
-        self._stopped = False
 
     @property
     def offset(self) -> int:
@@ -76,7 +84,7 @@ class PickleMachine:
     def skip(self, prefix: bytes) -> bool:
         """Read over these bytes if they come next; says whether they did."""
         self._move_window(len(prefix))
-        if not self._data.startswith(prefix, self._position):
+        if self._data[self._position : self._position + len(prefix)] != prefix:
             return False
         self._position += len(prefix)
         return True
@@ -106,6 +114,7 @@ class PickleMachine:
         """
         self._restart()
         self._entries_key = key
+        handlers = self.handlers
         while not self._stopped:
             if self._position > self._limit:
                 self._move_window(_MARGIN)
@@ -113,7 +122,7 @@ class PickleMachine:
             try:
                 code = self._data[at]
                 self._position = at + 1
-                _HANDLERS[code](self)
+                handlers[code](self)
             except Refused as error:
                 self._refuse(base + at, str(error))
             except (IndexError, StructError):  # no more bytes, or nothing left on the stack
@@ -132,7 +141,8 @@ class PickleMachine:
                 yield from zip(items[::2], items[1::2], strict=True)
 
     def _forget(self) -> None:
-        self._memo.forget()
+        self._numbered.forget()
+        self._values = PlainValues(MOST_BYTES)
         self._free_from = self.offset
 
     def _move_window(self, need: int) -> None:
@@ -159,34 +169,40 @@ class PickleMachine:
         self._position, self._data = 0, b"".join(parts)
         self._limit = ahead if self._ended else ahead - _MARGIN
 
-    def _refuse(self, offset: int, what: str) -> NoReturn:
-        raise FileFormatError(f"{self._name}: the pickle at byte {offset} {what}; nothing in it was run") from None
-
-    # Opcodes. A handler reads its argument, and leaves its result on the stack.
+    def _refuse(self, offset: int, problem: str) -> NoReturn:
+        raise FileFormatError(f"{self._name}: the pickle at byte {offset} {problem}; nothing in it was run") from None
 
     def _take(self, size: int) -> bytes:
-        """The next bytes of the pickle."""
         if self._position + size > len(self._data):
             self._move_window(size)
-        data = self._data[self._position : self._position + size]
+        data: bytes = self._data[self._position : self._position + size]
         if len(data) < size:
             raise Refused("ends: the file is truncated")
         self._position += size
         return data
 
-    def _number(self, unpack: Callable[..., tuple[Any, ...]], size: int) -> Any:
-        number = unpack(self._data, self._position)[0]
-        self._position += size
-        return number
+    def _line(self) -> bytes:
+        end = self._data.find(b"\n", self._position, self._position + _MARGIN) + 1
+        if not end:
+            raise Refused("names something without end")
+        line: bytes = self._data[self._position : end]
+        self._position = end
+        return line
 
-    def _byte(self) -> int:
-        self._position += 1
-        return self._data[self._position - 1]
+    def _text(self, size: int) -> None:
+        self._stack.append(self._take(size).decode("utf-8"))
 
-    def _pop_frame(self) -> list[Any]:
-        items = self._stack
-        self._stack = self._below.pop()
-        return items
+    def _integer(self, size: int) -> None:
+        if size > _LONGEST_INTEGER:
+            raise Refused(f"holds an integer of {size} bytes")
+        super()._integer(size)
+
+    def _put(self, index: int) -> None:
+        if index != len(self._memo):
+            raise Refused(f"writes memo entry {index} where {len(self._memo)} is due")
+        self._memo.append(self._stack[-1])
+
+    # Containers
 
     def _push_dict(self, made: dict[Any, Any]) -> None:
         if self._entries_key is not None and self._stack and self._stack[-1] == self._entries_key and self._at_top():
@@ -212,13 +228,13 @@ class PickleMachine:
             return
         if outer[-1] is self._entries:
             if self._frame is None:
-                self._memo.hold()
+                self._numbered.hold()
             self._frame = self._stack
         else:
             self._read_curve()
 
     def _read_curve(self) -> None:
-        """Read what comes next at a stroke if it is a curve, the contents of the dict below the last MARK."""
+        """Read what comes next as a whole if it is a curve, the contents of the dict below the last MARK."""
         if self._data[self._position] not in KEY_OPCODES:
             return
         into = self._below[-1][-1]
@@ -242,111 +258,71 @@ class PickleMachine:
             self._read_curve()
 
     def _fill(self, into: dict[Any, Any], items: list[Any]) -> None:
-        check_keys(items[::2])
-        into.update(zip(items[::2], items[1::2], strict=True))
+        keys = items[::2]
+        _check_plain(keys)
+        into.update(zip(keys, items[1::2], strict=True))
 
     def _set_items(self) -> None:
-        items = self._pop_frame()
+        self._set(self._pop_frame())
+
+    def _set(self, items: list[Any]) -> None:
         target = self._stack[-1]
         if type(target) is not dict or len(items) % 2:
-            raise Refused("adds items to what is no dict")
+            raise Refused("adds items to what is not a dict")
         if target is self._entries:
             self._frame, self._last = None, items
         else:
             self._fill(target, items)
 
-    def _set_item(self) -> None:
-        value, key = self._stack.pop(), self._stack.pop()
-        self._below.append(self._stack)
-        self._stack = [key, value]
-        self._set_items()
-
-    def _append(self) -> None:
-        value = self._stack.pop()
-        self._list().append(value)
-
-    def _appends(self) -> None:
-        items = self._pop_frame()
-        self._list().extend(items)
-
-    def _list(self) -> list[Any]:
+    def _extend(self, items: list[Any]) -> None:
         if type(self._stack[-1]) is not list:
-            raise Refused("appends to what is no list")
-        return self._stack[-1]
+            raise Refused("appends to what is not a list")
+        self._stack[-1].extend(items)
 
     def _add_items(self) -> None:
         items = self._pop_frame()
         if type(self._stack[-1]) is not set:
-            raise Refused("adds members to what is no set")
-        check_keys(items)
+            raise Refused("adds members to what is not a set")
+        _check_plain(items)
         self._stack[-1].update(items)
 
-    def _frozen_set(self) -> None:
-        items = self._pop_frame()
-        check_keys(items)
-        self._stack.append(set(items))
+    # Calls of the few known names, which give plain values at once
 
-    def _tuple(self, size: int) -> None:
-        stack = self._stack
-        if len(stack) < size:
-            raise IndexError
-        stack[-size:] = [tuple(stack[-size:])]
+    def _named(self, module: str, name: str) -> Name:
+        made = Name(module, name)
+        if made not in _CALLED and made not in _FACTORIES:
+            if module.split(".")[0] == "torch":
+                raise Refused(
+                    f"names {made}: it holds weights or other torch objects, which the benchmark files do not"
+                )
+            raise Refused(f"names {made}, which may run code")
+        return made
 
-    def _marked_tuple(self) -> None:
-        items = self._pop_frame()
-        self._stack.append(tuple(items))
-
-    def _text(self, data: bytes) -> None:
-        self._stack.append(data.decode("utf-8"))
-
-    def _integer(self, size: int) -> None:
-        if size > 8:
-            raise Refused(f"holds an integer of {size} bytes")
-        self._stack.append(int.from_bytes(self._take(size), "little", signed=True))
-
-    def _put(self, index: int) -> None:
-        if index != len(self._memo):
-            raise Refused(f"writes memo entry {index} where {len(self._memo)} is due")
-        self._memo.append(self._stack[-1])
-
-    def _get(self, index: int) -> None:
-        self._stack.append(self._memo[index])
-
-    def _line(self) -> str:
-        end = self._data.find(b"\n", self._position, self._position + _MARGIN)
-        if end < 0:
-            raise Refused("names something without end")
-        line, self._position = self._data[self._position : end], end + 1
-        return line.decode("utf-8")
-
-    def _global(self) -> None:
-        module = self._line()
-        self._stack.append(named(module, self._line()))
-
-    def _stack_global(self) -> None:
-        name, module = self._stack.pop(), self._stack.pop()
-        if type(name) is not str or type(module) is not str:
-            raise Refused("names something that is no text")
-        self._stack.append(named(module, name))
-
-    def _reduce(self) -> None:
-        args, callee = self._stack.pop(), self._stack.pop()
-        made = reduced(callee, args)
-        if type(made) is dict:
-            self._push_dict(made)
+    def _call(self) -> None:
+        args, by = self._stack.pop(), self._stack.pop()
+        if type(by) is not Name or by not in _CALLED or type(args) is not tuple:
+            raise Refused(f"calls {by if type(by) is Name else f'a {type(by).__name__}'}, which may run code")
+        if by in _DICTS:
+            self._push_dict(_dict(by, args))
+        elif by in _SETS:
+            self._stack.append(_set(by, args))
+        elif by == _DTYPE:
+            self._stack.append(Made(by, args))
+            number_type(self._stack[-1])
         else:
-            self._stack.append(made)
+            self._stack.append(self._values.called(Made(by, args)))
 
     def _build(self) -> None:
         state = self._stack.pop()
         target = self._stack[-1]
-        if type(target) is not DType:
-            raise Refused(
-                f"changes {target if type(target) is Name else f'a {type(target).__name__}'}, which may run code"
-            )
-        target.build(state)
+        if type(target) is not Made:  # all other calls have given plain values
+            named = target if type(target) is Name else f"a {type(target).__name__}"
+            raise Refused(f"changes {named}, which may run code")
+        if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", ">", "|", "="):
+            raise Refused("describes a NumPy type in no known way")
+        target.state = state
 
-    def _external(self) -> None:
+    def _refer_outside(self) -> None:
         raise Refused("refers to stored tensors or other objects outside the pickle, which the benchmark files do not")
 
     def _protocol(self) -> None:
@@ -361,56 +337,61 @@ class PickleMachine:
         self._stopped = True
 
 
-def _unknown(code: int) -> Callable[[PickleMachine], None]:
-    def refuse(machine: PickleMachine) -> None:
-        names = {op.code: op.name for op in pickletools.opcodes}
-        raise Refused(f"has opcode {names.get(chr(code), f'0x{code:02x}')}, which benchmark files do not use")
+def _check_plain(keys: Iterable[Any]) -> None:
+    for key in keys:
+        if type(key) in ATOMS:  # no integer has more than 64 bits
+            continue
+        if type(key) is not tuple or not ATOMS.issuperset(map(type, key)):
+            raise Refused(f"uses a {type(key).__name__} that is not of plain values as a key")
+        check_keys((key,))
 
-    return refuse
+
+def _dict(by: Name, args: tuple[Any, ...]) -> dict[Any, Any]:
+    match args:
+        case ():
+            return {}
+        case (list(pairs),) if by.name == "OrderedDict" and all(
+            type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs
+        ):
+            _check_plain([key for key, _ in pairs])
+            return dict(pairs)
+        case (None | Name() as factory,) if by.name == "defaultdict" and (factory is None or factory in _FACTORIES):
+            return {}
+    raise Refused(f"makes a {by} in no known way")
 
 
-_KNOWN: dict[bytes, Callable[[PickleMachine], None]] = {
-    b"\x80": PickleMachine._protocol,
-    b"\x95": PickleMachine._frame_size,
-    b".": PickleMachine._stop,
-    b"(": PickleMachine._mark,
+def _set(by: Name, args: tuple[Any, ...]) -> set[Any]:
+    match args:
+        case (list(members),):
+            _check_plain(members)
+            return set(members)
+    raise Refused(f"makes a {by} in no known way")
+
+
+_KNOWN = {code: HANDLERS[code] for code in (
+    b"(", b"]", b")", b"N", b"\x88", b"\x89", b"K", b"M", b"J", b"G", b"\x8a", b"X", b"\x8c", b"\x8d", b"C", b"B",
+    b"q", b"r", b"h", b"j", b"a", b"t", b"\x85", b"\x86", b"\x87",
+)} | {
+    b"\x80": EntryUnpickler._protocol,
+    b"\x95": EntryUnpickler._frame_size,
+    b".": EntryUnpickler._stop,
+    b"(": EntryUnpickler._mark,
     b"}": lambda m: m._push_dict({}),
-    b"]": lambda m: m._stack.append([]),
-    b")": lambda m: m._stack.append(()),
     b"\x8f": lambda m: m._stack.append(set()),
-    b"N": lambda m: m._stack.append(None),
-    b"\x88": lambda m: m._stack.append(True),
-    b"\x89": lambda m: m._stack.append(False),
-    b"K": lambda m: m._stack.append(m._byte()),
-    b"M": lambda m: m._stack.append(m._number(_UINT2, 2)),
-    b"J": lambda m: m._stack.append(m._number(_INT4, 4)),
-    b"G": lambda m: m._stack.append(m._number(_FLOAT8, 8)),
-    b"\x8a": lambda m: m._integer(m._byte()),
-    b"X": lambda m: m._text(m._take(m._number(_UINT4, 4))),
-    b"\x8c": lambda m: m._text(m._take(m._byte())),
-    b"\x8d": lambda m: m._text(m._take(m._number(_UINT8, 8))),
-    b"C": lambda m: m._stack.append(m._take(m._byte())),
-    b"B": lambda m: m._stack.append(m._take(m._number(_UINT4, 4))),
-    b"q": lambda m: m._put(m._byte()),
-    b"r": lambda m: m._put(m._number(_UINT4, 4)),
     b"\x94": lambda m: m._memo.append(m._stack[-1]),
-    b"h": lambda m: m._get(m._byte()),
-    b"j": lambda m: m._get(m._number(_UINT4, 4)),
-    b"u": PickleMachine._set_items,
-    b"s": PickleMachine._set_item,
-    b"a": PickleMachine._append,
-    b"e": PickleMachine._appends,
-    b"\x90": PickleMachine._add_items,
-    b"\x91": PickleMachine._frozen_set,
-    b"t": PickleMachine._marked_tuple,
-    b"\x85": lambda m: m._tuple(1),
-    b"\x86": lambda m: m._tuple(2),
-    b"\x87": lambda m: m._tuple(3),
-    b"c": PickleMachine._global,
-    b"\x93": PickleMachine._stack_global,
-    b"R": PickleMachine._reduce,
-    b"b": PickleMachine._build,
-    b"P": PickleMachine._external,
-    b"Q": PickleMachine._external,
-}
-_HANDLERS = [_KNOWN.get(bytes([code])) or _unknown(code) for code in range(256)]
+    b"e": lambda m: m._extend(m._pop_frame()),
+    b"a": EntryUnpickler._append,
+    b"s": EntryUnpickler._set_item,
+    b"u": EntryUnpickler._set_items,
+    b"\x90": EntryUnpickler._add_items,
+    b"\x91": lambda m: m._marked(lambda members: _set(Name("builtins", "frozenset"), (members,))),
+    b"c": EntryUnpickler._global,
+    b"\x93": EntryUnpickler._stack_global,
+    b"R": EntryUnpickler._call,
+    b"b": EntryUnpickler._build,
+    b"P": EntryUnpickler._refer_outside,
+    b"Q": EntryUnpickler._refer_outside,
+}  # fmt: skip
+EntryUnpickler.handlers = [
+    _KNOWN.get(bytes([code])) or unknown_opcode(code, "which benchmark files do not use") for code in range(256)
+]

@@ -1,4 +1,4 @@
-"""Reading the curves of a pickled benchmark, ``{epoch: value}`` and ``{"x-valid@epoch": value}``, at a stroke.
+"""Reading the curves of a pickled benchmark, ``{epoch: value}`` and ``{"x-valid@epoch": value}``, as a whole.
 
 Nearly all bytes of a benchmark file are such dicts, and nearly all of these have the same few layouts: the same
 opcodes and keys in the same places, and only the values and memo numbers differ. A layout that occurred twice is
@@ -25,7 +25,7 @@ _UINT_AT = Struct("<I").unpack_from
 _FEWEST, _MOST_LAYOUTS, _MOST_SEEN, _MOST_KEYS = 8, 256, 4096, 1024
 
 
-class Run:
+class CurveRun:
     """Pairs of a key and a number that follow each other, read one by one.
 
     Attributes:
@@ -109,18 +109,18 @@ class Run:
         if self.closed:
             self.length += 1
 
-    def layout(self, data: bytes, memo: Memo) -> Layout | None:
+    def layout(self, data: bytes, memo: Memo) -> CurveLayout | None:
         """The layout of the whole, if the next one like it can be compared with it."""
         if len(self._puts) not in (0, self._texts) or (self._gets and (self._texts or not self._consecutive)):
             return None
         if len(self._gets) not in (0, len(self.keys)):
             return None
-        return Layout(data[self._start : self._start + self.length], self.keys, memo, [
+        return CurveLayout(data[self._start : self._start + self.length], self.keys, memo, [
             np.array(places, np.intp) - self._start for places in (self._floats, self._puts, self._gets)
         ], self._texts)  # fmt: skip
 
 
-class Layout:
+class CurveLayout:
     """Where keys, memo numbers and values lie in one kind of curve.
 
     Args:
@@ -187,7 +187,7 @@ class Curves:
 
     def __init__(self, memo: Memo) -> None:
         self._memo = memo
-        self._layouts: dict[bytes, list[Layout]] = {}
+        self._layouts: dict[bytes, list[CurveLayout]] = {}
         self._count = 0
         self._seen: set[tuple[bytes, int]] = set()
 
@@ -210,7 +210,7 @@ class Curves:
             if found is not None:
                 into.update(zip(*found, strict=True))
                 return layout.length, []
-        run = Run(data, start, self._memo)
+        run = CurveRun(data, start, self._memo)
         if not run.closed:
             return run.length, [item for pair in zip(run.keys, run.values, strict=True) for item in pair]
         into.update(zip(run.keys, run.values, strict=True))
@@ -218,7 +218,7 @@ class Curves:
             self._learn(head, run, data)
         return run.length, []
 
-    def _learn(self, head: bytes, run: Run, data: bytes) -> None:
+    def _learn(self, head: bytes, run: CurveRun, data: bytes) -> None:
         if (head, run.length) not in self._seen:
             if len(self._seen) >= _MOST_SEEN:
                 self._seen.clear()

@@ -1,4 +1,4 @@
-"""Objectives that build a network: a proxy of it, or what a short training makes of it, in wall-clock seconds."""
+"""The accuracy after a short training as an objective, in wall-clock seconds."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from prejudge.benchmarks.training.table_recipe import TableRecipe
 from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError
 from prejudge.search.objectives.base import Evaluation, Objective
+from prejudge.search.objectives.networks import check_seed, complete_macro
 from prejudge.spaces.base import Architecture, Space
 from prejudge.train.recipes.recipe import Recipe
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from prejudge.data.probe_batch import Batch
 
 HNAS_TRAINING = Recipe(
     epochs=10,
@@ -36,85 +35,6 @@ HNAS_TRAINING = Recipe(
 augmentation. Here the learning rate falls with every step, there with every epoch."""
 
 
-class ProxyObjective(Objective):
-    """A training-free score of an untrained network; where lower is better, its sign is turned.
-
-    Args:
-        space: The search space.
-        data: The images that the batch is drawn from.
-        proxy: ``NAME``, ``NAME(option=value)`` or ``FILE.py:NAME``.
-        macro: Macro numbers that differ from the space's defaults; classes and channels follow the data.
-        batch_size: Images of the batch.
-        seed: Of weights and batch, which are the same for every architecture.
-        device: Where to score.
-
-    Raises:
-        InputError: The proxy or a macro number is unknown, or the batch is too small or too large.
-    """
-
-    device: str
-
-    def __init__(
-        self,
-        space: Space[Any],
-        data: ImageDataset,
-        proxy: str,
-        *,
-        macro: Mapping[str, Any] | None = None,
-        batch_size: int = 64,
-        seed: int = 0,
-        device: str = "cpu",
-    ) -> None:
-        from prejudge.proxies.registry import resolve
-
-        self.space = space
-        self._data, self._proxy, self._batch_size = data, proxy, batch_size
-        self._seed, self.device = seed, device
-        self._macro = _completed(space, data, macro)
-        (request,) = resolve([proxy])
-        self._column, chosen = str(request), request.proxy
-        self._sign = 1.0 if chosen.higher_is_better else -1.0
-        if not chosen.min_batch <= batch_size <= len(data):
-            raise InputError(
-                f"{chosen.name} needs a batch of {chosen.min_batch} to {len(data)} images of {data.name}, "
-                f"not {batch_size}"
-            )
-        _check(seed)
-
-    def evaluate(self, arch: Architecture, epochs: int | None, rng: np.random.Generator) -> Evaluation:
-        import torch
-
-        from prejudge.proxies.scoring import score
-
-        self.check_epochs(epochs)
-        batch, start = self._batch, time.perf_counter()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)
-            network = self.space.network(arch, **self._macro)
-        found = score(
-            network, batch.inputs, batch.targets, [self._proxy], device=self.device, seed=self._seed
-        )[self._column]  # fmt: skip
-        value = self._sign * float(found) if found.ok else math.nan
-        return Evaluation(value, time.perf_counter() - start)
-
-    def describe(self) -> dict[str, Any]:
-        return {
-            "proxy": self._column,
-            "turned": self._sign < 0,
-            "data": self._data.name,
-            "images": self._data.digest,
-            "batch size": self._batch_size,
-            "macro": self._macro,
-            "seed": self._seed,
-        }
-
-    @cached_property
-    def _batch(self) -> Batch:
-        from prejudge.data.probe_batch import batch
-
-        return batch(self._data, self._batch_size, seed=self._seed)
-
-
 class TrainingObjective(Objective):
     """Accuracy on held-out images after a training, in per cent; a training that fails is NaN.
 
@@ -127,12 +47,12 @@ class TrainingObjective(Objective):
         valid: Images to validate on; normalized as the others are.
         recipe: Optimizer and schedule; its noise, if it has any, is in the training images only.
         schedules: Epochs that can be asked for; the recipe's alone by default, which are always the longest.
-        macro: Macro numbers that differ from the space's defaults; classes and channels follow the images.
+        macro: Fields of the macro-architecture other than the space's defaults; classes and channels follow the images.
         seed: Of everything random.
         device: Where to train.
 
     Raises:
-        InputError: A macro number is unknown, or a schedule is longer than the recipe's.
+        InputError: A macro field is unknown, or a schedule is longer than the recipe's.
     """
 
     device: str
@@ -156,9 +76,9 @@ class TrainingObjective(Objective):
         if (valid.num_classes, valid.in_channels) != (train.num_classes, train.in_channels):
             raise InputError(f"{valid.name} has other classes or channels than {train.name}: it cannot validate on it")
         self._train, self._valid_images, self._recipe = train, valid, recipe
-        self._macro = _completed(space, train, macro)
+        self._macro = complete_macro(space, train, macro)
         self._seed, self.device = seed, device
-        _check(seed)
+        check_seed(seed)
 
     def evaluate(self, arch: Architecture, epochs: int | None, rng: np.random.Generator) -> Evaluation:
         import torch
@@ -206,13 +126,3 @@ class TrainingObjective(Objective):
         images = torch.from_numpy(self._valid_images.images).permute(0, 3, 1, 2).contiguous()
         inputs = normalize(images, self._train.mean, self._train.std)
         return inputs, torch.from_numpy(self._valid_images.labels)
-
-
-def _completed(space: Space[Any], data: ImageDataset, macro: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Every macro number of the networks; raises :class:`InputError` for one that is unknown or does not fit."""
-    return dict(TableRecipe(macro=tuple((macro or {}).items())).completed(space, data).macro)
-
-
-def _check(seed: int) -> None:
-    if seed < 0:
-        raise InputError(f"the seed of an objective must be at least 0, not {seed}")

@@ -4,6 +4,9 @@ import collections
 import os
 import pickle
 import pickletools
+import time
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +14,11 @@ import numpy as np
 import pytest
 
 from prejudge.errors import FileFormatError, MissingDataError
-from prejudge.formats.pickle.safe import read_pickles
+from prejudge.formats.pickle.files import load_pickle, read_pickles
+from tests.hostile_pickles import Call
 
 EVIL: list[str] = []
 """What a malicious pickle managed to run."""
-
-
-class Evil:
-    def __init__(self, function: Any, *args: Any) -> None:
-        self.call = function, args
-
-    def __reduce__(self) -> Any:
-        return self.call
 
 
 def values(path: Path) -> list[Any]:
@@ -72,15 +68,15 @@ def test_python_2_texts(tmp_path: Path) -> None:
 def attacks() -> dict[str, bytes]:
     marker = f"{__name__}.EVIL"
     return {
-        "os.system": pickle.dumps(Evil(os.system, "touch owned")),
-        "eval": pickle.dumps(Evil(eval, f"__import__('sys').modules[{__name__!r}].EVIL.append({marker!r})")),
-        "exec in a dict": pickle.dumps({"arch": "x", "logmeasures": {"snip": Evil(exec, "EVIL.append(1)")}}),
+        "os.system": pickle.dumps(Call(os.system, "touch owned")),
+        "eval": pickle.dumps(Call(eval, f"__import__('sys').modules[{__name__!r}].EVIL.append({marker!r})")),
+        "exec in a dict": pickle.dumps({"arch": "x", "logmeasures": {"snip": Call(exec, "EVIL.append(1)")}}),
         "getattr chain": b"cbuiltins\ngetattr\n(cos\nsystem\nS'__call__'\ntR.",
-        "numpy function": pickle.dumps(Evil(np.load, "owned.npy")),
+        "numpy function": pickle.dumps(Call(np.load, "owned.npy")),
         "numpy submodule": b"cnumpy.testing._private.utils\nrunstring\n(S'import os'\n}tR.",
         "dotted name": b"\x80\x04\x8c\x05numpy\x8c\x0cdtype.__init__\x93.",
-        "a class of ours": b"cprejudge.formats.pickle.safe\n_Maker\n(tR.",
-        "object arrays": pickle.dumps(np.array([Evil(os.system, "touch owned")], dtype=object)),
+        "a class of ours": b"cprejudge.formats.pickle.files\n_Maker\n(tR.",
+        "object arrays": pickle.dumps(np.array([Call(os.system, "touch owned")], dtype=object)),
         "structured type": pickle.dumps(np.zeros(1, dtype=[("a", "O")])),
         "changing a stand-in": b"ccollections\nOrderedDict\n}S'__code__'\nS'x'\nsb.",
         "changing a stand-in's slots": b"ccollections\nOrderedDict\n(N}S'_make'\ncos\nsystem\nstb.",
@@ -156,3 +152,29 @@ def test_recursion_and_missing_files(tmp_path: Path) -> None:
         values(path)
     with pytest.raises(MissingDataError, match="no file"):
         values(tmp_path / "none.p")
+
+
+@pytest.mark.parametrize("reader", [read_pickles, load_pickle])
+def test_keys_with_equal_hashes_are_refused(tmp_path: Path, reader: Callable[[Path], Any]) -> None:
+    """40,000 of them in a dict take 18 s."""
+    path, prime = tmp_path / "scores.p", 2**61 - 1
+    for keys in ([k * prime for k in range(40_000)], [(k << 40, 1, k << 40) for k in range(40_000)]):
+        content = b"\x80\x04}(" + b"".join(pickle.dumps(key, 2)[2:-1] + b"N" for key in keys) + b"u."
+        path.write_bytes(content)
+        start = time.perf_counter()
+        with pytest.raises(FileFormatError, match="huge numbers"):
+            list(reader(path))
+        assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("shared", [bytearray(1 << 20), "é" * (1 << 19)])
+def test_what_is_referred_to_often_is_made_once(tmp_path: Path, shared: object) -> None:
+    path = tmp_path / "scores.p"
+    path.write_bytes(pickle.dumps([shared] * 8000, 5))
+    tracemalloc.start()
+    start = time.perf_counter()
+    (value,) = values(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(value) == 8000 and value[0] is value[-1]
+    assert time.perf_counter() - start < 5 and peak < 20 << 20
