@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
+from prejudge.data.dataset import ImageDataset
 from prejudge.data.folder import read_folder
 from prejudge.data.splits import Splits
 from prejudge.errors import InputError
