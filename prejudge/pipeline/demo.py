@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +11,11 @@ import numpy as np
 from prejudge.benchmarks.table.library import benchmark
 from prejudge.benchmarks.training.table_recipe import DIGITS_RECIPE
 from prejudge.cache import Protocol, ScoreCache, fill
+from prejudge.engine import Progress
 from prejudge.errors import InputError, PrejudgeError
 from prejudge.pipeline.score_report import report_data
 from prejudge.proxies.registry import default_names
-from prejudge.report import ReportData, write_html
+from prejudge.report import ReportData, write_report
 from prejudge.spaces import require_enumerable, space
 
 TABLE = "digits"
@@ -52,7 +52,7 @@ def run_demo(
     architectures: int = 150,
     workers: int = 1,
     seed: int = 0,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Demo:
     """Score a sample of NAS-Bench-201 on scikit-learn's digits, and compare with the embedded table of accuracies.
 
@@ -107,5 +107,5 @@ def run_demo(
             progress=count,
         )
         data = report_data(cache, table, protocol=protocol, title="prejudge demo: NAS-Bench-201 on the digits")
-    report = write_html(data, folder / "report.html")
+    report = write_report(data, folder / "report.html")
     return Demo(folder / "scores.h5", report, protocol, data, architectures, computed, time.perf_counter() - start)
