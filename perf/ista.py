@@ -15,7 +15,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from prejudge.data.dataset import ImageDataset  # noqa: E402
 from prejudge.search.supernet.context import SupernetContext  # noqa: E402
 from prejudge.search.supernet.darts.method import darts  # noqa: E402
 from prejudge.search.supernet.ista.one_stage import RECIPE, final_phase, search_phase  # noqa: E402
-from prejudge.search.supernet.ista.sparse_solvers import recovery_milliseconds  # noqa: E402
+from prejudge.search.supernet.ista.sparse_solvers import solver  # noqa: E402
 from prejudge.search.supernet.ista.two_stage import ista  # noqa: E402
 from prejudge.search.supernet.stage import Stage  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
@@ -85,6 +85,30 @@ def one_stage(repeats: int) -> dict[str, Any]:
     tasks |= {f"final, folded at the {way}": step_of(final_phase(setup(), recipe, search.learner, way))
               for way in ("start", "end")}  # fmt: skip
     return in_turns(tasks, repeats)
+
+
+def recovery_milliseconds(
+    names: Sequence[str] = ("exact", "cvxpy-clarabel"), repeats: int = 20, seed: int = 2
+) -> dict[str, float]:
+    """Median time of one recovery of ISTA-NAS, eight problems, by solver; the solvers take turns.
+
+    Args:
+        names: The solvers.
+        repeats: Recoveries by each, after one that is not counted.
+        seed: Of the problems: matrices of uniform numbers in [0, 1), 7 x 14 to 7 x 35, two of each size; targets
+            N(0, 0.03²), as after some epochs.
+    """
+    rng = np.random.RandomState(seed)
+    matrices = [rng.rand(7, 7 * (node + 2)) for node in range(4) for _ in range(2)]
+    targets = [0.03 * rng.randn(7) for _ in matrices]
+    solvers = {name: solver(name) for name in names}
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for _ in range(repeats + 1):
+        for name, solve in solvers.items():
+            start = time.perf_counter()
+            solve(matrices, targets, 1e-5)
+            times[name].append(1e3 * (time.perf_counter() - start))
+    return {name: statistics.median(found[1:]) for name, found in times.items()}
 
 
 def main() -> None:

@@ -68,13 +68,13 @@ def test_a_table_query_needs_no_torch() -> None:
 def test_a_report_needs_no_torch(tmp_path: Path) -> None:
     code = f"""
 import pandas as pd
-from prejudge.report import ReportData, write_html
+from prejudge.report import ReportData, write_report
 archs = ['a', 'b', 'c']
 data = ReportData('t', 's',
     correlations=pd.DataFrame([dict(metric='m', stratum='all', proxy='p', spearman=0.5, n=3)]),
     scores=pd.DataFrame(dict(p=[1.0, 2.0, 3.0]), index=archs),
     accuracies=pd.DataFrame(dict(m=[1.0, 3.0, 2.0]), index=archs))
-write_html(data, {str(tmp_path / "r.html")!r})
+write_report(data, {str(tmp_path / "r.html")!r})
 """
     assert "torch" not in loaded_after(code)
 

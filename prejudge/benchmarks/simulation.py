@@ -1,4 +1,4 @@
-"""What a search would have cost: training looked up in a table, its seconds added up."""
+"""Simulated cost of a search: trainings are looked up in a table, and their seconds added up."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class SimulatedTraining:
         return result
 
     def results(self, arch: Architecture, after: int | None = None) -> tuple[SimulatedResult, ...]:
-        """What a call may answer: one result, or with seed ``"random"`` that of each run; none is counted.
+        """The possible results of a call: one result, or with seed ``"random"`` that of each run; none is counted.
 
         Args:
             arch: As for a call.

@@ -1,43 +1,35 @@
-"""A cache's scores as a CSV or Parquet file."""
+"""Writing a frame of scores as a CSV or Parquet file."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
-from prejudge.cache.protocol import Protocol
 from prejudge.errors import InputError, unknown
 from prejudge.formats.atomic import write_atomically
+from prejudge.formats.text import spreadsheet_text
 
 if TYPE_CHECKING:
-    from prejudge.cache.reader import ScoreReader
+    import pandas as pd
 
 FORMATS = ("csv", "parquet")
 
 
-def export(
-    cache: ScoreReader,
-    path: Path,
-    protocol: Protocol | str | None = None,
-    repeat: int | Literal["mean", "std", "count"] = "mean",
-    format: str | None = None,
-    long: bool = False,
-) -> Path:
-    """Write the scores of one protocol; see :meth:`ScoreReader.export`."""
-    import pandas as pd
-
+def check_format(path: Path, format: str | None) -> str:
+    """The format to write, by default that of the file's ending; raises :class:`InputError` for an unknown one."""
     chosen = format or path.suffix.lstrip(".").lower()
     if chosen not in FORMATS:
         raise unknown("export format", chosen, FORMATS)
-    if long:
-        columns = cache.columns(protocol)
-        parts = [cache.scores(protocol, column).assign(proxy=column) for column in columns]
-        frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-    else:
-        frame = cache.frame(protocol, repeat).reset_index()
-    if chosen == "csv":
-        content = frame.to_csv(index=False, lineterminator="\n").encode()
+    return chosen
+
+
+def write_frame(frame: pd.DataFrame, path: Path, format: str) -> None:
+    """Write a frame without its index; texts of a CSV file that a spreadsheet would compute get a ``'`` in front."""
+    if format == "csv":
+        texts = frame.select_dtypes(exclude="number")
+        safe = frame.assign(**{str(name): column.map(_spreadsheet_value) for name, column in texts.items()})
+        content = safe.rename(columns=_spreadsheet_value).to_csv(index=False, lineterminator="\n").encode()
     else:
         buffer = io.BytesIO()
         try:
@@ -46,4 +38,7 @@ def export(
             raise InputError("Parquet needs pyarrow: pip install 'prejudge[parquet]', or export to .csv") from None
         content = buffer.getvalue()
     write_atomically(path, content)
-    return path
+
+
+def _spreadsheet_value(value: Any) -> Any:
+    return spreadsheet_text(value) if isinstance(value, str) else value

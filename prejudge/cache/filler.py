@@ -160,7 +160,7 @@ def fill(
 
 
 def declaration(request: ProxyRequest) -> dict[str, Any]:
-    """What a proxy says about itself, as plain values: kept with its column, so that reading needs no torch."""
+    """The declaration of a proxy as plain values, kept with its column: reading them needs no torch."""
     proxy = request.proxy
     return {
         "proxy": proxy.name,
@@ -350,7 +350,7 @@ def _compute(
 
 
 def _environment(device: str | None, threads: int, engine: Engine) -> dict[str, Any]:
-    """What may change the last digits of a score and its cost."""
+    """Everything that may change the last digits of a score, and its cost."""
     import torch
 
     name = str(device or "cpu")

@@ -91,7 +91,7 @@ def _read_back(memory: io.BytesIO, contents: Contents, digests: Mapping[tuple[st
 
     try:
         with h5py.File(memory, "r") as file:
-            budget = hdf5.Budget(memory.getbuffer().nbytes)
+            budget = hdf5.ReadBudget(memory.getbuffer().nbytes)
             _texts(file, "runs", budget)
             for group, (digest, scores) in zip(_in_order(file, "protocols"), contents.protocols.items(), strict=True):
                 if _texts(group, "architectures", budget) != scores.architectures:
@@ -131,7 +131,7 @@ def decode(path: Path) -> Contents:
     """
     with _open(path) as file:
         try:
-            return _contents(file, hdf5.Budget(path.stat().st_size))
+            return _contents(file, hdf5.ReadBudget(path.stat().st_size))
         except hdf5.READ_ERRORS as error:
             raise FileFormatError(
                 f"{path} is damaged ({hdf5.describe(error)}); restore it from a copy or score again into a new file"
@@ -169,7 +169,7 @@ def _open(path: Path) -> h5py.File:
     return file
 
 
-def _contents(file: h5py.File, budget: hdf5.Budget) -> Contents:
+def _contents(file: h5py.File, budget: hdf5.ReadBudget) -> Contents:
     contents = Contents(_said(file, "identity"), _said(file, "previous"))
     contents.runs = [json.loads(text) for text in _texts(file, "runs", budget)]
     if not all(isinstance(run, dict) for run in contents.runs):
@@ -189,7 +189,7 @@ def _contents(file: h5py.File, budget: hdf5.Budget) -> Contents:
     return contents
 
 
-def _column(group: h5py.Group, name: str, rows: int, budget: hdf5.Budget) -> Column:
+def _column(group: h5py.Group, name: str, rows: int, budget: hdf5.ReadBudget) -> Column:
     arrays = {part: hdf5.array(group, part, budget, kind, (2,)) for part, kind in _TYPES.items()}
     if len({a.shape for a in arrays.values()}) != 1 or len(arrays["value"]) != rows:
         raise ValueError(f"column {name} has arrays of different lengths")
@@ -218,7 +218,7 @@ def _said(node: h5py.Group, name: str) -> str:
     return value
 
 
-def _texts(group: h5py.Group, path: str, budget: hdf5.Budget) -> list[str]:
+def _texts(group: h5py.Group, path: str, budget: hdf5.ReadBudget) -> list[str]:
     return [text.decode() for text in hdf5.array(group, path, budget, "S", (1,)).tolist()]
 
 

@@ -18,7 +18,7 @@ MODES = ("exact", "fast")
 
 @dataclass(frozen=True)
 class Protocol:
-    """How scores were computed. Scores of two protocols are never pooled.
+    """The conditions under which scores were computed. Scores of two protocols are never pooled.
 
     The device, the thread count and the library versions are not part of it: they do not define a score, they are kept
     beside each score as its provenance. A proxy's version and options belong to its column.
@@ -120,7 +120,7 @@ class Protocol:
 
 
 def differences(protocols: Iterable[Protocol]) -> dict[str, str]:
-    """What tells several protocols apart: ``{digest: "field=value, …"}`` with the fields that are not equal in all."""
+    """The fields in which several protocols differ: ``{digest: "field=value, …"}``."""
     chosen = list(protocols)
     flat = [_flat(p) for p in chosen]
     names = dict.fromkeys(name for values in flat for name in values)

@@ -1,4 +1,4 @@
-"""What can be asked of scores: frames, failures, costs, what is missing. Knows nothing of how they are kept."""
+"""Reading scores: frames, failures, costs, missing ones; independent of how they are stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DECLARED = {
     "proxy": "", "version": 1, "reference": "", "summary": "", "reads": [], "options": {}, "higher_is_better": True,
     "needs_labels": False, "deterministic": True, "invariant_to_dead_edges": False, "min_batch": 1,
 }  # fmt: skip
-"""What :meth:`ScoreReader.column_info` says where a column's declaration is silent."""
+"""The values of :meth:`ScoreReader.column_info` where a column's declaration does not give them."""
 
 
 class ScoreReader:
@@ -178,7 +178,7 @@ class ScoreReader:
         *,
         retry_failed: bool = False,
     ) -> list[tuple[str, int, tuple[str, ...]]]:
-        """What is still to be computed.
+        """List the scores that are still to be computed.
 
         Args:
             protocol: The protocol; it need not be here yet.
@@ -256,9 +256,18 @@ class ScoreReader:
         Raises:
             InputError: The format is neither, or several protocols and none is chosen.
         """
-        from prejudge.cache.export import export
+        import pandas as pd
 
-        return export(self, Path(path), protocol, repeat, format, long)
+        from prejudge.cache.export import check_format, write_frame
+
+        chosen = check_format(Path(path), format)
+        if long:
+            parts = [self.scores(protocol, name).assign(proxy=name) for name in self.columns(protocol)]
+            frame = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+        else:
+            frame = self.frame(protocol, repeat).reset_index()
+        write_frame(frame, Path(path), chosen)
+        return Path(path)
 
     def _scores(self, chosen: Protocol | str | None) -> ProtocolScores:
         known = self._contents.protocols

@@ -42,7 +42,7 @@ Writing costs in proportion to all scores, so that the second bound keeps the co
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What a merge did, in numbers of scores.
+    """The result of a merge, in numbers of scores.
 
     Attributes:
         added: Scores that were not here.

@@ -114,7 +114,7 @@ class _EpochBar(ProgressBar):
         """One epoch of a stage has ended."""
         epoch = event.details
         said: dict[str, Any] = {"loss": epoch.train_loss, "train": epoch.train_accuracy, **epoch.accuracies}
-        said |= {name: value for name, value in epoch.facts.items() if isinstance(value, float)}
+        said |= {name: value for name, value in epoch.metadata.items() if isinstance(value, float)}
         numbers = " ".join(f"{name} {value:.3g}" for name, value in said.items())
         self.describe(f"seed {event.seed} {event.part} {numbers}")
         self(event.number, event.total or event.number)

@@ -1,4 +1,4 @@
-"""What an engine is: it runs one function on many jobs, and streams the results to whoever asked."""
+"""The engine protocol: it runs one function on many jobs, and streams the results to the caller."""
 
 from __future__ import annotations
 

@@ -118,12 +118,15 @@ class JournalWriter:
         try:
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | BINARY, 0o666)
             os.ftruncate(self._descriptor, resume_at)
+            if not resume_at:
+                self.append({"journal": kind, "version": VERSION, "plan": plan})
+                sync_folder(path.parent)
         except OSError as error:
             self.close()
             raise cannot_write(path, error) from error
-        if not resume_at:
-            self.append({"journal": kind, "version": VERSION, "plan": plan})
-            sync_folder(path.parent)
+        except BaseException:
+            self.close()
+            raise
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Write a record so that it survives the end of this process.

@@ -1,7 +1,7 @@
 """Writing a file so that it is the old one or the new one, and saying in one line why it could not be written.
 
-Links are followed. What is there and is not a file (a pipe, a device, ``/dev/stdout``) cannot be replaced, so the whole
-content is written into it once it is complete.
+Links are followed. A pipe or a device, such as ``/dev/stdout``, cannot be replaced: the whole content is written into
+it once it is complete.
 """
 
 from __future__ import annotations
@@ -71,9 +71,9 @@ def replacing(path: Path) -> Iterator[Path]:
             _pour(part, path)
         return
     part = beside(target, ".part")
-    turn = -1
+    turn, made = -1, False
     try:
-        turn = _take_turn(part)
+        turn, made = _take_turn(part), True
         with suppress(OSError):
             part.chmod(target.stat().st_mode & 0o777)
         yield part
@@ -81,7 +81,7 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(target)
         sync_folder(target.parent)
     except BaseException as error:
-        if turn >= 0:
+        if made:
             with suppress(OSError):
                 part.unlink()
         if isinstance(error, OSError):
@@ -173,7 +173,11 @@ def _sync(path: Path, flags: int = os.O_RDWR | BINARY) -> None:
 
 
 def _take_turn(part: Path) -> int:
-    """Make an empty file that no other process writes until the returned descriptor is closed."""
+    """Make an empty file that no other process writes until the returned descriptor, if not negative, is closed."""
+    if os.name == "nt":  # Windows lets nobody replace an open file
+        part.unlink(missing_ok=True)
+        part.touch(exist_ok=False)
+        return -1
     deadline = time.monotonic() + _TURN_SECONDS
     while True:
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | BINARY, 0o666)
@@ -195,10 +199,8 @@ def _take_turn(part: Path) -> int:
 
 
 def _try_lock(descriptor: int) -> bool:
-    try:
-        import fcntl
-    except ImportError:
-        return True  # Windows lets nobody replace an open file
+    import fcntl
+
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -41,7 +41,7 @@ LARGEST_BYTES = 16 * 2**30
 
 READ_ERRORS = (OSError, KeyError, ValueError, TypeError, RuntimeError, IndexError, AttributeError, MemoryError,
                OverflowError, RecursionError, NotImplementedError)  # fmt: skip
-"""What h5py raises for files that are damaged, and what plain readers of their content do."""
+"""The exceptions of h5py, and of plain readers of the content, for damaged files."""
 
 _LOOKED_THROUGH = 16 * 2**20
 _HEAP, _HEAP_HEADER = b"GCOL\x01\0\0\0", 16
@@ -49,8 +49,8 @@ _SECONDS, _BYTES_PER_SECOND = 60.0, 2 * 2**20
 _CRASHED, _LONGEST_TEXT = 70, 200
 
 
-class Budget:
-    """How many bytes of arrays may still be read from a file.
+class ReadBudget:
+    """The bytes of arrays that may still be read from a file.
 
     Args:
         size: Bytes of the file.
@@ -183,7 +183,7 @@ def members(group: h5py.Group, path: str = "") -> Iterator[h5py.Group]:
         yield found
 
 
-def array(group: h5py.Group, path: str, budget: Budget, kind: str = "", dims: tuple[int, ...] = ()) -> np.ndarray:
+def array(group: h5py.Group, path: str, budget: ReadBudget, kind: str = "", dims: tuple[int, ...] = ()) -> np.ndarray:
     """An array of numbers or of texts of fixed width, whole.
 
     Args:
@@ -201,7 +201,7 @@ def array(group: h5py.Group, path: str, budget: Budget, kind: str = "", dims: tu
     return np.asarray(_checked(group, path, budget, kind, dims)[()])
 
 
-def text(group: h5py.Group, path: str, budget: Budget) -> str:
+def text(group: h5py.Group, path: str, budget: ReadBudget) -> str:
     """A single text; raises as :func:`array` does."""
     value = _checked(group, path, budget)[()]
     if not isinstance(value, bytes):
@@ -209,7 +209,9 @@ def text(group: h5py.Group, path: str, budget: Budget) -> str:
     return value.decode()
 
 
-def _checked(group: h5py.Group, path: str, budget: Budget, kind: str = "", dims: tuple[int, ...] = ()) -> h5py.Dataset:
+def _checked(
+    group: h5py.Group, path: str, budget: ReadBudget, kind: str = "", dims: tuple[int, ...] = ()
+) -> h5py.Dataset:
     import h5py
 
     found = member(group, path)
@@ -243,7 +245,7 @@ def _check_type(dtype: np.dtype[Any], shape: tuple[int, ...] | None, what: str) 
 
 
 def describe(error: BaseException) -> str:
-    """What h5py says, on one line that is not too long."""
+    """The message of h5py, on one line that is not too long."""
     said = " ".join(str(error.args[0] if isinstance(error, KeyError) and error.args else error).split())
     said = "".join(character if character.isprintable() else "?" for character in said)
     return f"{said[:_LONGEST_TEXT]}…" if len(said) > _LONGEST_TEXT else said or type(error).__name__
@@ -303,7 +305,7 @@ def read_everything(path: Path) -> None:
     import h5py
 
     try:
-        budget, seen = Budget(path.stat().st_size), set()
+        budget, seen = ReadBudget(path.stat().st_size), set()
         with open_file(path) as file:
             waiting: list[h5py.Group] = [file["/"]]
             while waiting:

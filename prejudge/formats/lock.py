@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 ORPHAN_SECONDS = 10.0
-"""How long to wait for the workers of a killed process, which end a moment after it, to let go of its lock."""
+"""Seconds to wait for the workers of a killed process, which end a moment after it, to let go of its lock."""
 
 
 def writer_lock(path: Path, *, wait: float = 0.0) -> BaseFileLock:

@@ -66,7 +66,7 @@ class RecordBlock:
         return self.data[self.starts[i] : self.ends[i]]
 
     def where(self, i: int) -> str:
-        """How messages name the block's record ``i``: its number in the file, from 1, and its first byte."""
+        """The name of the block's record ``i`` in messages: its number in the file, from 1, and its first byte."""
         return f"record {self.first + i + 1} at byte {self.offset + int(self.starts[i]) - _HEADER}"
 
 

@@ -156,7 +156,7 @@ class TorchFile:
         return self._numbers[storage.key][storage.start : storage.start + storage.size]
 
     def _outside(self, pid: Any) -> Any:
-        """What a persistent id stands for: a storage, or in the old format also a class."""
+        """The thing that a persistent id stands for: a storage, or in the old format also a class."""
         if isinstance(pid, tuple) and len(pid) >= 2 and pid[0] == "module" and isinstance(pid[1], Name):
             return pid[1]
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] != "storage" or not isinstance(pid[1], Name):

@@ -21,27 +21,6 @@ _PLAIN = ("null", "bool", "int", "float", "str", "seq", "map")
 class _Loader(yaml.SafeLoader):
     """The safe loader, for plain values alone."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(text)
-        self._depth = 0
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        self._depth += 1
-        if self._depth > _DEEPEST:
-            raise ValueError(f"it nests more than {_DEEPEST} deep")
-        node = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        known = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value in known:
-                raise ValueError(f"{key.value[:40]!r} is there twice (again in line {key.start_mark.line + 1})")
-            known.add(key.value if isinstance(key, yaml.ScalarNode) else None)
-        return node
-
 
 def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
     if len(str(node.value)) > _MOST_DIGITS:
@@ -70,27 +49,36 @@ def load_yaml(text: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        if _values(node, {}) > _MOST_VALUES:
+        if _values(node, {}, _DEEPEST) > _MOST_VALUES:
             raise ValueError(f"it has more than {_MOST_VALUES:,} values, those of aliases counted each time")
         return loader.construct_document(node)
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
-    except (TypeError, OverflowError, AttributeError, IndexError, KeyError, RecursionError) as error:
+    except RecursionError:
+        raise ValueError(f"it nests more than {_DEEPEST} deep") from None
+    except (TypeError, OverflowError, AttributeError, IndexError, KeyError) as error:
         raise ValueError(f"a value of it cannot be read ({' '.join(str(error).split())})") from None
     finally:
         if loader is not None:
             loader.dispose()
 
 
-def _values(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values a node stands for; those of a node that contains itself are no number."""
+def _values(node: yaml.Node, known: dict[int, int], deeper: int) -> int:
+    """Count the values that a node stands for; refuse keys that are there twice, and what nests too deep."""
     if id(node) in known:
         return known[id(node)]
+    if not deeper:
+        raise ValueError(f"it nests more than {_DEEPEST} deep")
     known[id(node)] = _MOST_VALUES + 1  # until it is known; thus, too, where it contains itself
-    found = 1
+    parts = []
     if isinstance(node, yaml.SequenceNode):
-        found += sum(_values(item, known) for item in node.value)
+        parts = node.value
     elif isinstance(node, yaml.MappingNode):
-        found += sum(_values(key, known) + _values(value, known) for key, value in node.value)
-    known[id(node)] = found
-    return found
+        parts = [part for pair in node.value for part in pair]
+        keys = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in keys:
+                raise ValueError(f"{key.value[:40]!r} is there twice (again in line {key.start_mark.line + 1})")
+            keys.add(key.value if isinstance(key, yaml.ScalarNode) else None)
+    known[id(node)] = 1 + sum(_values(part, known, deeper - 1) for part in parts)
+    return known[id(node)]

@@ -25,7 +25,7 @@ MOST_ENTRIES = 200_000
 READ_ERRORS = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, RuntimeError,
                NotImplementedError, KeyError, IndexError, TypeError, struct.error, OverflowError,
                MemoryError)  # fmt: skip
-"""What :mod:`zipfile` raises for files that are damaged."""
+"""The exceptions of :mod:`zipfile` for damaged files."""
 
 MOST_ARRAY_BYTES = 8 * 2**30
 _PIECE = 2**20

@@ -15,7 +15,7 @@ from prejudge.cache import Protocol, ScoreCache, fill
 from prejudge.errors import InputError, PrejudgeError
 from prejudge.pipeline.score_report import report_data
 from prejudge.proxies.registry import default_names
-from prejudge.report import ReportData, write_html
+from prejudge.report import ReportData, write_report
 from prejudge.spaces import require_enumerable, space
 
 TABLE = "digits"
@@ -107,5 +107,5 @@ def run_demo(
             progress=count,
         )
         data = report_data(cache, table, protocol=protocol, title="prejudge demo: NAS-Bench-201 on the digits")
-    report = write_html(data, folder / "report.html")
+    report = write_report(data, folder / "report.html")
     return Demo(folder / "scores.h5", report, protocol, data, architectures, computed, time.perf_counter() - start)

@@ -4,7 +4,7 @@ from prejudge.report.blocks import ReportPage
 from prejudge.report.correlation import ReportData, correlation_page
 from prejudge.report.searches import SearchReportData, search_page
 from prejudge.report.training import TrainingReportData, training_page
-from prejudge.report.write import FORMATS, compose, to_csv, to_html, to_latex, to_markdown, write_html, write_report
+from prejudge.report.write import FORMATS, compose, to_csv, to_html, to_latex, to_markdown, write_report
 
 __all__ = [
     "FORMATS",
@@ -20,6 +20,5 @@ __all__ = [
     "to_latex",
     "to_markdown",
     "training_page",
-    "write_html",
     "write_report",
 ]

@@ -176,7 +176,7 @@ class DataTable:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a reader wants to know first: label, value and detail of each figure."""
+    """The figures at the top of a page: label, value and detail of each."""
 
     figures: tuple[tuple[str, str, str], ...]
     when: When = ()

@@ -19,7 +19,7 @@ _BOX = 0.2  # half the height of a vertex, in inches
 
 
 class Graph(Protocol):
-    """What is drawn: labels of the vertices, and ``(source, target, label)`` of the edges between them."""
+    """A cell to draw: labels of its vertices, and ``(source, target, label)`` of the edges between them."""
 
     @property
     def vertices(self) -> tuple[str, ...]: ...

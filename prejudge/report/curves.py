@@ -55,7 +55,7 @@ class LineChart:
 
 
 def line_content(common: Mapping[str, Any], charts: Sequence[LineChart], budget: int) -> dict[str, Any]:
-    """What the script of line charts reads.
+    """Content of line charts, for the script that draws them.
 
     Args:
         common: What is the same for all charts, as JSON values.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 DASH = "–"
-"""What stands where there is no number."""
+"""The sign for a missing number."""
 
 
 def fixed(value: float, digits: int) -> str:

@@ -1,4 +1,4 @@
-"""How pictures are written, and which colors operations have in all of them."""
+"""Writing of pictures, and the colors of operations in all of them."""
 
 from __future__ import annotations
 

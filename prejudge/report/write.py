@@ -57,23 +57,6 @@ FORMATS: dict[str, Callable[[Report], str]] = {
 _SUFFIXES = {".html": "html", ".htm": "html", ".csv": "csv", ".md": "md", ".markdown": "md", ".tex": "latex"}
 
 
-def write_html(report: Report, path: str | os.PathLike[str]) -> Path:
-    """Write the report as one self-contained HTML page.
-
-    Args:
-        report: The content of a report.
-        path: The file to write; its folder must exist. An older file is replaced only once the new one is complete.
-
-    Returns:
-        The path written.
-
-    Raises:
-        InputError: The folder does not exist, or ``path`` is a folder.
-        PrejudgeError: The file cannot be written.
-    """
-    return write_report(report, path, "html")
-
-
 def write_report(report: Report, path: str | os.PathLike[str], format: str | None = None) -> Path:
     """Write a report in any of its formats.
 

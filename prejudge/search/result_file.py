@@ -86,7 +86,7 @@ def read_result(path: str | os.PathLike[str]) -> SearchResult:
                 raise FileFormatError(f"{path} is an HDF5 file but no search result")
             if int(hdf5.attribute(file, "version")) > VERSION:
                 raise FileFormatError(f"{path} was written by a newer prejudge; upgrade prejudge")
-            budget = hdf5.Budget(path.stat().st_size)
+            budget = hdf5.ReadBudget(path.stat().st_size)
             index = json.loads(hdf5.text(file, "index", budget))
             texts = hdf5.array(file, "architectures", budget, "|u1", (1,)).tobytes().decode().split("\n")
             steps = {name: hdf5.array(file, f"steps/{name}", budget, kind, (1,)) for name, kind in _STEPS.items()}

@@ -30,7 +30,7 @@ _PLAIN = (type(None), bool, int, float, str, bytes)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint file holds.
+    """The content of a checkpoint file.
 
     Attributes:
         epoch: As it was given to :meth:`CheckpointManager.save`.

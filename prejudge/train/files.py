@@ -4,7 +4,7 @@ WEIGHTS = "weights.safetensors"
 """The trained network that was selected, with its architecture."""
 
 RESULT = "result.json"
-"""What the network reaches, and every epoch."""
+"""Figures of the network and of every epoch."""
 
 METADATA = "training.json"
 """Where architecture and recipe come from, the device, multiply-adds and warnings."""

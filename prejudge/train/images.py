@@ -38,8 +38,8 @@ def load_training_images(kind: str, **places: Any) -> tuple[Splits, list[str]]:
     if not data.train.in_memory:
         return data, [f"{data.name} has no folder test or val: nothing is tested"]
     train, test = random_split(data.train, 1 - TEST_SHARE)
-    note = f"{train.name} has no test images: {len(test)} of its training images, drawn at random, are kept for that"
-    return Splits(train, data.valid, test), [note]
+    warning = f"{train.name} has no test images: {len(test)} of its training images, drawn at random, are kept for that"
+    return Splits(train, data.valid, test), [warning]
 
 
 def load_test_images(kind: str, split: str = "test", **places: Any) -> tuple[ImageDataset, list[str]]:

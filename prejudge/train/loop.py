@@ -1,4 +1,4 @@
-"""The training loop: epochs of steps, whatever it is that a step changes, resumable after every epoch.
+"""The training loop: epochs of steps, resumable after every epoch.
 
 What a step does is a :class:`Learner`'s business: an ordinary network's is in :mod:`prejudge.train.learner`, those
 of supernets are in :mod:`prejudge.search.supernet`.
@@ -55,7 +55,7 @@ class TrainState(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """What a step says of the images that it learned; tensors are detached and stay on the device.
+    """The figures of a step on the images that it learned; tensors are detached and stay on the device.
 
     Attributes:
         loss: Mean over the images, ``()``.
@@ -69,7 +69,7 @@ class StepOutput(NamedTuple):
 
 
 class Learner(ABC):
-    """What a training changes, and how one step changes it.
+    """The state that a training changes, and the step that changes it.
 
     Attributes:
         network: From images ``(N, C, H, W)`` to logits ``(N, classes)``.
@@ -111,14 +111,14 @@ class Learner(ABC):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch did.
+    """The figures of one epoch.
 
     Attributes:
         train_loss: Mean over the epoch's images, in training mode, while they were learned.
         train_accuracy: Per cent, likewise.
         seconds: Time of the training steps, without evaluation.
         accuracies: Per cent after the epoch on each set of images that was evaluated, by name.
-        facts: What else the learner says about the epoch, as plain values.
+        metadata: Other plain values that the learner gives for the epoch.
         images: How many were learned.
         learning_rate: Of the weights at the first step; None where the learner does not say it.
     """
@@ -127,7 +127,7 @@ class Epoch:
     train_accuracy: float
     seconds: float
     accuracies: dict[str, float]
-    facts: dict[str, Any] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
     images: int = 0
     learning_rate: float | None = None
 

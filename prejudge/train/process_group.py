@@ -47,7 +47,9 @@ class ProcessGroup:
 
     def __post_init__(self) -> None:
         if self.size < 1 or not 0 <= self.rank < self.size or self.local_rank < 0:
-            raise InputError(f"process {self.rank} of {self.size} (on its machine {self.local_rank}): no such process")
+            raise InputError(
+                f"process {self.rank} of {self.size} (on its machine {self.local_rank}): not a process of the group"
+            )
 
     @property
     def is_first(self) -> bool:
@@ -70,7 +72,7 @@ class ProcessGroup:
         """
         if self.size == 1:
             return
-        for group in _alike(tensors):
+        for group in _same_kind(tensors):
             share = torch.full((1,), images, dtype=group[0].dtype, device=group[0].device)
             flat = torch.cat([*(images * t.reshape(-1) for t in group), share])
             with _in_contact():
@@ -89,14 +91,14 @@ class ProcessGroup:
         """Replace tensors by those of the first process, which must have the same shapes."""
         if self.size == 1:
             return
-        for group in _alike(list(tensors)):
+        for group in _same_kind(list(tensors)):
             flat = torch.cat([t.detach().reshape(-1) for t in group])
             with _in_contact():
                 dist.broadcast(flat, 0)
             _copy_back(flat, group)
 
     def from_first(self, make: Callable[[], T]) -> T:
-        """What ``make`` returns in the first process, where alone it is called; likewise the error that it raises.
+        """Call ``make`` in the first process only; all return its value, or raise its error.
 
         Args:
             make: Returns something that can be pickled.
@@ -194,7 +196,7 @@ def _in_contact() -> Iterator[None]:
         ) from error
 
 
-def _alike(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
+def _same_kind(tensors: Sequence[Tensor]) -> list[list[Tensor]]:
     """The tensors that can be sent together: of one device and format."""
     groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = defaultdict(list)
     for tensor in tensors:

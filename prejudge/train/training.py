@@ -200,7 +200,7 @@ def _own_folder(folder: Path | str | None, config: DeviceConfig) -> Iterator[Pat
 
 
 def _identity(plan: TrainingPlan, config: DeviceConfig) -> dict[str, Any]:
-    """What must be the same for a run to go on from a checkpoint."""
+    """The plain values that must be the same for a run to go on from a checkpoint."""
     return {
         "task": "train",
         "space": plan.space.name,

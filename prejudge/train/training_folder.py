@@ -1,4 +1,4 @@
-"""What the folder of a training says of it, for reports; nothing of it needs torch."""
+"""The files of a finished training as the content of a report; nothing here needs torch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_training(folder: Path | str) -> TrainingFolder:
     result, metadata, tested = (_json(folder / name) for name in (RESULT, METADATA, TESTED))
     needed = ("space", "architecture", "epochs", "epoch", "params", "seconds")
     if missing := [name for name in needed if name not in result]:
-        raise FileFormatError(f"{folder / RESULT} is no result of a training: it says no {missing[0]}")
+        raise FileFormatError(f"{folder / RESULT} is not the result of a training: it says no {missing[0]}")
     if tested.get("split", "test") != "test" or tested.get("architecture", "") != result["architecture"]:
         tested = {}
     return TrainingFolder(folder, result, metadata, tested)
@@ -79,7 +79,9 @@ def report_data(records: Sequence[TrainingFolder], *, title: str | None = None) 
         try:
             trainings.append(_record(one, name))
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError, IndexError) as error:
-            raise FileFormatError(f"{one.folder} holds no results that this prejudge can read ({error})") from error
+            raise FileFormatError(
+                f"{one.folder} does not hold results that this prejudge can read ({error})"
+            ) from error
     spaces = dict.fromkeys(str(one.result["space"]) for one in records)
     data = dict.fromkeys(str(one.result.get("data", "")) for one in records)
     what = title or f"{_what(records)} on {', '.join(data)}"
@@ -122,7 +124,7 @@ def _record(one: TrainingFolder, name: str) -> TrainingRecord:
 
 
 def _protocol(one: TrainingFolder) -> dict[str, str]:
-    """What was trained and how, in the reader's words."""
+    """The training in words, by label."""
     result, metadata = one.result, one.metadata
     recipe = Recipe(**result["recipe"])
     macro = {k: v for k, v in result["macro"].items() if k not in ("drop_path",)}
@@ -186,9 +188,9 @@ def _regularization(recipe: Recipe) -> str:
 
 
 def _provenance(one: TrainingFolder) -> dict[str, str]:
-    origin, machine = one.metadata.get("origin", {}), one.metadata.get("device", {})
+    origin, device = one.metadata.get("origin", {}), one.metadata.get("device", {})
     said = {str(label).capitalize(): _said(value) for label, value in origin.items()}
-    said |= {str(label).capitalize(): _said(value) for label, value in machine.items()}
+    said |= {str(label).capitalize(): _said(value) for label, value in device.items()}
     return {**said, "Prejudge": str(one.result.get("prejudge", "")), "Folder": one.folder.name}
 
 

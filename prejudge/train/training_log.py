@@ -85,7 +85,7 @@ class TrainingLog:
 
 
 def scalars(epoch: Epoch) -> Iterator[tuple[str, float]]:
-    """The numbers of an epoch by name: loss, accuracies, learning rate, seconds, images/s, facts that are numbers."""
+    """The numbers of an epoch by name: loss, accuracies, learning rate, seconds, images/s, numbers in its metadata."""
     yield "train/loss", epoch.train_loss
     yield "train/accuracy", epoch.train_accuracy
     for name, value in epoch.accuracies.items():
@@ -95,7 +95,7 @@ def scalars(epoch: Epoch) -> Iterator[tuple[str, float]]:
     yield "seconds", epoch.seconds
     if epoch.images and epoch.seconds:
         yield "images_per_second", epoch.images_per_second
-    for name, value in epoch.facts.items():
+    for name, value in epoch.metadata.items():
         if isinstance(value, int | float) and not isinstance(value, bool):
             yield name, value
 

@@ -41,3 +41,12 @@ def test_bad_requests(filled: Path, tmp_path: Path, other_protocol: Protocol) ->
             cache.export(tmp_path / "scores.csv")
         cache.export(tmp_path / "scores.csv", other_protocol)
     assert (tmp_path / "scores.csv").read_text() == "architecture,snip\na,1.0\n"
+
+
+def test_texts_that_a_spreadsheet_would_compute(path: Path, tmp_path: Path, protocol: Protocol) -> None:
+    with ScoreCache(path) as cache:
+        cache.put(protocol, "=cmd|' /C calc'!A0", {"@SUM(1)": 1.0, "+1+1": -2.5})
+        written = cache.export(tmp_path / "scores.csv").read_text()
+        long = cache.export(tmp_path / "long.csv", long=True).read_text()
+    assert written == "architecture,'@SUM(1),'+1+1\n'=cmd|' /C calc'!A0,1.0,-2.5\n"
+    assert all(cell[:1] not in ("=", "+", "@") for line in long.splitlines() for cell in line.split(","))

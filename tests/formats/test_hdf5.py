@@ -120,14 +120,14 @@ def test_an_array_that_unfolds_a_thousandfold_is_read_only_so_far(
     with h5py.File(path, "w") as file:
         file.create_dataset("a", data=np.zeros(10**6), compression="gzip")
     with h5py.File(path) as file, pytest.raises(ValueError, match="claims arrays of 8,000,000 bytes"):
-        hdf5.array(file, "a", hdf5.Budget(path.stat().st_size))
+        hdf5.array(file, "a", hdf5.ReadBudget(path.stat().st_size))
 
 
 def test_all_arrays_together_have_a_budget(tmp_path: Path) -> None:
     path = tmp_path / "many.h5"
     with h5py.File(path, "w") as file:
         file.create_dataset("a", data=np.zeros(10**6), compression="gzip")
-    budget = hdf5.Budget(path.stat().st_size)
+    budget = hdf5.ReadBudget(path.stat().st_size)
     with h5py.File(path) as file, pytest.raises(ValueError, match="more than it can hold"):
         for _ in range(100):
             hdf5.array(file, "a", budget)

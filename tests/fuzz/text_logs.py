@@ -164,7 +164,7 @@ _PLAN: dict[str, Any] = {"method": "random", "seed": 0}
 _ANSWERS: list[Any] = [
     {"journal": "search", "version": 1, "plan": _PLAN},
     {"step": 0, "architecture": CELL_201, "epochs": None, "value": 93.5, "seconds": 1.5},
-    {"step": 1, "architecture": "x", "epochs": 3, "value": "nan", "seconds": 1},
+    {"step": 1, "architecture": "x", "epochs": None, "value": "nan", "seconds": 1},
     {"key": "round 1", "record": [1, 2]},
 ]  # fmt: skip
 

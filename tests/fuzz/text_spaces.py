@@ -183,7 +183,7 @@ text_target(
 text_target("genotype-name", published_genotype, [*genotype_names(), "x" * 100_000], ["_", "V2", "darts"])
 
 _VALUES = {
-    "nasbench201": (space("nasbench201"), ["[0, 1, 2, 3, 4, 0]", json.dumps(["none"] * 6), "3"]),
+    "nasbench201": (space("nasbench201"), [json.dumps(["none"] * 6), "[0, 1, 2, 3, 4, 0]", "3"]),
     "nasbench101": (nasbench101(), _SEEDS_101[1:5]),
     "darts": (space("darts"), _SEEDS_DARTS[2:6]),
 }

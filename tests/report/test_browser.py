@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from prejudge.report import write_html
+from prejudge.report import write_report
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 TABLE = "#correlation .scroll:visible table"
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 def report(make_report, tmp_path: Path) -> Path:
     data = make_report(250)
     failures = data.failures.assign(reason=[HOSTILE, *data.failures["reason"][1:]])
-    return write_html(dataclasses.replace(data, failures=failures), tmp_path / "report.html")
+    return write_report(dataclasses.replace(data, failures=failures), tmp_path / "report.html")
 
 
 @pytest.fixture

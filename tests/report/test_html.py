@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from prejudge.errors import InputError, PrejudgeError
-from prejudge.report import to_html, write_html, write_report
+from prejudge.report import to_html, write_report
 from prejudge.report.html import LIMIT
 
 HOSTILE = '<script>window.stolen = 1</script><img src=x onerror="window.stolen = 1">\'"&--></script>'
@@ -130,12 +130,12 @@ def test_all_of_nas_bench_201_and_many_proxies_stay_below_the_limit(make_report)
 
 def test_files_are_written_whole_or_not_at_all(make_report, tmp_path, monkeypatch):
     data = make_report(60)
-    path = write_html(data, tmp_path / "report.html")
+    path = write_report(data, tmp_path / "report.html")
     before = path.read_bytes()
     assert list(tmp_path.iterdir()) == [path]
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(PrejudgeError, match=r"cannot write .*report\.html: the disk is full"):
-        write_html(dataclasses.replace(data, title="other"), path)
+        write_report(dataclasses.replace(data, title="other"), path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
@@ -152,9 +152,9 @@ def test_format_follows_the_file_name_or_the_argument(make_report, tmp_path):
     with pytest.raises(InputError, match="unknown report format 'pdf'"):
         write_report(data, tmp_path / "a.html", "pdf")
     with pytest.raises(InputError, match="no folder"):
-        write_html(data, tmp_path / "nowhere" / "a.html")
+        write_report(data, tmp_path / "nowhere" / "a.html")
     with pytest.raises(InputError, match="is a folder"):
-        write_html(data, tmp_path)
+        write_report(data, tmp_path, "html")
 
 
 def test_report_needs_no_torch():

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from prejudge.report.correlation.points import LEVELS, MISSING, Axis, embed_points
+from prejudge.report.correlation.points import LEVELS, MISSING, PointAxis, embed_points
 
 
 def decode(series):
@@ -32,7 +32,7 @@ def decode(series):
 )
 def test_axis_suits_the_values_and_keeps_their_order(values, kind):
     values = np.array(values, float)
-    axis = Axis.of(values)
+    axis = PointAxis.of(values)
     assert axis.kind == kind
     codes = axis.codes(values)
     finite = np.isfinite(values)
@@ -44,7 +44,7 @@ def test_axis_suits_the_values_and_keeps_their_order(values, kind):
 
 def test_codes_are_as_fine_as_any_screen():
     values = np.geomspace(1e-5, 1e60, 5000)
-    axis = Axis.of(values)
+    axis = PointAxis.of(values)
     position = axis.codes(values) / LEVELS
     restored = np.exp(np.log(axis.low) + position * np.log(axis.high / axis.low))
     np.testing.assert_allclose(restored, values, rtol=2e-3)

@@ -10,7 +10,7 @@ import pytest
 
 from prejudge.errors import InputError
 from prejudge.report import correlation_page, to_csv, to_latex, to_markdown
-from prejudge.report.correlation.page import correlation_columns
+from prejudge.report.correlation.table import correlation_columns
 from prejudge.report.numbers import duration
 
 METRIC = "cifar10 test 200ep"

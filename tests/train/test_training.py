@@ -11,12 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from prejudge.data.dataset import ImageDataset
 from prejudge.data.folder import read_folder
 from prejudge.data.splits import Splits
 from prejudge.errors import InputError
@@ -30,18 +28,11 @@ from prejudge.train.recipes.recipe import Recipe
 from prejudge.train.result import TrainingResult
 from prejudge.train.training import train as train_network
 from prejudge.train.training_log import line
+from tests.datasets import colors
 from tests.train.worlds import together
 
 CELL = "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
 SMALL = {"channels": 4, "cells": 1, "stages": 1}
-
-
-def colors(count: int = 48, seed: int = 0, classes: int = 3, side: int = 8) -> ImageDataset:
-    """Random images of classes that differ in brightness."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, count).astype(np.int64)
-    images = (rng.integers(0, 100, (count, side, side, 3)) + 50 * labels[:, None, None, None]).astype(np.uint8)
-    return ImageDataset("colors", images, labels, classes, (0.5,) * 3, (0.25,) * 3)
 
 
 SPLITS = Splits(colors(), colors(20, 1), colors(25, 2))

@@ -79,7 +79,7 @@ def test_what_is_no_training_is_said_so(tmp_path: Path) -> None:
         read_training(folder(tmp_path / "broken", result="{"))
     with pytest.raises(FileFormatError, match="says no space"):
         read_training(folder(tmp_path / "empty", result={}))
-    with pytest.raises(FileFormatError, match="holds no results that this prejudge can read"):
+    with pytest.raises(FileFormatError, match="does not hold results that this prejudge can read"):
         report_data([read_training(folder(tmp_path / "odd", result={**RESULT, "epochs": 3}))])
 
 
@@ -87,10 +87,10 @@ def test_what_is_no_training_is_said_so(tmp_path: Path) -> None:
     ("files", "message"),
     [
         ({"result": "[" * 100_000}, "is damaged"),
-        ({"result": json.dumps({**RESULT, "params": 1e999})}, "no results"),
-        ({"result": json.dumps({**RESULT, "epochs": [{**EPOCH, "train_loss": 10**400}]})}, "no results"),
-        ({"test": json.dumps({**BY_CLASS, "confusion": [[2**70]]})}, "no results"),
-        ({"result": json.dumps({**RESULT, "recipe": {"epochs": 10**30, "x": 1}})}, "no results"),
+        ({"result": json.dumps({**RESULT, "params": 1e999})}, "not hold results"),
+        ({"result": json.dumps({**RESULT, "epochs": [{**EPOCH, "train_loss": 10**400}]})}, "not hold results"),
+        ({"test": json.dumps({**BY_CLASS, "confusion": [[2**70]]})}, "not hold results"),
+        ({"result": json.dumps({**RESULT, "recipe": {"epochs": 10**30, "x": 1}})}, "not hold results"),
     ],
 )
 def test_figures_that_are_none_are_said_so(tmp_path: Path, files: dict[str, Any], message: str) -> None:
@@ -104,4 +104,4 @@ def test_remarks_of_another_kind_are_left_out(tmp_path: Path, about: dict[str, A
     try:
         report_data([read_training(odd)])
     except FileFormatError as error:
-        assert "holds no results" in str(error)
+        assert "does not hold results" in str(error)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from prejudge.benchmarks.importers.columns import is_accuracy, is_metric, is_taken, no_accuracies, table_arguments
+from prejudge.benchmarks.importers.csv_file import ARCHITECTURE_COLUMNS, CsvFile
 from prejudge.benchmarks.importers.table_import import ImportResult, TableImport
 from prejudge.benchmarks.table.rows import RowNumbers
-from prejudge.formats.csv import ARCHITECTURE_COLUMNS, CsvFile
 from prejudge.spaces import Space
 from prejudge.spaces import space as find_space
 

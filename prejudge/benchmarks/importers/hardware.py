@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from prejudge.benchmarks.importers.csv_file import ARCHITECTURE_COLUMNS, CsvFile
 from prejudge.benchmarks.table.library import shipped_folder
 from prejudge.benchmarks.table.rows import NotListed
 from prejudge.benchmarks.table.table import Table
 from prejudge.benchmarks.table.writer import extend_table
 from prejudge.errors import InputError, unknown
-from prejudge.formats.csv import ARCHITECTURE_COLUMNS, CsvFile
 from prejudge.spaces import space as find_space
 
 UNITS = {"latency": "milliseconds", "energy": "millijoules", "arithmetic_intensity": "operations per byte"}

@@ -109,7 +109,7 @@ def _chunks(n: int) -> Iterator[slice]:
 
 
 class _Ballot:
-    """How one voter compares architectures with opponents: for each the set that it beats, one bit per opponent.
+    """The votes of one proxy: for each architecture the set of opponents that it beats, one bit per opponent.
 
     Args:
         values: What the voter goes by, shape ``(n,)``.
@@ -141,7 +141,7 @@ def _majority(ballots: list[_Ballot], rows: slice) -> tuple[np.ndarray, np.ndarr
 
 
 def _size(sets: np.ndarray) -> np.ndarray:
-    """How many opponents each set has, int64 ``(rows,)``."""
+    """Number of opponents in each set, int64 ``(rows,)``."""
     result: np.ndarray = _ones(sets).sum(axis=1, dtype=np.int64)
     return result
 

@@ -108,7 +108,7 @@ def match(
 
 @dataclass
 class _Found:
-    """What a source of scores says, on its own index."""
+    """The content of a source of scores, on its own index."""
 
     scores: pd.DataFrame
     failed: pd.DataFrame
@@ -216,7 +216,7 @@ def _indices(scores: pd.DataFrame, table: Table) -> np.ndarray:
 
 
 def _keys(archs: list[Any], where: Space[Any], rows: Rows) -> Sequence[Any]:
-    """What the rows find these architectures by fastest."""
+    """Keys by which the rows find these architectures fastest."""
     if not isinstance(rows, ListedRows):
         return archs
     together = getattr(where, "canonical_many", None)  # NAS-Bench-101 hashes many cells at once

@@ -39,12 +39,12 @@ class TiedRanking:
 
     @cached_property
     def counts(self) -> np.ndarray:
-        """How many values each position has, shape ``(groups,)``."""
+        """Number of values at each position, shape ``(groups,)``."""
         return np.bincount(self.codes, minlength=self.groups)
 
     @cached_property
     def below(self) -> np.ndarray:
-        """How many values are less than those of each position, shape ``(groups,)``."""
+        """Number of values below those of each position, shape ``(groups,)``."""
         result: np.ndarray = np.cumsum(self.counts) - self.counts
         return result
 

@@ -107,7 +107,7 @@ def read_index(path: Path) -> TableIndex:
                 raise FileFormatError(
                     f"{path} has table format {version}, this prejudge reads up to format {VERSION}; upgrade prejudge"
                 )
-            index = TableIndex.from_json(hdf5.text(file, "index", hdf5.Budget(path.stat().st_size)))
+            index = TableIndex.from_json(hdf5.text(file, "index", hdf5.ReadBudget(path.stat().st_size)))
             index.check(8 * (hdf5.FREE_BYTES + hdf5.MOST_GROWTH * path.stat().st_size))
             return index
         except hdf5.READ_ERRORS as error:
@@ -126,7 +126,7 @@ def read_array(path: Path, index: TableIndex, key: str) -> np.ndarray:
         try:
             if hdf5.attribute(file, "digest") != index.digest:
                 raise FileFormatError(f"{path} was replaced since it was opened; open it again")
-            budget = hdf5.Budget(path.stat().st_size)
+            budget = hdf5.ReadBudget(path.stat().st_size)
             node = hdf5.member(file, key)
             kind, dims = _TYPES.get(key, "<f8"), 2 if key.startswith("curves/") else 1
             if hdf5.has(node, "codes"):

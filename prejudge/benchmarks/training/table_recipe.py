@@ -81,9 +81,9 @@ DIGITS_RECIPE = TableRecipe(
     train_images=400,
     test_copies=3,
 )
-"""How the table that comes with prejudge was trained. Noise, few images and a short schedule keep accuracies far
+"""The training of the table that comes with prejudge. Noise, few images and a short schedule keep accuracies far
 apart: in a trial with three stages, 1,000 images and noise 0.15 half of 40 sampled classes lay within 1.6 points and
-two seeds ranked them alike only to a Spearman correlation of 0.69 (here: 0.90 over all 6,466). The ``train_seconds``
+two seeds ranked them with a Spearman correlation of only 0.69 (here: 0.90 over all 6,466). The ``train_seconds``
 are wall-clock times on a machine that had other work to do: they say how long a training takes, not which cell is
 faster.
 """

@@ -288,7 +288,7 @@ def _provenance(
 
 
 def _environment(device: str, threads: int, engine: Engine) -> str:
-    """What may change the last digits of a result, and its seconds."""
+    """Versions and devices, which may change the last digits of a result, and its seconds."""
     import torch
 
     here = device.startswith("cuda") and not engine.elsewhere

@@ -14,7 +14,7 @@ from prejudge.errors import InputError, PrejudgeError, quoted
 from prejudge.formats.text import whole_number
 
 ANSWER_SECONDS = 10.0
-"""How long a head may take to answer; Ray itself would try for two minutes and then end the process."""
+"""Seconds that a head may take to answer; Ray itself would try for two minutes and then end the process."""
 
 _CLIENT = "ray://"
 _CLIENT_PORT = 10001

@@ -18,11 +18,11 @@ from prejudge.engine.ray.worker import Place, RayWorker
 from prejudge.errors import PrejudgeError
 
 WAIT_SECONDS = 2.0
-"""How often to look up while no worker answers."""
+"""Seconds between two looks at the cluster while no worker answers."""
 
 
 class Need(NamedTuple):
-    """What a run asks of the cluster; as the attributes of :class:`~prejudge.engine.RayEngine`."""
+    """The demands of a run on the cluster; as the attributes of :class:`~prejudge.engine.RayEngine`."""
 
     workers: int | None
     cpus: int
@@ -34,7 +34,7 @@ class Need(NamedTuple):
         return _resources(self.cpus, self.gpus) if self.gpus else _plural(self.cpus, "CPU")
 
     def room(self, nodes: Iterable[dict[str, Any]]) -> int:
-        """How many workers fit on the nodes that are up, as :func:`ray.nodes` describes them."""
+        """The number of workers that fit on the nodes that are up, as :func:`ray.nodes` describes them."""
         return sum(self._room_on(node.get("Resources") or {}) for node in nodes if node.get("Alive"))
 
     def _room_on(self, resources: dict[str, float]) -> int:
@@ -157,7 +157,7 @@ class Team(Generic[Job, Result]):
         return list(done)
 
     def _all(self) -> str:
-        """What the nodes that are up have, all of them together."""
+        """The resources of all nodes that are up, together."""
         up = [node.get("Resources") or {} for node in self._cluster.nodes if node.get("Alive")]
         return _resources(sum(node.get("CPU", 0) for node in up), sum(node.get("GPU", 0) for node in up))
 

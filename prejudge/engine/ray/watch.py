@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 LOOK_SECONDS = 5.0
-"""How often the head is asked."""
+"""Seconds between two questions to the head."""
 
 SILENT_SECONDS = 40.0
 """After so long without an answer the head is lost. A head that is started again in time is found again by Ray, which

@@ -1,4 +1,4 @@
-"""What lives in a Ray actor: one worker, which is sent the function once and then job after job."""
+"""The Ray actor: one worker, which is sent the function once and then job after job."""
 
 from __future__ import annotations
 

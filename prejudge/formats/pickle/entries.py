@@ -22,7 +22,7 @@ MOST_BYTES = 8 << 20
 
 _WINDOW = 1 << 20
 _MARGIN = 1 << 16
-"""What lies ahead in the window at each opcode, unless the file ends: more than the longest opcode or curve takes."""
+"""Bytes that lie ahead in the window at each opcode, unless the file ends: more than any opcode or curve takes."""
 
 _DEEPEST, _WIDEST, _LONGEST_INTEGER = 64, 1 << 18, 8
 

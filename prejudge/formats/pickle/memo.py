@@ -11,7 +11,7 @@ _MOST_TEXTS = 1 << 20
 
 
 class Memo:
-    """What a pickle has numbered so far, so that it may refer to it later.
+    """The values that a pickle has numbered so far, so that it may refer to them later.
 
     A benchmark file numbers tens of millions of texts, nearly all of them repetitions of a few ten thousand. A slot
     therefore takes two bytes: the number of the distinct text, or zero for anything else. Containers live until

@@ -21,7 +21,7 @@ MOST_OPCODES = 20_000_000
 """More than any network needs; a pickle with more is not read on."""
 
 DAMAGE = (IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowError, MemoryError, StructError)
-"""What the opcodes of a damaged pickle raise."""
+"""The exceptions that the opcodes of a damaged pickle raise."""
 
 _KEY_BITS = 64  # few keys that are told apart by so many bits have the same hash of 61 bits
 _UINT2, _UINT4, _UINT8 = (Struct(f"<{c}").unpack_from for c in "HIQ")
@@ -84,7 +84,7 @@ class Unpickler:
     """
 
     handlers: ClassVar[list[Callable[[Any], None]]]
-    """What each opcode does, by its code. A handler reads its argument, and leaves its result on the stack."""
+    """The effect of each opcode, by its code. A handler reads its argument, and leaves its result on the stack."""
 
     def __init__(self, data: bytes | mmap.mmap, outside: Callable[[Any], Any] | None = None) -> None:
         self._data: Any = data
@@ -361,7 +361,7 @@ HANDLERS: dict[bytes, Callable[[Any], None]] = {
     b"P": _pushing(lambda m: m._outside(m._line()[:-1].decode())),
     b"Q": _pushing(lambda m: m._outside(m._stack.pop())),
 }
-"""What the opcodes do that are known."""
+"""The effects of the known opcodes."""
 
 Unpickler.handlers = [
     HANDLERS.get(bytes([code])) or unknown_opcode(code, "which no network needs") for code in range(256)

@@ -28,8 +28,8 @@ _WORD = re.compile(r"[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True)
-class Axis:
-    """How numbers lie on an axis.
+class PointAxis:
+    """The axis of a scatter plot.
 
     Attributes:
         kind: ``"linear"``, ``"log"`` (positive, spans decades) or ``"symlog"`` (logarithmic on both sides of
@@ -45,7 +45,7 @@ class Axis:
     linear: float = 1.0
 
     @classmethod
-    def of(cls, values: NDArray[np.float64]) -> Axis:
+    def of(cls, values: NDArray[np.float64]) -> PointAxis:
         """The axis that shows ``values`` ``(N,)`` best; NaN and infinite ones are disregarded.
 
         Linear, unless positive values span more than two decades, signed ones more than three, or the bulk (5th to 95th
@@ -115,7 +115,7 @@ def embed_points(data: ReportData, budget: int) -> dict[str, Any]:
         shown = int(shown * min(0.95, 0.98 * budget / size))
 
     def axis(name: str, values: NDArray[np.float64]) -> dict[str, Any]:
-        chosen = Axis.of(values[keep])
+        chosen = PointAxis.of(values[keep])
         return {
             "name": name,
             "axis": {"kind": chosen.kind, "low": chosen.low, "high": chosen.high, "linear": chosen.linear},

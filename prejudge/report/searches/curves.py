@@ -11,7 +11,7 @@ SCALES = ("Error", "Regret, log")
 
 
 def curves(data: SearchReportData, budget: int) -> dict[str, Any]:
-    """What the script of the charts reads, in at most ``budget`` bytes where the curves can be thinned so far."""
+    """Content of the line charts, in at most ``budget`` bytes where the curves can be thinned so far."""
     axes = {
         "seconds": {"label": f"{data.costs.lower()}, seconds", "after": " s"},
         "queries": {"label": "queries", "after": " queries", "floor": True},

@@ -102,12 +102,12 @@ class SearchReportData:
 
     @property
     def searched(self) -> list[str]:
-        """What was maximized, in the order of appearance."""
+        """The objectives, in the order of appearance."""
         return [str(text) for text in self.final["searched"].unique()]
 
     @property
     def panels(self) -> list[tuple[str, str]]:
-        """What was maximized and which accuracy is shown, in the order of appearance."""
+        """Objectives and the accuracies shown of each, in the order of appearance."""
         return [(str(s), str(m)) for s, m in self.final[[*_PANEL]].drop_duplicates().itertuples(index=False, name=None)]
 
     @property

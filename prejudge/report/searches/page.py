@@ -58,7 +58,7 @@ def search_page(data: SearchReportData) -> ReportPage:
 
 
 def final_tables(data: SearchReportData) -> list[DataTable]:
-    """What the searches found, a table for each objective, best first by the first metric."""
+    """Tables of what the searches found, one for each objective, best first by the first metric."""
     return [_final_table(data, searched) for searched in data.searched]
 
 

@@ -6,7 +6,6 @@ import base64
 import math
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,14 +36,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True)
-class SummaryColumn:
-    """A column of the summary, and where its numbers come from (NaN where there is none)."""
-
-    column: TableColumn
-    value: Callable[[TrainingRecord], float]
-
-
 def _of(images: str, quantity: str) -> Callable[[TrainingRecord], float]:
     def value(training: TrainingRecord) -> float:
         tested = getattr(training, images)
@@ -53,47 +44,28 @@ def _of(images: str, quantity: str) -> Callable[[TrainingRecord], float]:
     return value
 
 
-COLUMNS = (
-    SummaryColumn(
-        TableColumn("test_top1", "Test top-1 %", "Test images whose class comes first.", numbers.points, "high"),
-        _of("test", "top1"),
-    ),
-    SummaryColumn(
-        TableColumn("test_top5", "Test top-5 %", "Test images whose class is among the first five.", numbers.points,
-                    "high"),
-        _of("test", "top5"),
-    ),
-    SummaryColumn(
-        TableColumn("test_loss", "Test loss", "Mean cross-entropy of the test images.", numbers.loss, "low"),
-        _of("test", "loss"),
-    ),
-    SummaryColumn(
-        TableColumn("last_test_top1", "Last epoch %",
-                    "Test images whose class comes first after the last epoch, whichever was selected.",
-                    numbers.points),
-        _of("last_test", "top1"),
-    ),
-    SummaryColumn(
-        TableColumn("valid_top1", "Valid top-1 %", "Validation images whose class comes first.", numbers.points),
-        _of("valid", "top1"),
-    ),
-    SummaryColumn(TableColumn("epoch", "Epoch", "The epoch whose network this is."), lambda t: float(t.epoch)),
-    SummaryColumn(
-        TableColumn("params", "Params", "Trainable weights of the network, without the auxiliary classifier.",
-                    numbers.size),
-        lambda t: float(t.params),
-    ),
-    SummaryColumn(TableColumn("macs", "MACs", "Multiply-adds of one image.", numbers.size), lambda t: t.macs),
-    SummaryColumn(
-        TableColumn("seconds", "Training", "Time of all training steps, without evaluation.", numbers.duration),
-        lambda t: t.seconds,
-    ),
-    SummaryColumn(
-        TableColumn("images_per_second", "Images/s", "Images learned per second, by all processes together."),
+_COLUMNS: dict[TableColumn, Callable[[TrainingRecord], float]] = {
+    TableColumn("test_top1", "Test top-1 %", "Test images whose class comes first.",
+                numbers.points, "high"): _of("test", "top1"),
+    TableColumn("test_top5", "Test top-5 %", "Test images whose class is among the first five.",
+                numbers.points, "high"): _of("test", "top5"),
+    TableColumn("test_loss", "Test loss", "Mean cross-entropy of the test images.",
+                numbers.loss, "low"): _of("test", "loss"),
+    TableColumn("last_test_top1", "Last epoch %",
+                "Test images whose class comes first after the last epoch, whichever was selected.",
+                numbers.points): _of("last_test", "top1"),
+    TableColumn("valid_top1", "Valid top-1 %", "Validation images whose class comes first.",
+                numbers.points): _of("valid", "top1"),
+    TableColumn("epoch", "Epoch", "The epoch whose network this is."): lambda t: float(t.epoch),
+    TableColumn("params", "Params", "Trainable weights of the network, without the auxiliary classifier.",
+                numbers.size): lambda t: float(t.params),
+    TableColumn("macs", "MACs", "Multiply-adds of one image.", numbers.size): lambda t: t.macs,
+    TableColumn("seconds", "Training", "Time of all training steps, without evaluation.",
+                numbers.duration): lambda t: t.seconds,
+    TableColumn("images_per_second", "Images/s", "Images learned per second, by all processes together."):
         lambda t: t.images_per_second,
-    ),
-)  # fmt: skip
-"""All columns that a summary can have."""
+}  # fmt: skip
+"""All columns that a summary can have, and where their numbers come from (NaN where there is none)."""
 
 
 def training_page(data: TrainingReportData) -> ReportPage:
@@ -133,7 +105,7 @@ def summary_frame(data: TrainingReportData) -> pd.DataFrame:
 
     rows = [
         {"training": t.name}
-        | {c.column.key: c.value(t) for c in COLUMNS}
+        | {column.key: value(t) for column, value in _COLUMNS.items()}
         | {"selection": t.selection, "architecture": t.architecture}
         for t in data.trainings
     ]
@@ -142,22 +114,24 @@ def summary_frame(data: TrainingReportData) -> pd.DataFrame:
 
 def summary_table(data: TrainingReportData) -> DataTable:
     """The summary of the trainings: columns with numbers; that of the last epoch only where another was selected."""
-    known = [c for c in COLUMNS if any(math.isfinite(c.value(t)) for t in data.trainings)]
+    found = {column: [value(t) for t in data.trainings] for column, value in _COLUMNS.items()}
     selected = any(t.epoch != t.epochs for t in data.trainings)
-    shown = [c for c in known if c.column.key != "last_test_top1" or selected]
-    best = [c.column.best([c.value(t) for t in data.trainings]) for c in shown]
+    shown = {
+        column: values
+        for column, values in found.items()
+        if any(map(math.isfinite, values)) and (column.key != "last_test_top1" or selected)
+    }
     rows = tuple(
         TableRow(
-            t.name,
-            tuple(c.column.cell(c.value(t), bold=c.value(t) == top) for c, top in zip(shown, best, strict=True)),
+            t.name, tuple(c.cell(values[k], bold=values[k] == c.best(values)) for c, values in shown.items()),
             note=t.selection,
         )
-        for t in data.trainings
-    )
+        for k, t in enumerate(data.trainings)
+    )  # fmt: skip
     return DataTable(
         f"{data.space}: trainings",
         "Training",
-        tuple(c.column for c in shown),
+        tuple(shown),
         rows,
         "The network is " + "; ".join(dict.fromkeys(t.selection for t in data.trainings)) + ".",
         printed=True,
@@ -254,7 +228,7 @@ def _picture(training: TrainingRecord, names: str) -> tuple[Picture, ...]:
 
 
 def training_curves(data: TrainingReportData, budget: int) -> dict[str, Any]:
-    """What the script of the charts reads, in at most ``budget`` bytes where the curves can be thinned so far.
+    """Content of the line charts, in at most ``budget`` bytes where the curves can be thinned so far.
 
     One training: a color for each kind of images. Several: a color for each training, a dash for each kind.
     """

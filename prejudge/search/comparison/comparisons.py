@@ -102,12 +102,12 @@ def group_results(
 
 
 def option_text(result: SearchResult) -> str:
-    """What the method was told."""
+    """The options of a method as text."""
     return _options(result.options)
 
 
 def budget_text(budget: dict[str, Any]) -> str:
-    """How much each run might ask."""
+    """The budget of each run as text."""
     seconds, queries = budget.get("seconds"), budget.get("queries")
     parts = [f"{queries:,} queries"] if queries is not None else []
     if seconds is not None:

@@ -96,25 +96,14 @@ def te_nas(
     """TE-NAS: prune a supernet by its kernel's condition and its linear regions.
 
     The figures depend on the seed alone, not on the workers or on interruptions (in the last digits on the threads of
-    each process). All options but the first two are settings of
-    :class:`~prejudge.search.pruning.protocol.PruningProtocol`; those left out are the convention's.
+    each process). All options but the first two are those of
+    :class:`~prejudge.search.pruning.protocol.PruningProtocol`; what is left out is the convention's. ``rounding`` is a
+    mapping with ``decimals`` and ``significant``.
 
     Args:
         search: Space, images, device and seed.
         convention: ``"default"`` (fast), or ``"te-nas"``: what the released code does, with the exact kernel.
         num_classes: Outputs of the networks; the classes of the data if left out, 10 where there are no labels.
-        kernel: ``"exact"`` or ``"fixed-bn"``.
-        batch_size: Images of the kernel.
-        repeats: How often every figure is measured.
-        crops: Crops that pass through the thin network at a time.
-        crop_batches: How many times so many.
-        augment: Whether the kernel's images are cropped and flipped at random.
-        initialization: ``"torch"`` or ``"kaiming"``.
-        redraw: Whether each repeat draws new weights.
-        rounding: ``{"decimals": …, "significant": …}`` of compared figures.
-        start_kernel: Whether, where edges are removed, changes refer to the network before the first of them.
-        prune_number: Operations that a round removes from an edge.
-        image_size: Larger images are scaled down to this side.
     """
     settings = {
         "kernel": kernel, "batch_size": batch_size, "repeats": repeats, "crops": crops, "crop_batches": crop_batches,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from typing import Any, NamedTuple, TypeVar
 
@@ -117,6 +118,9 @@ class PruningRound:
         }
 
 
+Choose = Callable[[Sequence[OperationMeasurement]], Sequence[EdgeOperation]]
+"""Chooses the removals that are made."""
+
 Ask = Callable[[list[NetworkTask]], Q]
 """Makes the question of a round from the networks that are to be measured."""
 
@@ -143,18 +147,19 @@ def prune_rounds(
         PrejudgeError: The whole supernet has no figure, so that nothing can be compared.
     """
     rounds: list[PruningRound] = []
+    number = protocol.prune_number or space.prune_number
+    operations = partial(choose_operations, number=number, rounding=protocol.rounding)
+    edges = partial(choose_edges, keep=KEPT_EDGES, rounding=protocol.rounding)
 
-    def make(question: _Question, answer: _Answer, removed: Sequence[EdgeOperation]) -> Active:
-        rounds.append(_round(space, question, answer, removed))
+    def make(question: _Question, found: Sequence[NetworkMeasurement], choose: Choose) -> Active:
+        rounds.append(question.round(space, protocol.repeats, found, choose))
         on_round(rounds[-1])
         return rounds[-1].active
 
     active = space.start
     while candidates := operations_of(active):
         question = _Question(f"round {len(rounds) + 1}", len(rounds), active, active, candidates)
-        answer = question.answer(protocol.repeats, (yield ask(question.tasks(protocol.repeats))))
-        number = protocol.prune_number or space.prune_number
-        active = make(question, answer, choose_operations(answer.measured, number, protocol.rounding))
+        active = make(question, (yield ask(question.tasks(protocol.repeats))), operations)
     stage, before = len(rounds), active
     for cell in before:
         for node, group in enumerate(space.groups):
@@ -162,8 +167,7 @@ def prune_rounds(
             if len(candidates) > KEPT_EDGES:
                 origin = before if protocol.start_kernel else active
                 question = _Question(f"{cell} node {node}", stage, origin, active, candidates)
-                answer = question.answer(protocol.repeats, (yield ask(question.tasks(protocol.repeats))))
-                active = make(question, answer, choose_edges(answer.measured, KEPT_EDGES, protocol.rounding))
+                active = make(question, (yield ask(question.tasks(protocol.repeats))), edges)
     return rounds
 
 
@@ -197,15 +201,6 @@ def agreement(a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]]) ->
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """The figures of every removal of a round, their cost, and why some are missing."""
-
-    measured: list[OperationMeasurement]
-    seconds: float
-    failures: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class _Question:
     """The question of one round: the figures of all removals.
 
@@ -227,8 +222,10 @@ class _Question:
         """The unpruned network once per repeat, and every removal on the same draws."""
         return [task for repeat in range(repeats) for task in self._tasks(repeat)]
 
-    def answer(self, repeats: int, found: Sequence[NetworkMeasurement]) -> _Answer:
-        """The figures of the removals, from those of the networks."""
+    def round(
+        self, space: PruningSpace, repeats: int, found: Sequence[NetworkMeasurement], choose: Choose
+    ) -> PruningRound:
+        """The round that follows from the figures of the networks."""
         each = len(found) // repeats
         rows = [found[repeat * each : (repeat + 1) * each] for repeat in range(repeats)]
         measured = []
@@ -249,7 +246,16 @@ class _Question:
                     f"TE-NAS, {self.title}: the unpruned network has no {what} figure in any repeat "
                     f"({failures[0] if failures else 'not a number'}); give more different images, or a smaller batch"
                 )
-        return _Answer(measured, sum(f.seconds for f in found), failures)
+        removed = tuple(choose(measured))
+        return PruningRound(
+            title=self.title,
+            measured=tuple(measured),
+            removed=removed,
+            active=without(self.active, removed),
+            names={removal: space.operation(removal) for removal in self.candidates},
+            seconds=sum(f.seconds for f in found),
+            failures=failures,
+        )
 
     def _tasks(self, repeat: int) -> list[NetworkTask]:
         """The unpruned network (or the two of them) first, then what each removal leaves."""
@@ -270,18 +276,6 @@ class _Question:
             )
             for removal in self.candidates
         ]
-
-
-def _round(space: PruningSpace, question: _Question, answer: _Answer, removed: Sequence[EdgeOperation]) -> PruningRound:
-    return PruningRound(
-        question.title,
-        tuple(answer.measured),
-        tuple(removed),
-        without(question.active, removed),
-        {removal: space.operation(removal) for removal in question.candidates},
-        answer.seconds,
-        answer.failures,
-    )
 
 
 def _figure(value: float) -> float | None:

@@ -109,10 +109,10 @@ class Stage(Work, Generic[L]):
         context.metadata.setdefault("stages", []).append({"name": self.name, "epochs": len(history)})
         curve = context.metadata.setdefault("curve", [])
         for epoch in history:
-            facts = {name: value for name, value in epoch.facts.items() if name != "architecture"}
+            facts = {name: value for name, value in epoch.metadata.items() if name != "architecture"}
             curve.append({"train_loss": epoch.train_loss, "train_accuracy": epoch.train_accuracy, **facts})
             valid = epoch.accuracies.get("valid", math.nan)
-            context.add_step(epoch.facts["architecture"], len(context.steps) + 1, valid, epoch.seconds)
+            context.add_step(epoch.metadata["architecture"], len(context.steps) + 1, valid, epoch.seconds)
 
 
 Stages = Generator[Stage[Any], "list[Epoch]", Architecture]

@@ -21,7 +21,7 @@ _TOP = 5
 
 @dataclass(frozen=True, eq=False)
 class ClassificationMetrics:
-    """How well a network classifies some images.
+    """Accuracies, loss and confusion matrix of a network on some images.
 
     Attributes:
         loss: Mean cross-entropy.
@@ -40,7 +40,7 @@ class ClassificationMetrics:
 
     @property
     def images(self) -> int:
-        """How many images there were."""
+        """Number of images."""
         return int(self.class_images.sum())
 
     @property

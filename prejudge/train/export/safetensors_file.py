@@ -25,4 +25,4 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             return {name: file.get_tensor(name).clone() for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError, MemoryError) as error:
         what = " ".join(str(error).split())[:100]
-        raise FileFormatError(f"{path} is no safetensors file, or it is truncated or damaged ({what})") from error
+        raise FileFormatError(f"{path} is not a safetensors file, or it is truncated or damaged ({what})") from error

@@ -37,7 +37,7 @@ _NUMBERS = {
 
 @dataclass(frozen=True)
 class StacNASModel:
-    """What a pickled StacNAS network holds.
+    """The content of a pickled StacNAS network.
 
     Attributes:
         genotype: Its cells.

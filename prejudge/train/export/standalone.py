@@ -27,7 +27,7 @@ _ERRORS = {
         '    return InputError(f"unknown {kind} {name!r} (known: {known})")'
     ),
 }
-"""What the networks use of prejudge's errors, in short."""
+"""Short forms of the errors that the networks raise."""
 
 _FRAME = '''"""A network of the space {space}, for images of {classes}.
 

@@ -163,7 +163,7 @@ def _state(file: TorchFile, value: Any) -> dict[str, Tensor]:
         tensor = file.tensor(item, _shown(name)) if isinstance(name, str) else None
         if tensor is None:
             raise FileFormatError(
-                f"{file.path} holds no state dict: {_shown(name)} in it is {_kind(item)}, no tensor; "
+                f"{file.path} holds no state dict: {_shown(name)} in it is {_kind(item)}, not a tensor; "
                 f"say under which key the weights are (it has {_some(pairs)})"
             )
         state[name] = tensor
@@ -189,7 +189,7 @@ def _module_tensors(file: TorchFile, root: Made) -> Iterator[tuple[str, Tensor]]
                     continue
                 tensor = file.tensor(item, _shown(f"{prefix}{name}")) if isinstance(name, str) else None
                 if tensor is None:
-                    raise FileFormatError(f"{file.path}: {_shown(prefix)}{_shown(name)} is {_kind(item)}, no tensor")
+                    raise FileFormatError(f"{file.path}: {_shown(prefix)}{_shown(name)} is {_kind(item)}, not a tensor")
                 yield f"{prefix}{name}", tensor
         children = [
             (f"{prefix}{name}.", child)
@@ -207,7 +207,7 @@ def _is_module(value: Any) -> bool:
 
 
 def _pairs(value: Any) -> dict[Any, Any]:
-    """The items of a dict, an ordered one too; none where it is no dict."""
+    """The items of a dict, an ordered one too; none where it is something else."""
     if isinstance(value, dict):
         return value
     if not isinstance(value, Made) or value.by != Name("collections", "OrderedDict"):

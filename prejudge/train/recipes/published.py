@@ -1,4 +1,4 @@
-"""How the papers train what they found: every number by name, with the place that says it.
+"""The trainings that papers published: every number by name, with the place that says it.
 
 :func:`published_recipe` gives one; :data:`PUBLISHED` lists them. They are what the released code does by its published
 commands. Where that differs from the paper's text, or is not known, the recipe's notes say so.
@@ -68,7 +68,7 @@ class PublishedRecipe:
 
 
 def published_recipe(paper: str, data: str = "cifar10") -> PublishedRecipe:
-    """How a paper trains on a set of images.
+    """The training of a paper on a dataset.
 
     Args:
         paper: One of the names in :data:`PUBLISHED`.

@@ -64,7 +64,7 @@ class _OptionGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizationOptions(_OptionGroup):
-    """How one step changes the weights.
+    """The step of the weights.
 
     Attributes:
         optimizer: sgd, or rmsprop with NAS-Bench-101's constants (decay 0.9, epsilon 1).
@@ -100,7 +100,7 @@ class OptimizationOptions(_OptionGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleOptions(_OptionGroup):
-    """How long the training is, and how the learning rate changes.
+    """The length of the training, and its learning rate.
 
     Attributes:
         epochs: Passes over the training images.
@@ -155,7 +155,7 @@ class ScheduleOptions(_OptionGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentationOptions(_OptionGroup):
-    """What happens to the training images at random, anew in every epoch.
+    """The random changes of the training images, anew in every epoch.
 
     Attributes:
         augment: Whether the training images are augmented; how, augmentation says.
@@ -180,7 +180,7 @@ class AugmentationOptions(_OptionGroup):
 
 @dataclass(frozen=True, kw_only=True)
 class RegularizationOptions(_OptionGroup):
-    """What keeps the network from overfitting, besides weight decay and augmentation.
+    """The means against overfitting besides weight decay and augmentation.
 
     Attributes:
         label_smoothing: Label smoothing of the cross-entropy of the training images, 0..1.

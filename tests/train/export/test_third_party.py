@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.train.checkpoint import CheckpointManager
 from prejudge.train.export.third_party import match_state_dict, read_model, read_state_dict
-from tests.train.hostile_files import MAGIC, Call, Touch, program, rebuild, write_zip
+from tests.hostile_pickles import Call, Touch
+from tests.train.hostile_files import MAGIC, program, rebuild, write_zip
 
 FORMATS = pytest.mark.parametrize("zip_format", [True, False], ids=["zip", "legacy"])
 
@@ -83,7 +84,7 @@ def test_weights_under_a_key(network: nn.Module, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing under 'emma' \(it has ema, epoch\)"):
         read_state_dict(path, key="emma")
     with pytest.raises(
-        FileFormatError, match=r"ema in it is a collections.OrderedDict, no tensor; .* \(it has ema, epoch\)"
+        FileFormatError, match=r"ema in it is a collections.OrderedDict, not a tensor; .* \(it has ema, epoch\)"
     ):
         read_state_dict(path)
 
@@ -157,8 +158,8 @@ def test_hostile_models(tmp_path: Path) -> None:
         (doubled, "modules, or of modules"),
         (long, "contain themselves"),
         (module(_modules=3, _parameters=4), "no weights"),
-        (module(_modules={}, _parameters={"w": 3}), "w is a int, no tensor"),
-        (module(_modules={}, _parameters={"w\n\x1b": Call(os.getcwd)}), r"w   is a \w+.getcwd, no tensor"),
+        (module(_modules={}, _parameters={"w": 3}), "w is a int, not a tensor"),
+        (module(_modules={}, _parameters={"w\n\x1b": Call(os.getcwd)}), r"w   is a \w+.getcwd, not a tensor"),
         (3, "no weights"),
         ([], "no weights"),
         ({}, "no weights"),
@@ -175,7 +176,7 @@ def test_hostile_models(tmp_path: Path) -> None:
     )
     assert read_model(path).attributes["fine"] == [1]
     path.write_bytes(b"".join(map(program, [*MAGIC, {"a": 1}, []])))
-    with pytest.raises(FileFormatError, match="a in it is a int, no tensor"):
+    with pytest.raises(FileFormatError, match="a in it is a int, not a tensor"):
         read_state_dict(path)
     with pytest.raises(FileFormatError, match="no whole model"):
         read_model(path)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
-from prejudge.search.supernet.architect import JointArchitect
 from prejudge.search.supernet.ista.batch_norm_folding import DerivedNetwork
 from prejudge.search.supernet.ista.compressed import CompressedParameters, SparseRecovery
 from prejudge.search.supernet.ista.sparse_solvers import Solver
@@ -44,6 +43,7 @@ class SparseLearner(SupernetLearner):
         device_config: Where to compute.
         architect: The update of the compressed parameters.
         solver: Solves the recovery's LASSO problems.
+        accept: Whether a recovery may change the choice to this one; it always may if left out.
 
     Attributes:
         sparse: The compressed architecture parameters.
@@ -57,12 +57,13 @@ class SparseLearner(SupernetLearner):
         device_config: DeviceConfig,
         architect: Architect,
         solver: Solver,
+        accept: Callable[[Genotype], bool] | None = None,
     ) -> None:
         super().__init__(
             supernet, arch_parameters, recipe, device_config, architect, select=CompressedParameters.genotype
         )
         self.sparse = arch_parameters
-        self._solver = solver
+        self._solver, self._accept = solver, accept
         self._moved = math.inf
 
     def recover(self, accept: Callable[[Genotype], bool] | None = None) -> SparseRecovery:
@@ -98,32 +99,14 @@ class FreezingLearner(SparseLearner):
     frozen: their vector and parameters stay. A node's batch norms, with scales of 1 and shifts of 0 until then, learn
     from that epoch on. When all nodes are frozen, that epoch is the last.
 
-    Args:
-        supernet: Affine batch norms everywhere; with an auxiliary head if the recipe gives it a weight.
-        arch_parameters: The compressed architecture parameters, on the device.
-        recipe: The numbers of the weights' training.
-        device_config: Where to compute.
-        architect: Moves the compressed parameters together with the weights.
-        solver: Solves the recovery's LASSO problems.
-        accept: Whether a recovery may change the choice to this one; whether it may or not, nodes freeze.
-
-    Attributes:
-        whole: The supernet.
+    Its supernet has affine batch norms everywhere, and an auxiliary head if the recipe gives it a weight; its architect
+    moves the compressed parameters together with the weights.
     """
 
-    def __init__(
-        self,
-        supernet: SupernetDARTS,
-        arch_parameters: CompressedParameters,
-        recipe: Recipe,
-        device_config: DeviceConfig,
-        architect: JointArchitect,
-        solver: Solver,
-        accept: Callable[[Genotype], bool],
-    ) -> None:
-        super().__init__(supernet, arch_parameters, recipe, device_config, architect, solver)
-        self.whole = supernet
-        self._accept = accept
+    @property
+    def whole(self) -> SupernetDARTS:
+        """The supernet."""
+        return cast(SupernetDARTS, self.supernet)
 
     @property
     def settled(self) -> bool:
@@ -131,7 +114,7 @@ class FreezingLearner(SparseLearner):
         return all(map(self.sparse.is_frozen, self.sparse.nodes))
 
     def choose(self, epoch: int) -> None:
-        change = self.recover(self._accept if epoch else None)  # without any choice, the first has to be taken
+        change = self.recover(self._accept if epoch else None)  # the first choice has to be taken
         self.sparse.freeze(name for name, distance in change.distance.items() if distance <= TOLERANCE)
         self._release_norms()
         if self.settled:

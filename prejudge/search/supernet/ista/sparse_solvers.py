@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
@@ -52,30 +50,6 @@ def solver(name: str = "exact") -> Solver:
             f"objectives, 1e-8 to 1e-6, lie below it); use {', '.join(SOLVERS[:-1])} or {SOLVERS[-1]}"
         )
     raise unknown("solver", name, SOLVERS)
-
-
-def recovery_milliseconds(
-    names: Sequence[str] = ("exact", "cvxpy-clarabel"), repeats: int = 20, seed: int = 2
-) -> dict[str, float]:
-    """Median time of one recovery of ISTA-NAS, eight problems, by solver; the solvers take turns.
-
-    Args:
-        names: The solvers.
-        repeats: Recoveries by each, after one that is not counted.
-        seed: Of the problems: matrices of uniform numbers in [0, 1), 7 x 14 to 7 x 35, two of each size; targets
-            N(0, 0.03²), as after some epochs.
-    """
-    rng = np.random.RandomState(seed)
-    matrices = [rng.rand(7, 7 * (node + 2)) for node in range(4) for _ in range(2)]
-    targets = [0.03 * rng.randn(7) for _ in matrices]
-    solvers = {name: solver(name) for name in names}
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for _ in range(repeats + 1):
-        for name, solve in solvers.items():
-            start = time.perf_counter()
-            solve(matrices, targets, 1e-5)
-            times[name].append(1e3 * (time.perf_counter() - start))
-    return {name: median(found[1:]) for name, found in times.items()}
 
 
 def _by_cvxpy(

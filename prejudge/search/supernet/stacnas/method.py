@@ -106,7 +106,7 @@ def alphas_of(history: Sequence[Epoch], *, best: bool) -> dict[str, np.ndarray]:
         ``(14, widest)`` by the type of the cell: where every cell has its own, their means.
     """
     epoch = max(history, key=lambda e: e.accuracies["valid"]) if best else history[-1]
-    return _means({kind: np.array(rows) for kind, rows in epoch.facts["parameters"].items()})
+    return _means({kind: np.array(rows) for kind, rows in epoch.metadata["parameters"].items()})
 
 
 def _stage(

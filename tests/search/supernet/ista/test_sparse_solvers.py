@@ -12,7 +12,7 @@ import pytest
 from prejudge.errors import InputError, MissingDataError, PrejudgeError
 from prejudge.search.supernet.ista import sparse_solvers
 from prejudge.search.supernet.ista.lasso import lasso
-from prejudge.search.supernet.ista.sparse_solvers import recovery_milliseconds, solver
+from prejudge.search.supernet.ista.sparse_solvers import solver
 
 
 def instances(golden: Path) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray], float]:
@@ -109,5 +109,7 @@ def test_an_answer_far_from_the_minimum_is_refused(monkeypatch: pytest.MonkeyPat
 
 
 def test_times_are_measured_for_each_solver() -> None:
+    from perf.ista import recovery_milliseconds
+
     times = recovery_milliseconds(("exact",), repeats=2)
     assert list(times) == ["exact"] and times["exact"] > 0
