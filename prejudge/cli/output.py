@@ -78,13 +78,14 @@ def print_table(
     Args:
         title: Its heading; empty for none.
         columns: Headings of the columns.
-        rows: The cells.
+        rows: The cells; those that are rich texts keep their style.
         numeric: Columns that are aligned to the right.
         fold_first: Whether the first column may be broken into lines too, as the others are.
     """
     from rich.box import SIMPLE_HEAD
     from rich.markup import escape
     from rich.table import Table
+    from rich.text import Text
 
     unbroken = {*numeric} | ({columns[0]} if not fold_first else set())
     table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
@@ -92,7 +93,7 @@ def print_table(
         justify: Literal["left", "right"] = "right" if column in numeric else "left"
         table.add_column(column, justify=justify, overflow="fold", no_wrap=column in unbroken)
     for row in rows:
-        table.add_row(*[escape(_cell(v)) for v in row])
+        table.add_row(*[v if isinstance(v, Text) else escape(_cell(v)) for v in row])
     _print(table)
 
 

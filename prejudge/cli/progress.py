@@ -6,8 +6,6 @@ import time
 from types import TracebackType
 from typing import Self
 
-from prejudge.engine.rates import NodeRates
-
 _REDRAW_SECONDS = 0.5
 
 
@@ -76,6 +74,8 @@ class ClusterBar(ProgressBar):
     """
 
     def __init__(self, what: str, *, quiet: bool = False) -> None:
+        from prejudge.engine.rates import NodeRates
+
         super().__init__(what, quiet=quiet)
         self.nodes = NodeRates()
         self._what = what

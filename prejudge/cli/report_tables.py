@@ -31,6 +31,8 @@ def print_tables(page: ReportPage, stratum: str | None = None) -> None:
 
 
 def _print(table: DataTable) -> None:
+    from rich.text import Text
+
     width = output.terminal_width()
     narrow = width is not None and width < _NARROW
 
@@ -38,7 +40,8 @@ def _print(table: DataTable) -> None:
         return (column.printed or column.key in _MORE) and not (narrow and column.key in _LESS_URGENT)
 
     headings = table.headings(keep)
-    rows = [[row.name, *(text for text, _ in table.texts(row, keep))] for row in table.rows]
+    texts = [(row.name, table.texts(row, keep)) for row in table.rows]
+    rows = [[name, *(Text(text, style="bold" if bold else "") for text, bold in cells)] for name, cells in texts]
     output.print_table(table.heading, headings, rows, numeric=headings[1:], fold_first=True)
     if table.caption:
         output.say(table.caption)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from prejudge.cache import Protocol, ScoreCache, import_pickles, verify
 from prejudge.errors import FileFormatError, InputError
 from prejudge.spaces import space
+from tests.hostile_pickles import Call
 
 NB201 = space("nasbench201")
 
@@ -109,13 +111,7 @@ def test_bad_files_and_spaces(tmp_path: Path, path: Path) -> None:
 def test_a_malicious_file_runs_nothing(tmp_path: Path, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
-    class Evil:
-        def __reduce__(self) -> Any:
-            import os
-
-            return os.system, ("touch owned",)
-
-    source = write(tmp_path / "evil.p", record(0, snip=1.0), record(1, snip=Evil()))
+    source = write(tmp_path / "evil.p", record(0, snip=1.0), record(1, snip=Call(os.system, "touch owned")))
     with ScoreCache(path) as cache:
         with pytest.raises(FileFormatError, match="nothing in it was run; the 1 records before it"):
             import_pickles(cache, source, space=NB201)

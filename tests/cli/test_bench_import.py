@@ -13,6 +13,7 @@ import pytest
 from prejudge import cli
 from prejudge.spaces import space
 from tests.benchmarks.importers.official_files import contents, write_pth
+from tests.hostile_pickles import Call
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +52,10 @@ def test_import_info_and_query(official: Path, capsys: pytest.CaptureFixture[str
     assert "4 of 15625" in capsys.readouterr().err
 
 
-class _Evil:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> Any:
-        return os.mkdir, (str(self.marker),)
-
-
 @pytest.mark.parametrize("kind", ["nasbench201", "nasbench101", "nasbench301", "npz", "csv"])
 def test_a_foreign_pickle_runs_nothing(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     marker, source = tmp_path / "it-ran", tmp_path / "NAS-Bench-201-v1_1-096897.pth"
-    source.write_bytes(pickle.dumps({"meta_archs": _Evil(marker)}))
+    source.write_bytes(pickle.dumps({"meta_archs": Call(os.mkdir, str(marker))}))
     assert cli.run(["bench", "import", kind, str(source), "--out", str(tmp_path / "t.h5"), "--unpublished"]) in (1, 2)
     said = capsys.readouterr().err
     assert said.count("\n") <= 2  # for nasbench201 also what it would take

@@ -16,12 +16,12 @@ import torch
 from rich.console import Console
 
 from prejudge import cli
-from prejudge.cache import ScoreCache
 from prejudge.cli.options import EngineOptions
 from prejudge.cli.progress import ClusterBar
 from prejudge.engine import LocalEngine, RayEngine
 from prejudge.engine.rates import NodeRates
 from prejudge.errors import InputError
+from tests.caches import frame
 
 SMALL = ["--channels", "4", "--cells", "1", "--batch-size", "8"]
 SCORE = ["score", "nasbench201", "--data", "digits", "--archs", "random:7", "--proxies", "synflow,params", *SMALL]
@@ -32,23 +32,10 @@ OTHERS = {
 }
 
 
-@pytest.fixture
-def one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def run_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> Any:
     capsys.readouterr()
     assert cli.run([*words, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
-
-
-def frame(file: Path) -> pd.DataFrame:
-    with ScoreCache(file, "r") as cache:
-        return cache.frame().sort_index()
 
 
 def test_shards_merged_are_the_whole(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

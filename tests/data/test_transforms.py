@@ -14,10 +14,7 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import affine as torchvision_affine
 
 from prejudge.data.transforms import affine, crop_and_flip, cutout, cutout_box, flip, normalize, random_affine
-
-
-def seeded(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+from tests.data.test_augmentation import seeded
 
 
 def pictures(n: int = 40, channels: int = 3, height: int = 12, width: int = 9) -> Tensor:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from prejudge import search
 from prejudge.data.loading import load
@@ -62,14 +60,6 @@ report:
   training: ["{train}"]
 """
 NAMES = [*COMMANDS, "run"]
-
-
-@pytest.fixture
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def images(folder: Path) -> str:

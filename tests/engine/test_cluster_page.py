@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from prejudge import cli
-from prejudge.cache import ScoreCache
+from tests.caches import frame
 from tests.engine.ray_nodes import STORE_BYTES, own_folder
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cluster.md").read_text(encoding="utf-8")
@@ -55,11 +55,6 @@ def run(path: Path, **environment: str) -> None:
         ["bash", str(path)], cwd=path.parent, env=settings, capture_output=True, text=True, timeout=500
     )
     assert found.returncode == 0, found.stderr
-
-
-def frame(file: Path) -> pd.DataFrame:
-    with ScoreCache(file, "r") as cache:
-        return cache.frame().sort_index()
 
 
 def whole(folder: Path) -> pd.DataFrame:

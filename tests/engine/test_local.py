@@ -15,15 +15,7 @@ import pytest
 
 from prejudge.engine import run_jobs
 from prejudge.errors import InputError, PrejudgeError
-
-
-def square(number: int) -> int:
-    return number * number
-
-
-def whoami(_: int) -> int:
-    time.sleep(0.02)
-    return os.getpid()
+from tests.engine.jobs import fail_at_five, refuse, square, whoami
 
 
 def hang_when_zero(number: int) -> int:
@@ -43,12 +35,6 @@ class ZeroIsLast:
             time.sleep(0.01)
         (self.folder / str(number)).touch()
         return number
-
-
-def fail_at_five(number: int) -> int:
-    if number == 5:
-        raise InputError("five is not allowed")
-    return number
 
 
 def die_at_five(number: int) -> int:
@@ -77,10 +63,6 @@ class Table:
 
 def note(folder: str, text: str) -> None:
     (Path(folder) / f"{os.getpid()}").write_text(text)
-
-
-def refuse() -> None:
-    raise InputError("cannot set up")
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 3])

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from prejudge.errors import FileFormatError, MissingDataError
 from prejudge.formats.torch_file import TorchFile
-from tests.train.hostile_files import MAGIC, Call, Outside, Touch, program, rebuild, storage, write_zip
+from tests.hostile_pickles import Call, Touch
+from tests.train.hostile_files import MAGIC, Outside, program, rebuild, storage, write_zip
 
 BASE = torch.arange(24.0)
 TENSORS: dict[str, Tensor] = {

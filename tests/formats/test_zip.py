@@ -29,6 +29,7 @@ from prejudge.formats.tfrecord import masked_crc32c, read_blocks
 from prejudge.formats.zip import open_zip, read_arrays, read_entry
 from prejudge.spaces import space
 from prejudge.train.checkpoint import read_checkpoint
+from tests.hostile_pickles import Touch
 
 
 def archive(path: Path, *names: str, data: bytes = b"x", mode: int = 0) -> Path:
@@ -222,14 +223,6 @@ def test_formats_that_other_programs_decode_are_no_images(tmp_path: Path) -> Non
     (tmp_path / "x.png").write_bytes(memory.getvalue())
     with pytest.raises(FileFormatError, match=r"x\.png is not an image"):
         decode_image(tmp_path / "x.png")
-
-
-class Touch:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return Path.touch, (self.path,)
 
 
 def test_a_data_set_of_other_content_is_not_unpickled(tmp_path: Path) -> None:

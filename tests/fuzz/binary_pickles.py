@@ -12,7 +12,6 @@ import random
 import struct
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from prejudge.formats.pickle.files import read_pickles
 from prejudge.formats.pickle.unpickler import Unpickler
 from tests.benchmarks.importers import official_files
 from tests.fuzz.harness import SENTINEL, file_target
+from tests.hostile_pickles import Call
 
 _CODES = [op.code.encode("latin-1") for op in pickletools.opcodes]
 _NAMES = [
@@ -36,16 +36,6 @@ _NAMES = [
     ("builtins", "set"), ("torch._utils", "_rebuild_tensor_v2"), ("torch", "FloatStorage"), ("pathlib", "Path.touch"),
     ("numpy._core.numeric", "_frombuffer"), ("collections", "defaultdict"), ("builtins", "list"), ("__main__", "x"),
 ]  # fmt: skip
-
-
-class _Run:
-    """Pickled as a call."""
-
-    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
-        self.call = function, args
-
-    def __reduce__(self) -> Any:
-        return self.call
 
 
 def _bombs() -> list[bytes]:
@@ -65,7 +55,7 @@ def _bombs() -> list[bytes]:
         b"\x80\x04\x8b\xff\xff\xff\x7f.", b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\xffN.", b"\x82\x01.", b"P0\n.", b"Q.",
         pickle.dumps(1 << 20_000), pickle.dumps({"arch": "x", "logmeasures": {"snip": 1 << 20_000}}),
         pickle.dumps({"arch": "x", "logmeasures": {"snip": [[[["1"]]]] * 50, ("a", 1): "é" * 999, None: "\ud800"}}),
-        pickle.dumps(_Run(os.system, f"touch {SENTINEL}")), pickle.dumps({"data": _Run(eval, f"open({SENTINEL!r}, 'w')")}),
+        pickle.dumps(Call(os.system, f"touch {SENTINEL}")), pickle.dumps({"data": Call(eval, f"open({SENTINEL!r}, 'w')")}),
         f"cos\nsystem\n(S'touch {SENTINEL}'\ntR.".encode(), f"(S'touch {SENTINEL}'\nios\nsystem\n.".encode(),
         f"(cos\nsystem\nS'touch {SENTINEL}'\no.".encode(), pickle.dumps(np.zeros(0)), pickle.dumps(np.zeros((0, 5))),
         pickle.dumps(np.array([None], dtype=object)), pickle.dumps(np.zeros(1, "f8,i4")),

@@ -23,7 +23,8 @@ from prejudge.train.export.third_party import read_model, read_state_dict
 from prejudge.train.export.weights import export_weights, load_weights
 from tests.fuzz.binary_pickles import _TOKENS, _bombs, _program
 from tests.fuzz.harness import SENTINEL, file_target
-from tests.train.hostile_files import MAGIC, Call, Outside, program, rebuild, storage
+from tests.hostile_pickles import Call
+from tests.train.hostile_files import MAGIC, Outside, program, rebuild, storage
 
 _SPACE = space("nasbench201")
 _NUMBERS = {"channels": 2, "cells": 1}

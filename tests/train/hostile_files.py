@@ -11,26 +11,10 @@ from typing import Any
 
 import torch
 
+from tests.hostile_pickles import Call
+
 MAGIC = [0x1950A86A20F9469CFC6C, 1001, {"protocol_version": 1001, "little_endian": True}]
 """What a file of the format before the zip format starts with, pickle by pickle."""
-
-
-class Touch:
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.path,))
-
-
-class Call:
-    """Pickled as a call of a function with given arguments."""
-
-    def __init__(self, function: Any, *args: Any):
-        self.call = function, args
-
-    def __reduce__(self) -> Any:
-        return self.call
 
 
 class Outside:

@@ -18,6 +18,7 @@ from torch import nn
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.train import checkpoint
 from prejudge.train.checkpoint import Checkpoint, CheckpointManager, read_checkpoint
+from tests.hostile_pickles import Touch
 
 PLAN: dict[str, Any] = {"method": "darts", "data": {"name": "digits", "seed": 3}, "betas": (0.5, 0.999), "cutout": None}
 
@@ -235,14 +236,6 @@ def test_flipped_bytes_never_raise_anything_else(tmp_path: Path) -> None:
             assert isinstance(read_checkpoint(path), Checkpoint)
         except FileFormatError:
             continue
-
-
-class Touch:
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self) -> Any:
-        return (Path.touch, (self.path,))
 
 
 def test_a_checkpoint_runs_no_code(tmp_path: Path) -> None:

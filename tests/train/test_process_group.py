@@ -7,13 +7,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import prejudge
-from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError
 from prejudge.train.checkpoint import CheckpointManager
 from prejudge.train.device import DeviceConfig
@@ -23,16 +21,8 @@ from prejudge.train.loop import Epoch, TrainingFailure, run_epochs
 from prejudge.train.process_group import LostContact, ProcessGroup, joined
 from prejudge.train.recipes.batches import recipe_batches
 from prejudge.train.recipes.recipe import Recipe
+from tests.datasets import colors
 from tests.train.worlds import together
-
-
-def colors(count: int = 40, seed: int = 0) -> ImageDataset:
-    """Random images 8x8 of four classes, which differ in brightness."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, 4, count).astype(np.int64)
-    images = (rng.integers(0, 160, (count, 8, 8, 3)) + 30 * labels[:, None, None, None]).astype(np.uint8)
-    return ImageDataset("colors", images, labels, 4, (0.5,) * 3, (0.25,) * 3)
-
 
 RECIPE = Recipe(
     epochs=2, batch_size=8, learning_rate=0.02, nesterov=False, weight_decay=3e-4, max_grad_norm=5.0,
@@ -50,11 +40,11 @@ def learn(
 ) -> tuple[dict[str, Any], list[Epoch], ClassificationMetrics]:
     machine = DeviceConfig(process_group=world)
     learner = SupervisedLearner(darts(seed=world.rank), recipe, machine)  # only the first one's weights count
-    batches = recipe_batches(colors(), recipe, rank=world.rank, world=world.size)
+    batches = recipe_batches(colors(40, classes=4), recipe, rank=world.rank, world=world.size)
     keeper = None if folder is None else CheckpointManager(folder, {"test": 1})
     epochs = run_epochs(learner, batches, recipe.epochs, device_config=machine, checkpoints=keeper)
     state = {name: tensor.clone() for name, tensor in learner.network.state_dict().items()}
-    return state, epochs, evaluate(learner.evaluated, colors(21, seed=1), machine)
+    return state, epochs, evaluate(learner.evaluated, colors(21, seed=1, classes=4), machine)
 
 
 def as_parts(recipe: Recipe) -> Recipe:
@@ -88,7 +78,7 @@ def search_steps(world: ProcessGroup, order: str, accumulate: int) -> tuple[dict
     setup = SupernetContext(
         prejudge.space("darts"),
         0,
-        data=colors(),
+        data=colors(40, classes=4),
         device=DeviceConfig(process_group=world),
         macro={"channels": 2, "cells": 2},
         training={"epochs": 1, "batch_size": 10, "augment": False, "accumulation_steps": accumulate},
@@ -210,7 +200,7 @@ def whole_search(world: ProcessGroup, method: str, folder: Path) -> tuple[str, l
     run = one_run(
         method,
         prejudge.space("nasbench201"),
-        colors(),
+        colors(40, classes=4),
         device=DeviceConfig(process_group=world),
         macro={"channels": 2, "cells": 1},
         training={"epochs": 1, "batch_size": 10},

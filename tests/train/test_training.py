@@ -11,7 +11,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -22,7 +21,7 @@ from prejudge.data.splits import Splits
 from prejudge.errors import InputError
 from prejudge.train.checkpoint import read_checkpoint
 from prejudge.train.device import DeviceConfig
-from prejudge.train.evaluation.evaluate import evaluate
+from prejudge.train.evaluation.evaluate import ClassificationMetrics, evaluate
 from prejudge.train.export.weights import load_weights
 from prejudge.train.process_group import ProcessGroup
 from prejudge.train.recipes.published import published_recipe
@@ -30,18 +29,11 @@ from prejudge.train.recipes.recipe import Recipe
 from prejudge.train.result import TrainingResult
 from prejudge.train.training import train as train_network
 from prejudge.train.training_log import line
+from tests.datasets import colors
 from tests.train.worlds import together
 
 CELL = "|nor_conv_3x3~0|+|none~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_1x1~1|none~2|"
 SMALL = {"channels": 4, "cells": 1, "stages": 1}
-
-
-def colors(count: int = 48, seed: int = 0, classes: int = 3, side: int = 8) -> ImageDataset:
-    """Random images of classes that differ in brightness."""
-    rng = np.random.default_rng(seed)
-    labels = rng.integers(0, classes, count).astype(np.int64)
-    images = (rng.integers(0, 100, (count, side, side, 3)) + 50 * labels[:, None, None, None]).astype(np.uint8)
-    return ImageDataset("colors", images, labels, classes, (0.5,) * 3, (0.25,) * 3)
 
 
 SPLITS = Splits(colors(), colors(20, 1), colors(25, 2))
@@ -71,6 +63,23 @@ def test_a_folder_holds_all_that_came_of_it(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "best.pt").epoch == result.epoch
     lines = (tmp_path / "log.jsonl").read_text()
     assert lines == "".join(line(n, e) for n, e in enumerate(result.epochs))
+
+
+def test_the_test_images_are_evaluated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[ImageDataset] = []
+
+    def counted(network: Any, data: ImageDataset, *arguments: Any, **options: Any) -> ClassificationMetrics:
+        seen.append(data)
+        return evaluate(network, data, *arguments, **options)
+
+    monkeypatch.setattr("prejudge.train.training.evaluate", counted)
+    result = train(tmp_path, selection="last")
+    assert [data is SPLITS.test for data in seen].count(True) == 1
+    assert result.test is result.last_test and result.test is not None
+    tested = json.loads((tmp_path / "test.json").read_text())
+    assert tested["confusion"] == result.test.confusion.tolist() and tested["loss"] == result.test.loss
+    metadata = json.loads((tmp_path / "training.json").read_text())
+    assert metadata["macs"] == result.plan.macs > 0 and metadata["warnings"] == list(result.warnings)
 
 
 @pytest.mark.parametrize(("selection", "name"), [("last", "valid"), ("valid", "valid"), ("test", "test")])

@@ -1,4 +1,4 @@
-"""CSV files with one row per architecture: what every reader of one needs, with errors that name the line."""
+"""CSV files with one row per architecture; errors name the line."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Optimizers, learning-rate schedules and the step of a network's weights."""
+"""Optimizers and the step of a network's weights."""

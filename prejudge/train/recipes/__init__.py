@@ -1,1 +1,1 @@
-"""Recipes: the numbers of a training, and those that papers published."""
+"""Recipes: the numbers of a training, learning-rate schedules, and the recipes that papers published."""

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Self, TypeVar
 
 from prejudge.errors import InputError, quoted, unknown
-from prejudge.train.optimization import schedules
+from prejudge.train.recipes import schedules
 
 OPTIMIZERS = ("sgd", "rmsprop")
 AUGMENTATIONS = {

@@ -24,6 +24,7 @@ from prejudge.errors import FileFormatError
 from prejudge.formats.pickle import entries as entries_module
 from prejudge.formats.pickle import memo
 from prejudge.formats.pickle.entries import MOST_BYTES, EntryUnpickler
+from tests.hostile_pickles import Call
 
 PROTOCOLS = (2, 3, 4, 5)
 
@@ -266,27 +267,19 @@ def test_one_machine_for_many_files() -> None:
 # Files that mean harm
 
 
-class Evil:
-    def __init__(self, function: Callable[..., Any], *args: Any) -> None:
-        self.call = function, args
-
-    def __reduce__(self) -> Any:
-        return self.call
-
-
 def attacks(marker: Path) -> dict[str, tuple[bytes, str]]:
     touch = f"touch {marker}"
     python = f"open({str(marker)!r}, 'w')"
     where = bytes([len(str(marker))]) + str(marker).encode()
     evil = pickle.dumps
     return {
-        "os.system": (evil(Evil(os.system, touch), 4), f"{os.system.__module__}.system"),
-        "os.system, protocol 2": (evil(Evil(os.system, touch), 2), f"{os.system.__module__}.system"),
-        "eval": (evil(Evil(eval, python), 2), "__builtin__.eval"),
-        "exec in a trial": (evil({"infos": {0: {"less": Evil(exec, python)}}}, 4), "builtins.exec"),
-        "open": (evil(Evil(open, str(marker), "w"), 4), "open"),
+        "os.system": (evil(Call(os.system, touch), 4), f"{os.system.__module__}.system"),
+        "os.system, protocol 2": (evil(Call(os.system, touch), 2), f"{os.system.__module__}.system"),
+        "eval": (evil(Call(eval, python), 2), "__builtin__.eval"),
+        "exec in a trial": (evil({"infos": {0: {"less": Call(exec, python)}}}, 4), "builtins.exec"),
+        "open": (evil(Call(open, str(marker), "w"), 4), "open"),
         "torch": (b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n.", "torch._utils._rebuild_tensor_v2"),
-        "numpy": (evil(Evil(np.load, str(marker)), 4), "numpy"),
+        "numpy": (evil(Call(np.load, str(marker)), 4), "numpy"),
         "dotted": (b"\x80\x04\x8c\x0bcollections\x8c\x16OrderedDict.__init__.x\x93.", "OrderedDict.__init__.x"),
         "getattr": (b"\x80\x02c__builtin__\ngetattr\n(cos\nsystem\ntR.", "__builtin__.getattr"),
         "reduce of a list": (b"\x80\x02])R.", "calls a list"),
@@ -327,7 +320,7 @@ def test_nothing_is_run(name: str, tmp_path: Path) -> None:
 
 
 def test_a_harmful_name_is_found_at_its_byte() -> None:
-    data = pickle.dumps({"a": 1.5, "b": Evil(os.system, "true")}, 2)
+    data = pickle.dumps({"a": 1.5, "b": Call(os.system, "true")}, 2)
     assert f"the file: the pickle at byte {data.index(b'c' + os.system.__module__.encode())} names" in refused(data)
 
 

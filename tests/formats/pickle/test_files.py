@@ -15,17 +15,10 @@ import pytest
 
 from prejudge.errors import FileFormatError, MissingDataError
 from prejudge.formats.pickle.files import load_pickle, read_pickles
+from tests.hostile_pickles import Call
 
 EVIL: list[str] = []
 """What a malicious pickle managed to run."""
-
-
-class Evil:
-    def __init__(self, function: Any, *args: Any) -> None:
-        self.call = function, args
-
-    def __reduce__(self) -> Any:
-        return self.call
 
 
 def values(path: Path) -> list[Any]:
@@ -75,15 +68,15 @@ def test_python_2_texts(tmp_path: Path) -> None:
 def attacks() -> dict[str, bytes]:
     marker = f"{__name__}.EVIL"
     return {
-        "os.system": pickle.dumps(Evil(os.system, "touch owned")),
-        "eval": pickle.dumps(Evil(eval, f"__import__('sys').modules[{__name__!r}].EVIL.append({marker!r})")),
-        "exec in a dict": pickle.dumps({"arch": "x", "logmeasures": {"snip": Evil(exec, "EVIL.append(1)")}}),
+        "os.system": pickle.dumps(Call(os.system, "touch owned")),
+        "eval": pickle.dumps(Call(eval, f"__import__('sys').modules[{__name__!r}].EVIL.append({marker!r})")),
+        "exec in a dict": pickle.dumps({"arch": "x", "logmeasures": {"snip": Call(exec, "EVIL.append(1)")}}),
         "getattr chain": b"cbuiltins\ngetattr\n(cos\nsystem\nS'__call__'\ntR.",
-        "numpy function": pickle.dumps(Evil(np.load, "owned.npy")),
+        "numpy function": pickle.dumps(Call(np.load, "owned.npy")),
         "numpy submodule": b"cnumpy.testing._private.utils\nrunstring\n(S'import os'\n}tR.",
         "dotted name": b"\x80\x04\x8c\x05numpy\x8c\x0cdtype.__init__\x93.",
         "a class of ours": b"cprejudge.formats.pickle.files\n_Maker\n(tR.",
-        "object arrays": pickle.dumps(np.array([Evil(os.system, "touch owned")], dtype=object)),
+        "object arrays": pickle.dumps(np.array([Call(os.system, "touch owned")], dtype=object)),
         "structured type": pickle.dumps(np.zeros(1, dtype=[("a", "O")])),
         "changing a stand-in": b"ccollections\nOrderedDict\n}S'__code__'\nS'x'\nsb.",
         "changing a stand-in's slots": b"ccollections\nOrderedDict\n(N}S'_make'\ncos\nsystem\nstb.",

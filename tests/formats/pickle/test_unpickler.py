@@ -14,7 +14,7 @@ import pytest
 from prejudge.errors import FileFormatError
 from prejudge.formats.pickle import unpickler
 from prejudge.formats.pickle.unpickler import HANDLERS, Made, Name, Refused, Unpickler, one_line
-from tests.train.hostile_files import Touch
+from tests.hostile_pickles import Touch
 
 PLAIN: dict[str, Any] = {
     "numbers": [0, 1, -1, 255, 70_000, -(1 << 40), 1 << 80, 1.5, -0.0, True, False, None],

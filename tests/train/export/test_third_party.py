@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.train.checkpoint import CheckpointManager
 from prejudge.train.export.third_party import match_state_dict, read_model, read_state_dict
-from tests.train.hostile_files import MAGIC, Call, Touch, program, rebuild, write_zip
+from tests.hostile_pickles import Call, Touch
+from tests.train.hostile_files import MAGIC, program, rebuild, write_zip
 
 FORMATS = pytest.mark.parametrize("zip_format", [True, False], ids=["zip", "legacy"])
 

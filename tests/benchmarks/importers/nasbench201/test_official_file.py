@@ -29,6 +29,7 @@ from prejudge.benchmarks.importers.nasbench201.official_file import (
 from prejudge.errors import FileFormatError, MissingDataError
 from prejudge.spaces.nasbench201.space import NASBench201
 from tests.benchmarks.importers import official_files as files
+from tests.hostile_pickles import Call
 
 WRITERS: dict[str, tuple[str, Callable[[Path, Any], Path]]] = {
     "v1_0": ("v1_0", lambda folder, content: files.write_pth(folder, content, "v1_0")),
@@ -241,27 +242,20 @@ def test_a_damaged_compressed_file(tmp_path: Path) -> None:
     assert "cannot be read" in failure(path) and "CRC" in failure(path)
 
 
-class Evil:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> Any:
-        return os.system, (f"touch {self.marker}",)
-
-
 @pytest.mark.parametrize("writer", WRITERS)
 @pytest.mark.parametrize("place", ["before", "in a trial", "after"])
 def test_nothing_in_a_file_is_run(writer: str, place: str, tmp_path: Path) -> None:
     version, write = WRITERS[writer]
     content, marker = files.contents(2, version), tmp_path / "marker"
+    evil = Call(os.system, f"touch {marker}")
     if place == "in a trial":
-        next(iter(content["arch2infos"][1].values()))["all_results"]["cifar10-valid", 777]["net_state_dict"] = Evil(
-            marker
+        next(iter(content["arch2infos"][1].values()))["all_results"]["cifar10-valid", 777]["net_state_dict"] = Call(
+            os.system, f"touch {marker}"
         )
     elif place == "before":
-        content = {"first": Evil(marker), **content}
+        content = {"first": evil, **content}
     else:
-        content["last"] = Evil(marker)
+        content["last"] = evil
     folder = tmp_path / "files"
     folder.mkdir()
     path = write(folder, content)

@@ -17,7 +17,6 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
 from prejudge.data.dataset import ImageDataset
-from prejudge.data.loading import load
 from prejudge.errors import InputError
 from prejudge.search.supernet.architect import JointArchitect
 from prejudge.search.supernet.context import SupernetContext
@@ -35,6 +34,7 @@ from prejudge.spaces.nn.supernet import weighted
 from prejudge.train.device import DeviceConfig
 from prejudge.train.export.weights import load_weights
 from prejudge.train.loop import Learner, TrainState
+from tests.datasets import few_digits
 from tests.fills import filled, images
 from tests.search.one_run import one_run
 from tests.search.supernet.ista.test_two_stage import give, kill_in_the_second_epoch
@@ -42,10 +42,6 @@ from tests.search.supernet.ista.test_two_stage import give, kill_in_the_second_e
 DARTS = space("darts")
 SMALL = {"channels": 2, "cells": 3}
 TRAINING = {"epochs": 2, "batch_size": 32}
-
-
-def few(count: int = 96) -> ImageDataset:
-    return load("digits").subset(slice(count))
 
 
 def supernet(seed: int = 0, **macro: Any) -> SupernetDARTS:
@@ -216,7 +212,7 @@ def test_the_derived_network_is_the_supernet(name: str, dtype: torch.dtype, tole
 def test_both_ways_of_folding_are_the_same_network_but_not_the_same_training() -> None:
     """A factor w in front of a norm scales its step by w²; all else is the same."""
     training = {**TRAINING, "drop_path": 0.0, "max_grad_norm": 0.0, "weight_decay": 0.0}
-    setup = SupernetContext(DARTS, 0, data=few(), macro=SMALL, training=training)
+    setup = SupernetContext(DARTS, 0, data=few_digits(96), macro=SMALL, training=training)
     recipe = replace(setup.recipe(RECIPE), auxiliary_weight=0.0)
     found: dict[str, tuple[Tensor, Tensor]] = {}
     for way in ("end", "start"):
@@ -239,10 +235,10 @@ def test_both_ways_of_folding_are_the_same_network_but_not_the_same_training() -
 
 
 def test_norms_learn_once_their_node_is_frozen() -> None:
-    setup = SupernetContext(DARTS, 0, data=few(), macro=SMALL, training=TRAINING)
+    setup = SupernetContext(DARTS, 0, data=few_digits(96), macro=SMALL, training=TRAINING)
     learner = search_phase(setup, setup.recipe(RECIPE), "exact", 3e-4, 0.0).learner
     learner.begin_epoch(0)
-    batch = next(iter(setup.batches(few(), learner.recipe).epoch(0)))
+    batch = next(iter(setup.batches(few_digits(96), learner.recipe).epoch(0)))
     trainable = {
         n: {p.requires_grad for m in g for p in m.parameters()} for n, g in candidate_norms(learner.whole).items()
     }
@@ -271,7 +267,7 @@ def test_norms_learn_once_their_node_is_frozen() -> None:
 
 
 def test_choices_that_are_too_large_are_refused() -> None:
-    setup = SupernetContext(DARTS, 0, data=few(), macro=SMALL, training=TRAINING)
+    setup = SupernetContext(DARTS, 0, data=few_digits(96), macro=SMALL, training=TRAINING)
     for most, changes in ((1.0, False), (0.0, True), (1e9, True)):
         torch.manual_seed(0)
         learner = search_phase(setup, setup.recipe(RECIPE), "exact", 3e-4, most).learner
@@ -287,7 +283,7 @@ def test_a_search_ends_one_epoch_after_all_nodes_are_frozen(tmp_path: Path) -> N
     found = one_run(
         "ista-onestage",
         DARTS,
-        few(),
+        few_digits(96),
         options={"arch_learning_rate": 1e-9, "final_epochs": 1},
         macro=SMALL,
         training={**TRAINING, "epochs": 5},
@@ -314,7 +310,7 @@ def test_a_search_ends_one_epoch_after_all_nodes_are_frozen(tmp_path: Path) -> N
 
 def test_the_final_phase_can_be_left_out(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"macro": SMALL, "training": TRAINING, "options": {"final_epochs": 0}}
-    found = one_run("ista-onestage", DARTS, few(), folder=tmp_path, **arguments)
+    found = one_run("ista-onestage", DARTS, few_digits(96), folder=tmp_path, **arguments)
     assert [stage["name"] for stage in found.metadata["stages"]] == ["search"]
     assert load_weights(tmp_path / "seed-0" / WEIGHTS)[1].architecture == found.recommendation
 
@@ -374,24 +370,24 @@ def test_the_auxiliary_head_learns_and_needs_to_be_there() -> None:
 )
 def test_what_cannot_be_done_is_named(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        one_run("ista-onestage", DARTS, few(), **arguments)
+        one_run("ista-onestage", DARTS, few_digits(96), **arguments)
 
 
 @pytest.mark.parametrize("name", ["nasbench201", "darts-s3", "darts-s4"])
 def test_spaces_with_operations_without_a_norm_are_refused(name: str) -> None:
     with pytest.raises(InputError, match=f"ista-onestage searches darts, .* it is not defined on {name}"):
-        one_run("ista-onestage", space(name), few())
+        one_run("ista-onestage", space(name), few_digits(96))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
 @pytest.mark.parametrize("phase", ["search", pytest.param("final", marks=pytest.mark.slow)])
 def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path: Path, phase: str) -> None:
     arguments: dict[str, Any] = {"seed": 3, "macro": SMALL, "training": {"epochs": 2, "batch_size": 48}}
-    whole = one_run("ista-onestage", DARTS, few(), folder=tmp_path / "whole", **arguments)
+    whole = one_run("ista-onestage", DARTS, few_digits(96), folder=tmp_path / "whole", **arguments)
     kill_in_the_second_epoch("ista-onestage", tmp_path / "cut", phase, arguments)
     kept = torch.load(tmp_path / "cut" / "seed-3" / phase / "last.pt", weights_only=True)
     assert kept["epoch"] == 1 and not (tmp_path / "cut" / "seed-3" / WEIGHTS).exists()
-    gone_on = one_run("ista-onestage", DARTS, few(), folder=tmp_path / "cut", **arguments)
+    gone_on = one_run("ista-onestage", DARTS, few_digits(96), folder=tmp_path / "cut", **arguments)
     assert gone_on.recommendation == whole.recommendation and gone_on.architectures == whole.architectures
     (one, said), (two, expected) = (load_weights(tmp_path / way / "seed-3" / WEIGHTS) for way in ("cut", "whole"))
     assert said == expected
@@ -405,5 +401,5 @@ def test_a_gpu_goes_through_both_phases(tmp_path: Path, precision: str) -> None:
     device_config = DeviceConfig("cuda", precision, channels_last=True)
     options = {"arch_learning_rate": 1e-9, "final_epochs": 1}  # all nodes freeze before the second epoch
     arguments: dict[str, Any] = {"macro": SMALL, "training": TRAINING, "options": options}
-    found = one_run("ista-onestage", DARTS, few(), device=device_config, folder=tmp_path, **arguments)
+    found = one_run("ista-onestage", DARTS, few_digits(96), device=device_config, folder=tmp_path, **arguments)
     assert load_weights(tmp_path / "seed-0" / WEIGHTS)[1].architecture == found.recommendation

@@ -18,8 +18,6 @@ import torch
 from torch import Tensor
 
 from prejudge import cli
-from prejudge.data.dataset import ImageDataset
-from prejudge.data.loading import load
 from prejudge.errors import InputError
 from prejudge.search import read_result
 from prejudge.search.registry import register
@@ -33,6 +31,7 @@ from prejudge.spaces import space
 from prejudge.spaces.darts.genotype import CELLS
 from prejudge.train.device import DeviceConfig
 from prejudge.train.loop import TrainState, run_epochs
+from tests.datasets import few_digits
 from tests.fills import Given, filled, images
 from tests.search.one_run import one_run
 
@@ -47,10 +46,6 @@ class Doubled(Given):
     def __init__(self, seeds: list[int]) -> None:
         super().__init__(seeds)
         self.batches = [(x.double(), y) for x, y in self.batches]
-
-
-def few(count: int = 96) -> ImageDataset:
-    return load("digits").subset(slice(count))
 
 
 def learner(seed: int = 2, solve: Solver | None = None, dtype: torch.dtype = torch.float32, **macro: Any) -> Any:
@@ -172,12 +167,12 @@ def test_what_an_epoch_has_trained_is_evaluated_and_recorded() -> None:
 
 
 def test_a_search_answers_with_the_choice_after_its_last_epoch() -> None:
-    found = one_run("ista", DARTS, few(), seed=1, macro=SMALL, training=TRAINING)
+    found = one_run("ista", DARTS, few_digits(96), seed=1, macro=SMALL, training=TRAINING)
     assert [len(found.architectures), len(found.values)] == [2, 2] and np.isfinite(found.values).all()
-    again = one_run("ista", DARTS, few(), seed=1, macro=SMALL, training=TRAINING)
+    again = one_run("ista", DARTS, few_digits(96), seed=1, macro=SMALL, training=TRAINING)
     assert found.recommendation == again.recommendation and found.architectures == again.architectures
     torch.manual_seed(1)
-    stages = ista(SupernetContext(DARTS, 1, data=few(), macro=SMALL, training=TRAINING))
+    stages = ista(SupernetContext(DARTS, 1, data=few_digits(96), macro=SMALL, training=TRAINING))
     stage = next(stages)
     run_epochs(stage.learner, stage.batches, stage.epochs, device_config=DeviceConfig())
     assert str(stage.learner.architecture()) == found.architectures[-1]
@@ -186,7 +181,7 @@ def test_a_search_answers_with_the_choice_after_its_last_epoch() -> None:
 
 
 def test_the_published_numbers() -> None:
-    stage = next(ista(SupernetContext(DARTS, 2, data=few(600), macro={"channels": 1, "cells": 1})))
+    stage = next(ista(SupernetContext(DARTS, 2, data=few_digits(600), macro={"channels": 1, "cells": 1})))
     recipe = stage.learner.recipe
     assert (stage.epochs, recipe.batch_size, recipe.max_grad_norm, recipe.cutout) == (50, 256, 5.0, 0)
     rates = [stage.learner.weight_step.learning_rate(TrainState(epoch, 50, 0, 2)) for epoch in (0, 25, 49)]
@@ -202,7 +197,7 @@ def test_a_solver_of_another_name_finds_the_same() -> None:
     pytest.importorskip("cvxpy")
     small = {"macro": {"channels": 1, "cells": 1}, "training": {"epochs": 1, "batch_size": 48}}
     answers = {
-        one_run("ista", DARTS, few(), options={"solver": name}, **small).recommendation
+        one_run("ista", DARTS, few_digits(96), options={"solver": name}, **small).recommendation
         for name in ("exact", "cvxpy-clarabel")
     }
     assert len(answers) == 1
@@ -212,13 +207,13 @@ def test_a_solver_of_another_name_finds_the_same() -> None:
 def test_what_cannot_be_searched_is_named_in_one_line(name: str, options: dict[str, Any]) -> None:
     expected = r"solver 'scs' is refused" if options else rf"ista searches darts, .*; it is not defined on {name}"
     with pytest.raises(InputError, match=expected) as error:
-        one_run("ista", space(name), few(), options=options)
+        one_run("ista", space(name), few_digits(96), options=options)
     assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize("name", register.get("ista").spaces)
 def test_every_space_without_none_can_be_searched(name: str) -> None:
-    found = one_run("ista", space(name), few(64), macro=SMALL, training={**TRAINING, "epochs": 1})
+    found = one_run("ista", space(name), few_digits(64), macro=SMALL, training={**TRAINING, "epochs": 1})
     space(name).parse(found.recommendation)
 
 
@@ -257,11 +252,11 @@ def kill_in_the_second_epoch(method: str, folder: Path, phase: str, arguments: d
 @pytest.mark.skipif(os.name == "nt", reason="kill -9")
 def test_a_killed_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"seed": 3, "macro": SMALL, "training": {"epochs": 2, "batch_size": 16}}
-    whole = one_run("ista", DARTS, few(), **arguments)
+    whole = one_run("ista", DARTS, few_digits(96), **arguments)
     kill_in_the_second_epoch("ista", tmp_path, "supernet", arguments)
     kept = torch.load(tmp_path / "seed-3" / "supernet" / "last.pt", weights_only=True)
     assert kept["epoch"] == 1
-    gone_on = one_run("ista", DARTS, few(), folder=tmp_path, **arguments)
+    gone_on = one_run("ista", DARTS, few_digits(96), folder=tmp_path, **arguments)
     assert gone_on.recommendation == whole.recommendation and gone_on.architectures == whole.architectures
     np.testing.assert_array_equal(gone_on.values, whole.values)
 
@@ -273,6 +268,6 @@ def test_the_command_line(method: str, tmp_path: Path, capsys: pytest.CaptureFix
     words += ["--channels", "2", "--cells", "2", "--epochs", "1", "--option", "solver=exact", "--json"]
     assert cli.run(words) == 0
     (run,) = json.loads(capsys.readouterr().out)["runs"]
-    assert run["answer"] == read_result(out).best
+    assert run["recommendation"] == read_result(out).best
     weights = tmp_path / "x.h5.run" / "seed-0" / "network.safetensors"
     assert weights.exists() == (method == "ista-onestage")

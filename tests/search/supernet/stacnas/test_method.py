@@ -12,7 +12,6 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import prejudge
-from prejudge.data import ImageDataset, load
 from prejudge.errors import InputError
 from prejudge.search.supernet.arch_parameters import SoftmaxParameters
 from prejudge.search.supernet.architect import JointArchitect
@@ -23,6 +22,7 @@ from prejudge.spaces.darts.candidates import STACNAS_STAGE1, same_everywhere, st
 from prejudge.spaces.darts.discretization import strongest_edges
 from prejudge.train.device import DeviceConfig
 from prejudge.train.loop import Epoch, TrainState
+from tests.datasets import few_digits
 from tests.fills import close, filled, images
 from tests.search.one_run import one_run
 
@@ -88,17 +88,12 @@ def test_the_transition_between_the_stages_and_the_answer(golden: Path) -> None:
             assert [list(edge) for edge in getattr(found, cell)] == flat(nodes)
 
 
-def few() -> ImageDataset:
-    digits = load("digits")
-    return digits.subset(slice(60))
-
-
 @pytest.mark.parametrize("options", [{}, {"train_ratio": 0.5, "share_alphas": False, "keep_zero": True}])
 def test_both_stages_run(options: dict[str, Any]) -> None:
     run = one_run(
         "stacnas",
         space("darts"),
-        few(),
+        few_digits(60),
         options={"cells1": 3, "cells2": 4, **options},
         macro={"channels": 2},
         training={"epochs": 1, "batch_size": 30},
@@ -115,7 +110,7 @@ def test_what_the_paper_looks_at_is_kept_with_the_result() -> None:
     run = one_run(
         "stacnas",
         space("darts"),
-        few(),
+        few_digits(60),
         options={"features": 40, "single_epochs": 1},
         macro={"channels": 2, "cells": 3},
         training={"epochs": 1, "batch_size": 30},
@@ -154,6 +149,6 @@ def test_none_never_wins_a_group() -> None:
 
 def test_bad_settings_are_said() -> None:
     with pytest.raises(InputError, match="stacnas searches darts; it is not defined on nasbench201"):
-        one_run("stacnas", space("nasbench201"), few())
+        one_run("stacnas", space("nasbench201"), few_digits(60))
     with pytest.raises(InputError, match="train_ratio is a share of the images above 0 and up to 1, not 0"):
-        one_run("stacnas(train_ratio=0)", space("darts"), few())
+        one_run("stacnas(train_ratio=0)", space("darts"), few_digits(60))

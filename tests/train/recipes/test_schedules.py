@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from prejudge.train.optimization.schedules import SCHEDULES
 from prejudge.train.recipes.published import published_recipe
 from prejudge.train.recipes.recipe import Recipe
+from prejudge.train.recipes.schedules import SCHEDULES
 
 
 def rates(recipe: Recipe, steps: int = 7) -> list[float]:
