@@ -198,7 +198,7 @@ task, warm = {{
     "step": (training_step(network, x, y, LAST), training_step(small, x[:4], y[:4], LAST)),
     "with grasp": (lambda: score(network, x, y, WITH_GRASP), lambda: score(small, x[:4], y[:4], WITH_GRASP)),
     "without grasp": (lambda: score(network, x, y, WITHOUT_GRASP), lambda: score(small, x[:4], y[:4], WITHOUT_GRASP)),
-    "tenas": (lambda: jacobian.exact_kernel(network.train(), x[:16]), lambda: jacobian.exact_kernel(small, x[:2])),
+    "te-nas": (lambda: jacobian.exact_kernel(network.train(), x[:16]), lambda: jacobian.exact_kernel(small, x[:2])),
     "step of 16": (training_step(network, x[:16], y[:16], LAST), training_step(small, x[:4], y[:4], LAST)),
 }}[{task!r}]
 warm()
@@ -219,8 +219,8 @@ def peak_memory(threads: int) -> dict[str, Any]:
     for cell in ("resnet-like", "all conv3x3"):
         mib = {task: measure(task, cell) for task in ("step", "without grasp", "with grasp")}
         results[cell] = mib | {f"{task} over step": mib[task] / mib["step"] for task in ("without grasp", "with grasp")}
-    mib = {task: measure(task, "all conv3x3") for task in ("step of 16", "tenas")}
-    results["exact kernel, batch 16"] = mib | {"over step": mib["tenas"] / mib["step of 16"]}
+    mib = {task: measure(task, "all conv3x3") for task in ("step of 16", "te-nas")}
+    results["exact kernel, batch 16"] = mib | {"over step": mib["te-nas"] / mib["step of 16"]}
     print(json.dumps(results, indent=1), flush=True)
     return results
 

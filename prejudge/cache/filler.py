@@ -6,7 +6,7 @@ import hashlib
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -17,7 +17,7 @@ import numpy as np
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.shard import Shard
 from prejudge.cache.sharing import representatives
-from prejudge.engine import Engine, local_unless
+from prejudge.engine import Engine, Progress, local_unless
 from prejudge.engine.random_state import own_random_state
 from prejudge.engine.worker import prepare
 from prejudge.errors import InputError
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from prejudge.data.dataset import ImageDataset
     from prejudge.data.probe_batch import Batch
     from prejudge.proxies.passes.memory import Memory
-
-Progress = Callable[[int, int, float], None]
-"""Called with the number of jobs done, of all jobs, and the seconds since the start."""
 
 
 REPEATS_AT_ONCE = 16

@@ -38,7 +38,7 @@ def draw(
     Args:
         space: Search space, e.g. darts (see: prejudge list spaces); or the result file of a search.
         arch: Architecture in any notation of the space; for darts also a published name (see: prejudge list genotypes).
-            Left out with a result file, which has the answer.
+            Left out with a result file, which recommends one.
         out: Picture to write; .svg, .png or .pdf.
         show: cells; of a supernet search also epochs (loss, accuracy, entropy of the weights, share of skips),
             similarity (of operations, by their features) or accuracies (each operation's weight, and the accuracy of

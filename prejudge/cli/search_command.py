@@ -150,21 +150,21 @@ def search(
 
 
 def _show(result: SearchResult, table: Table | None, objective: Objective, written: Path | None, as_json: bool) -> None:
-    from prejudge.search.result_table import answers, outcomes
+    from prejudge.search.result_table import outcomes, recommended_accuracies
 
-    found = answers(result, table) if table is not None else outcomes(result)
+    found = recommended_accuracies(result, table) if table is not None else outcomes(result)
     best = result.best_run
     if as_json:
         output.print_json({"written": written, "best": best.recommendation, "runs": found.to_dict("records")})
         return
-    numbers = found.drop(columns=["seed", "answer"])
+    numbers = found.drop(columns=["seed", "recommendation"])
     output.print_table(
         f"{result.method} in {result.space}" + (f", table {table.name}" if table is not None else ""),
         [f"{len(found)} runs", "mean", "std", "min", "max"],
         [[c, numbers[c].mean(), numbers[c].std(ddof=0), numbers[c].min(), numbers[c].max()] for c in numbers.columns],
         numeric=["mean", "std", "min", "max"],
     )
-    print(f"best answer (seed {best.seed}): {best.recommendation}")
+    print(f"recommended (seed {best.seed}): {best.recommendation}")
     what = objective.describe()
     if what.get("note"):
         output.say(f"note: {what['note']}")

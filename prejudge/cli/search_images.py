@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from prejudge.cli import output
 from prejudge.cli.options import DataOptions, EngineOptions
 from prejudge.cli.progress import ClusterBar, ProgressBar
-from prejudge.cli.search_answers import open_table, show_answers
+from prejudge.cli.search_output import open_table, show_recommendations
 from prejudge.errors import InputError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def search_images(
             )
             written = write_result(result, out) if out is not None and first else None
     if first:
-        show_answers(result, table, written, as_json=as_json)
+        show_recommendations(result, table, written, as_json=as_json)
         _say_failures(result)
         if bar.summary:
             output.say(f"by node: {bar.summary}")

@@ -109,14 +109,14 @@ def _command(name: str) -> App:
         machine: EngineOptions = THIS_PROCESS,
         as_json: output.Json = False,
     ) -> None:
-        """Train a supernet on images, and answer with the architecture that it stands for.
+        """Train a supernet on images, and recommend the architecture that it stands for.
 
         Args:
             images: Training images; the method parts them itself where it holds some out.
             space: darts, darts-s1 … darts-s4 or nasbench201, as far as the method is defined there.
             out: Result file (HDF5). Checkpoints of every epoch are kept in OUT.run beside it: the same command goes on
                 from them.
-            benchmark: Table in which the answers are looked up.
+            benchmark: Table in which the recommendations are looked up.
             option: Option of the method: NAME=VALUE, as listed below; may be given several times.
             seeds: Runs, each from its own seed.
             seed: The first seed.

@@ -46,7 +46,7 @@ def te_nas(
         images: Images; those of a NumPy file need no labels.
         space: nasbench201, darts or darts-s1 … darts-s4.
         out: Result file (HDF5). What is measured is kept in OUT.run beside it: the same command goes on from there.
-        benchmark: Table in which the answers are looked up.
+        benchmark: Table in which the recommendations are looked up.
         seeds: Runs, each from its own seed.
         seed: The first seed.
         recipe: YAML file that fills in what is left out here.

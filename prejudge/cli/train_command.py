@@ -76,7 +76,7 @@ def train(
         images: The images.
         out: Folder of this training.
         space: Search space, where neither a file nor the notation says it.
-        search_seed: Which run of a result file; the one with the best answer if left out.
+        search_seed: Which run of a result file; the one with the best value if left out.
         recipe: darts, ista, ista-onestage, stacnas, hnas, te-nas, nasbench201 or nasbench101: whose training this is;
             that of the search or of the space if left out (see: prejudge list trainings). Or a YAML file that fills in
             what is left out here.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 from prejudge.benchmarks.table.library import benchmark
 from prejudge.benchmarks.training.table_recipe import DIGITS_RECIPE
 from prejudge.cache import Protocol, ScoreCache, fill
+from prejudge.engine import Progress
 from prejudge.errors import InputError, PrejudgeError
 from prejudge.pipeline.score_report import report_data
 from prejudge.proxies.registry import default_names
@@ -52,7 +52,7 @@ def run_demo(
     architectures: int = 150,
     workers: int = 1,
     seed: int = 0,
-    progress: Callable[[int, int, float], None] | None = None,
+    progress: Progress | None = None,
 ) -> Demo:
     """Score a sample of NAS-Bench-201 on scikit-learn's digits, and compare with the embedded table of accuracies.
 

@@ -30,14 +30,16 @@ class Evaluator:
 
     def __init__(self, objective: Objective, seed: int) -> None:
         self._evaluate = objective.evaluate
+        self._draws = objective.draws
         self._bits = np.random.PCG64(random_sources(seed)[1])
         self._at_first = self._bits.state
         self._rng = np.random.Generator(self._bits)
 
     def __call__(self, step: int, arch: Any, epochs: int | None) -> Evaluation:
         """The evaluation that is number ``step`` of the run, from 0."""
-        self._bits.state = self._at_first
-        self._bits.advance(step << 64)
+        if self._draws:
+            self._bits.state = self._at_first
+            self._bits.advance(step << 64)
         return self._evaluate(arch, epochs, self._rng)
 
 
@@ -100,6 +102,8 @@ class SearchRun:
             raise InputError(f"{method.name}: a search method yields its questions; its function has no yield")
         objective = context.objective
         self._evaluator = None if objective is None else Evaluator(objective, context.seed)
+        self._find = self._evaluator if self._evaluator is not None and context.journal is None else self._found
+        self._singles: set[type] = set()
         self._batch: _Batch | None = None
         self._recommended: Architecture | None = None
         self.ended = False
@@ -129,22 +133,35 @@ class SearchRun:
 
     def _answer(self, question: Any) -> Any:
         kind = type(question)
-        if kind is list or hasattr(kind, "__next__"):
-            return [self._value(*as_query(one)) for one in question]
-        if isinstance(question, Work):
-            return self._perform(question)
-        return self._value(*question) if kind is Query else self._value(question, None)
+        if kind in self._singles:  # the short way of almost all questions
+            return self._value(question, None)
+        if _is_batch(kind):
+            return [self._single(one) for one in question]
+        return self._perform(question) if isinstance(question, Work) else self._single(question)
+
+    def _single(self, question: Any) -> float:
+        kind = type(question)
+        if kind in self._singles:
+            return self._value(question, None)
+        query = as_query(question)
+        if kind is not Query:
+            self._singles.add(kind)
+        return self._value(*query)
 
     def _value(self, arch: Any, epochs: int | None) -> float:
-        context = self.context
+        context, count = self.context, len(self.context.steps)
         if context.budget is not None:
-            context.budget.check_left(len(context.steps), context.seconds)
+            context.budget.check_left(count, context.seconds)
         start = time.perf_counter()
-        found = self._recall(len(context.steps), arch, epochs) or self._evaluate(len(context.steps), arch, epochs)
+        found = self._find(count, arch, epochs)
         context.evaluating += time.perf_counter() - start
         return self._count(arch, epochs, found)
 
-    def _evaluate(self, step: int, arch: Any, epochs: int | None) -> Evaluation:
+    def _found(self, step: int, arch: Any, epochs: int | None) -> Evaluation:
+        """The evaluation that the journal knows, or a new one, which it keeps."""
+        known = self._recall(step, arch, epochs)
+        if known is not None:
+            return known
         if self._evaluator is None:
             raise InputError(f"{self.method.name} asks for the value of {arch}; give the search an objective")
         found = self._evaluator(step, arch, epochs)
@@ -221,7 +238,7 @@ class SearchRun:
             question = self._resume(self._perform(question))
         self._asked = time.perf_counter()
         if not self.ended:
-            several = type(question) is list or hasattr(type(question), "__next__")
+            several = _is_batch(type(question))
             waiting = iter(question if several else [question])
             self._batch = _Batch(not several, waiting, len(context.steps))
 
@@ -304,3 +321,8 @@ class SearchRun:
             overhead=time.perf_counter() - self._start - context.evaluating,
             metadata=context.metadata,
         )
+
+
+def _is_batch(kind: type) -> bool:
+    """Whether questions of this type hold several."""
+    return kind is list or hasattr(kind, "__next__")

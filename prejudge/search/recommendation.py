@@ -1,4 +1,4 @@
-"""Which architecture is meant: a text, a file, a published name, or the answer of a search."""
+"""Which architecture is meant: a text, a file, a published name, or the recommendation of a search."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def choose_architecture(given: str, space: str | None = None, *, seed: int | Non
         given: The result file of a search, a file with a genotype or another architecture in any notation, the name of
             a published genotype, or the architecture's text in any notation of its space.
         space: Name of the space; where it is left out, a file or a published genotype says it, or the notation does.
-        seed: Which run of a result file; where it is left out, the one with the best answer.
+        seed: Which run of a result file; where it is left out, the one with the best value.
 
     Returns:
         The architecture.
@@ -159,7 +159,7 @@ def _run(path: Path, result: SearchResult, seed: int | None) -> tuple[Trajectory
     if len(runs) == 1:
         return best, ()
     known = any(np.isfinite(r.values).any() for r in runs)
-    why = "the one with the best value" if known else "the first: no run says how good its answer is"
+    why = "the one with the best value" if known else "the first: no run says how good its recommendation is"
     return best, (f"of {len(runs)} runs in {path} that from seed {best.seed} is taken, {why}",)
 
 

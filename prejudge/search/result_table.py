@@ -1,4 +1,4 @@
-"""What the answers of searches are worth: their trained accuracies, looked up in a table."""
+"""The worth of what searches recommend: their trained accuracies, looked up in a table."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def outcomes(result: SearchResult) -> pd.DataFrame:
-    """What each run of a search answered, and what that took.
+    """The recommendation of each run of a search, and what it took.
 
     Returns:
-        One row per run: ``seed``, ``answer``, ``value`` (the best that the objective said), ``queries``, ``seconds``
-        (what its evaluations cost) and ``overhead`` (of the method itself, wall-clock).
+        One row per run: ``seed``, ``recommendation``, ``value`` (the best that the objective said), ``queries``,
+        ``seconds`` (what its evaluations cost) and ``overhead`` (of the method itself, wall-clock).
     """
     import pandas as pd
 
@@ -29,7 +29,7 @@ def outcomes(result: SearchResult) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "seed": [r.seed for r in runs],
-            "answer": [r.recommendation for r in runs],
+            "recommendation": [r.recommendation for r in runs],
             "value": [float(r.values[r.incumbents()[-1]]) for r in runs],
             "queries": [len(r.values) for r in runs],
             "seconds": [float(np.sum(r.seconds)) for r in runs],
@@ -38,8 +38,8 @@ def outcomes(result: SearchResult) -> pd.DataFrame:
     )
 
 
-def answers(result: SearchResult, table: Table, metrics: list[Metric] | None = None) -> pd.DataFrame:
-    """Trained accuracies of what each run of a search answered.
+def recommended_accuracies(result: SearchResult, table: Table, metrics: list[Metric] | None = None) -> pd.DataFrame:
+    """Trained accuracies of what each run of a search recommends.
 
     Args:
         result: The runs.
@@ -56,5 +56,5 @@ def answers(result: SearchResult, table: Table, metrics: list[Metric] | None = N
         raise InputError(f"the search was in {result.space}, table {table.name} is of {table.space}")
     frame = outcomes(result)
     for metric in default_metrics(table) if metrics is None else metrics:
-        frame[str(metric)] = table.query_many(frame["answer"].tolist(), metric)
+        frame[str(metric)] = table.query_many(frame["recommendation"].tolist(), metric)
     return frame

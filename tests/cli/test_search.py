@@ -27,7 +27,10 @@ def test_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = read_result(out)
     assert (result.method, result.options["population"], result.space) == ("evolution", 5, "nasbench201")
     assert result.best == found["best"]
-    assert _json(capsys, *words, "--option", "population=5")["runs"][0]["answer"] == found["runs"][0]["answer"]
+    assert (
+        _json(capsys, *words, "--option", "population=5")["runs"][0]["recommendation"]
+        == found["runs"][0]["recommendation"]
+    )
 
 
 def test_a_method_with_schedules_on_learning_curves(capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,8 +68,8 @@ def test_te_nas(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "t.h5"
     fast = [f"--setting={s}" for s in ("repeats=1", "batch_size=8", "crops=50", "crop_batches=1")]
     found = _json(capsys, "search", "te-nas", "--data", "digits", "--benchmark", "digits", "--out", str(out), *fast)
-    assert read_result(out).trajectories[0].recommendation == found["runs"][0]["answer"]
-    assert "none" not in found["runs"][0]["answer"]
+    assert read_result(out).trajectories[0].recommendation == found["runs"][0]["recommendation"]
+    assert "none" not in found["runs"][0]["recommendation"]
     assert found["runs"][0]["digits_test_7ep"] > 0
     assert {p.name for p in tmp_path.iterdir()} == {"t.h5", "t.h5.lock", "t.h5.run"}
 

@@ -24,7 +24,7 @@ from prejudge.errors import InputError
 from prejudge.search import Budget, SearchResult, Trajectory
 from prejudge.search.comparison import Incumbents, compare, group_results, holm, paired
 from prejudge.search.objectives import open_objective
-from prejudge.search.result_table import answers
+from prejudge.search.result_table import recommended_accuracies
 
 SPACE = prejudge.space("nasbench201")
 A_TEST, B_TEST = Metric("a", "test", 200), Metric("b", "test", 200)
@@ -134,7 +134,7 @@ def test_the_final_table_is_that_of_the_answers(table: Table) -> None:
     assert data.panels == [("a valid accuracy, 12 epochs", m) for m in ("a_test_200ep", "b_test_200ep")]
     assert data.optima == {"a_test_200ep": 15_624 / 200, "b_test_200ep": 100}
     for one in results:
-        frame = answers(one, table, [A_TEST])
+        frame = recommended_accuracies(one, table, [A_TEST])
         row = data.final[(data.final["method"] == one.method) & (data.final["metric"] == str(A_TEST))].iloc[0]
         assert row["mean"] == pytest.approx(frame[str(A_TEST)].mean())
         assert row["std"] == pytest.approx(frame[str(A_TEST)].std(ddof=0))
@@ -167,7 +167,10 @@ def test_a_pair_is_tested_over_equal_seeds(table: Table) -> None:
     second = replace(second, trajectories=[*second.trajectories[5:], drawn(99)])
     data = compare([first, second], table)
     (test,) = data.tests[data.tests["metric"] == str(A_TEST)].to_dict("records")
-    a, b = (dict(zip(range(15), answers(r, table, [A_TEST])[str(A_TEST)], strict=True)) for r in two(table, 15))
+    a, b = (
+        dict(zip(range(15), recommended_accuracies(r, table, [A_TEST])[str(A_TEST)], strict=True))
+        for r in two(table, 15)
+    )
     differences = np.array([a[s] - b[s] for s in range(5, 15)])
     assert (test["first"], test["second"], test["pairs"]) == ("random", "evolution", 10)
     assert test["difference"] == pytest.approx(differences.mean())

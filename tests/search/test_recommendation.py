@@ -70,7 +70,7 @@ def test_runs_without_values_and_weights_that_were_left(tmp_path: Path) -> None:
     left.write_bytes(b"")
     found = choose_architecture(path)
     assert (found.architecture, found.form, found.weights) == (V1, "ista-onestage", left)
-    assert "no run says how good its answer is" in found.notes[0]
+    assert "no run says how good its recommendation is" in found.notes[0]
     assert f"`prejudge test {left}`" in found.notes[1]
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from prejudge.errors import unknown
 
 if TYPE_CHECKING:
-    from prejudge.benchmarks.importers.table_import import ImportResult, Progress
+    from prejudge.benchmarks.importers.table_import import ImportResult
+    from prejudge.engine import Progress
 
 KINDS = ("csv", "npz", "nasbench201", "nasbench101", "nasbench301")
 

@@ -22,9 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from prejudge.benchmarks.importers.table_import import ImportResult, Progress, TableImport, file_sha256
+from prejudge.benchmarks.importers.table_import import ImportResult, TableImport, file_sha256
 from prejudge.benchmarks.table.metric import Metric
 from prejudge.benchmarks.table.rows import RowNumbers
+from prejudge.engine import Progress
 from prejudge.errors import FileFormatError, InputError, MissingDataError, quoted, unknown
 from prejudge.formats.zip import open_zip, read_entry
 from prejudge.spaces import Architecture, Space

@@ -17,9 +17,6 @@ from prejudge.benchmarks.table.metric import Metric
 from prejudge.benchmarks.table.writer import write_table
 from prejudge.errors import MissingDataError, PrejudgeError
 
-Progress = Callable[[int, int, float], None]
-"""Called with (done, all, seconds): parts of the source that were read."""
-
 
 @dataclass(frozen=True)
 class ImportResult(os.PathLike[str]):

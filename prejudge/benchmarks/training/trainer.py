@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,7 +21,7 @@ from prejudge.benchmarks.table.rows import RowNumbers, has_own_order
 from prejudge.benchmarks.table.writer import write_table
 from prejudge.benchmarks.training.runs import FinishedTrainings
 from prejudge.benchmarks.training.table_recipe import TableRecipe
-from prejudge.engine import Engine, local_unless
+from prejudge.engine import Engine, Progress, local_unless
 from prejudge.engine.worker import prepare
 from prejudge.errors import InputError
 from prejudge.spaces.base import space as space_named
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from prejudge.data.dataset import ImageDataset
     from prejudge.data.splits import Splits
     from prejudge.spaces.base import Architecture, Space
-
-Progress = Callable[[int, int, float], None]
-"""Called with trainings done now, trainings to do now, and seconds."""
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from prejudge.spaces.base import Architecture, EnumerableSpace, Space, require_e
 
 if TYPE_CHECKING:
     from prejudge.cache import Protocol, ScoreCache
-    from prejudge.cache.filler import Progress
     from prejudge.data.dataset import ImageDataset
+    from prejudge.engine import Progress
 
 METRICS = ("ntk_trace", "grad_norm", "snip", "grasp")
 """The metrics of the paper."""

@@ -33,12 +33,14 @@ class Objective(ABC):
         schedules: Training epochs at which architectures can be evaluated, ascending; empty where there is no choice.
         device: Where networks are computed; None where there are none. It need only be where a search runs.
         live: Whether an evaluation takes long enough that it is worth sending to another process.
+        draws: Whether evaluations draw random numbers.
     """
 
     space: Space[Any]
     schedules: tuple[int, ...] = ()
     device: str | None = None
     live: bool = True
+    draws: bool = True
 
     @abstractmethod
     def evaluate(self, arch: Architecture, epochs: int | None, rng: np.random.Generator) -> Evaluation:
@@ -85,6 +87,7 @@ class MappingObjective(Objective):
     """
 
     live = False
+    draws = False
 
     def __init__(
         self,

@@ -52,6 +52,7 @@ class TableObjective(Objective):
             warnings.simplefilter("ignore", CostWarning)  # it is in the description
             self._simulated = SimulatedTraining(table, dataset, epochs, seed, split=split)
         self.note = self._simulated.note
+        self.draws = seed == "random"
         self.schedules = self._simulated.stops
         self._what = {
             "table": table.name,

@@ -128,21 +128,23 @@ def test_searches_equal_those_of_one_process(cluster: Any, tmp_path: Path) -> No
     here = run([*SEARCH, "--threads", "1"], tmp_path / "here.h5")
     there = run([*SEARCH, *on(cluster)], tmp_path / "there.h5")
     assert here["best"] == there["best"]
-    assert [r["answer"] for r in here["runs"]] == [r["answer"] for r in there["runs"]]
+    assert [r["recommendation"] for r in here["runs"]] == [r["recommendation"] for r in there["runs"]]
     assert len(list((tmp_path / "there.h5.journal").glob("*.jsonl"))) == 3
 
 
 def test_supernets_equal_those_of_one_process(cluster: Any, tmp_path: Path) -> None:
     here = run([*SUPERNET, "--threads", "1"], tmp_path / "here.h5")
     there = run([*SUPERNET, *on(cluster)], tmp_path / "there.h5")
-    assert [(r["answer"], r["value"]) for r in here["runs"]] == [(r["answer"], r["value"]) for r in there["runs"]]
+    assert [(r["recommendation"], r["value"]) for r in here["runs"]] == [
+        (r["recommendation"], r["value"]) for r in there["runs"]
+    ]
     assert len(list((tmp_path / "there.h5.run").glob("seed-*/supernet/last.pt"))) == 2
 
 
 def test_pruning_equals_that_of_one_process(cluster: Any, tmp_path: Path) -> None:
     here = run([*PRUNE, "--threads", "1"], tmp_path / "here.h5")
     there = run([*PRUNE, *on(cluster)], tmp_path / "there.h5")
-    assert here["runs"][0]["answer"] == there["runs"][0]["answer"]
+    assert here["runs"][0]["recommendation"] == there["runs"][0]["recommendation"]
     steps = [read_result(tmp_path / name).trajectories[0].metadata["rounds"] for name in ("here.h5", "there.h5")]
     for step in itertools.chain(*steps):
         del step["seconds"]

@@ -20,11 +20,11 @@ from prejudge.benchmarks.importers.nasbench101.records import read_records
 from prejudge.benchmarks.importers.nasbench101.runs import REPEATS, ScheduleRuns, TooManyRuns, columns
 from prejudge.benchmarks.importers.table_import import (
     ImportResult,
-    Progress,
     TableImport,
     file_sha256,
     require_file,
 )
+from prejudge.engine import Progress
 from prejudge.errors import FileFormatError, InputError, PrejudgeError
 from prejudge.formats.tfrecord import read_blocks
 from prejudge.spaces.nasbench101.space import NASBench101, record_text

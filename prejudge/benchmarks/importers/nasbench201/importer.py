@@ -21,7 +21,8 @@ from prejudge.benchmarks.importers.nasbench201.official_file import (
 )
 from prejudge.benchmarks.importers.nasbench201.official_objects import directory_of, iter_objects, kind_of
 from prejudge.benchmarks.importers.nasbench201.trials import UNITS, MalformedTrial, Trials
-from prejudge.benchmarks.importers.table_import import ImportResult, Progress, TableImport, file_sha256
+from prejudge.benchmarks.importers.table_import import ImportResult, TableImport, file_sha256
+from prejudge.engine import Progress
 from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.spaces.nasbench201.space import NASBench201
 

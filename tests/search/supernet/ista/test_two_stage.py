@@ -268,6 +268,6 @@ def test_the_command_line(method: str, tmp_path: Path, capsys: pytest.CaptureFix
     words += ["--channels", "2", "--cells", "2", "--epochs", "1", "--option", "solver=exact", "--json"]
     assert cli.run(words) == 0
     (run,) = json.loads(capsys.readouterr().out)["runs"]
-    assert run["answer"] == read_result(out).best
+    assert run["recommendation"] == read_result(out).best
     weights = tmp_path / "x.h5.run" / "seed-0" / "network.safetensors"
     assert weights.exists() == (method == "ista-onestage")

@@ -1,4 +1,4 @@
-"""What a search command prints of its runs: the answers, and what a table says about them."""
+"""What a search command prints of its runs: what they recommend, and what a table says about them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def open_table(benchmark: str | None, space: str) -> Table | None:
-    """The table in which answers are looked up; raises :class:`InputError` where it is of another space."""
+    """The table in which recommendations are looked up; raises :class:`InputError` where it is of another space."""
     if benchmark is None:
         return None
     from prejudge.benchmarks import benchmark as find
@@ -26,26 +26,26 @@ def open_table(benchmark: str | None, space: str) -> Table | None:
     return table
 
 
-def show_answers(result: SearchResult, table: Table | None, written: Path | None, *, as_json: bool) -> None:
-    """Print every run's answer with its seconds and, where there is a table, its accuracies and their means.
+def show_recommendations(result: SearchResult, table: Table | None, written: Path | None, *, as_json: bool) -> None:
+    """Print every run's recommendation with its seconds and, where there is a table, its accuracies and their means.
 
     Args:
         result: The runs.
-        table: Where the answers are looked up.
+        table: Where they are looked up.
         written: The result file, if one was written.
         as_json: Print one JSON object instead.
     """
-    from prejudge.search.result_table import answers, outcomes
+    from prejudge.search.result_table import outcomes, recommended_accuracies
 
     own = outcomes(result)
-    found = own if table is None else answers(result, table)
+    found = own if table is None else recommended_accuracies(result, table)
     metrics = list(found.columns[len(own.columns) :])
     if as_json:
         output.print_json({"written": written, "runs": found.to_dict("records")})
         return
     rows: list[dict[str, Any]] = found.to_dict("records")  # type: ignore[assignment]  # its keys are texts
     for row in rows:
-        print(f"seed {row['seed']}, {row['seconds']:.0f} s: {row['answer']}")
+        print(f"seed {row['seed']}, {row['seconds']:.0f} s: {row['recommendation']}")
         if metrics:
             print("  " + ", ".join(f"{name} {row[name]:.2f}" for name in metrics))
     if table is not None and len(rows) > 1:
