@@ -39,11 +39,12 @@ from perf.environment import measure_parts  # noqa: E402
 from prejudge.data.dataset import ImageDataset  # noqa: E402
 from prejudge.data.loading import load  # noqa: E402
 from prejudge.engine.random_state import own_random_state  # noqa: E402
-from prejudge.search.pruning import CONVENTIONS, prune  # noqa: E402
+from prejudge.search import run as search_run  # noqa: E402
+from prejudge.search.pruning import CONVENTIONS  # noqa: E402
 from prejudge.search.pruning.inputs import draw_inputs, image_set  # noqa: E402
 from prejudge.search.pruning.measurement import measurer  # noqa: E402
 from prejudge.search.pruning.pruning_space import Active, PruningSpace, operations_of, pruning_space, without  # noqa: E402
-from prejudge.search.pruning.tasks import NetworkTask  # noqa: E402
+from prejudge.search.pruning.rounds import NetworkTask  # noqa: E402
 from prejudge.spaces import space  # noqa: E402
 from prejudge.spaces.nn.supernet import Weighted, uniform  # noqa: E402
 from tests.search.pruning import oracles  # noqa: E402
@@ -132,8 +133,13 @@ def extrapolated(name: str, repeats: int) -> dict[str, Any]:
 
 def whole_search(workers: int) -> dict[str, Any]:
     """A whole default search of nasbench201, wall clock."""
-    result = prune(space("nasbench201"), images(), workers=workers)
-    found = {"workers": workers, "seconds": result.seconds, "compute_seconds": result.compute_seconds}
+    data = image_set(images())
+    (result,) = search_run("te-nas", space="nasbench201", data=data, workers=workers).trajectories
+    found = {
+        "workers": workers,
+        "seconds": float(result.seconds[0]),
+        "compute_seconds": result.metadata["compute_seconds"],
+    }
     print(json.dumps(found), flush=True)
     return found
 

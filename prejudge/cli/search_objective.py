@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from cyclopts import Group, Parameter
@@ -87,7 +87,7 @@ class LiveOptions:
             batch = {k: v for k, v in training.given().items() if k == "batch_size"}
             return ProxyObjective(where, data, self.proxy, macro=macro, device=device, **batch)
         drops = {} if "drop_path" in where.default_macro else {"drop_path": 0.0}
-        numbers = replace(HNAS_TRAINING, **(drops | training.given()))
+        numbers = HNAS_TRAINING.with_options(drops | training.given())
         parts = random_split(data, self.train_share)
         return TrainingObjective(where, *parts, numbers, macro=macro, device=device)
 

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from prejudge.errors import FileFormatError, PrejudgeError
-from prejudge.formats.atomic import destination, write_atomically
+from prejudge.formats.atomic import replacing
 
 if TYPE_CHECKING:
     import h5py
@@ -71,7 +71,7 @@ class ReadBudget:
 def writing(path: Path, **options: Any) -> Iterator[h5py.File]:
     """Give an HDF5 file to write, which takes the place of ``path`` in one step when the block ends well.
 
-    It is made in memory: a full disk makes the HDF5 library crash, and leaves half a file.
+    The HDF5 library, which crashes where the disk is full, is not told of writes that fail.
 
     Args:
         path: The file.
@@ -82,11 +82,38 @@ def writing(path: Path, **options: Any) -> Iterator[h5py.File]:
     """
     import h5py
 
-    destination(path)  # before any work is done
-    memory = io.BytesIO()
-    with h5py.File(memory, "w", **options) as file:
-        yield file
-    write_atomically(path, memory.getbuffer())
+    with replacing(path) as part, _Deferring(part, "w+b") as stream:
+        try:
+            with h5py.File(stream, "w", **options) as file:
+                yield file
+        except Exception:
+            if stream.failed is None:  # else what was lost could not be read again
+                raise
+        if stream.failed is not None:
+            raise stream.failed
+
+
+class _Deferring(io.FileIO):
+    """A file whose first failed write is kept for later; nothing is written after it."""
+
+    failed: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        left = memoryview(content).cast("B")
+        size = len(left)
+        try:
+            while left and self.failed is None:
+                left = left[super().write(left) or 0 :]
+        except OSError as error:
+            self.failed = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failed = self.failed or error
+            return size or 0
 
 
 def open_file(path: Path) -> h5py.File:

@@ -102,21 +102,22 @@ def test(
         assert expected is not None
         fitting = {"num_classes": images.num_classes, "in_channels": images.in_channels}
         found = read_network(checkpoint, replace(expected, fitting=fitting), key=key)
-    if isinstance(data, str) and places.get("normalization") is None and found.mean:
-        images = normalized_by(images, found.mean, found.std)
-    wanted = found.macro.get("in_channels")
+    stored = found.metadata
+    if isinstance(data, str) and places.get("normalization") is None and stored.mean:
+        images = normalized_by(images, stored.mean, stored.std)
+    wanted = stored.macro.get("in_channels")
     if wanted != images.in_channels:
         raise InputError(f"{checkpoint} is for images of {wanted} channels, {images.name} has {images.in_channels}")
-    if images.num_classes != found.macro["num_classes"]:
+    if images.num_classes != stored.macro["num_classes"]:
         raise InputError(
-            f"{checkpoint} tells {found.macro['num_classes']} classes apart, {images.name} has {images.num_classes}"
+            f"{checkpoint} tells {stored.macro['num_classes']} classes apart, {images.name} has {images.num_classes}"
         )
-    images = images.with_size(image_size or found.image_size or images.image_size)
+    images = images.with_size(image_size or stored.image_size or images.image_size)
     with config.running():
         figures = evaluate(
-            config.place(found.network), images, config, classes=found.classes, batch_size=batch_size
+            config.place(found.network), images, config, classes=stored.classes, batch_size=batch_size
         )  # fmt: skip
     return TestResult(
-        str(checkpoint), found.kind, found.space, found.architecture, found.macro, images.name, split, figures,
+        str(checkpoint), found.kind, stored.space, stored.architecture, stored.macro, images.name, split, figures,
         tuple(warnings),
     )  # fmt: skip

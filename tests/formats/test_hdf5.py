@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -200,3 +201,42 @@ def test_a_text_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
         file.attrs.create("name", b"\xff", dtype=h5py.string_dtype())
         with pytest.raises(ValueError):
             hdf5.attribute(file, "name")
+
+
+@pytest.mark.parametrize("limit", [0, 5_000, 100_000])
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, limit: int) -> None:
+    """RLIMIT_FSIZE makes every write beyond it fail; HDF5 itself ends the process where it sees one fail."""
+    path = tmp_path / "table.h5"
+    code = f"""
+import resource, sys
+import h5py
+import numpy as np
+from pathlib import Path
+from prejudge.errors import PrejudgeError
+from prejudge.formats import hdf5
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
+try:
+    with hdf5.writing(Path({str(path)!r})) as file:
+        for i in range(20):
+            data = np.random.default_rng(i).normal(size=5_000)
+            file.create_dataset(f"columns/{{i}}", data=data, compression="gzip", chunks=(500,))
+        file["again"] = file["columns/3"]
+        file["columns/3"][:10], file["text"] = 0.0, "x" * 1000
+except PrejudgeError as error:
+    print(error)
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.startswith(f"cannot write {path}: the disk is full") and ended.stdout.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_written_files_are_whole(tmp_path: Path) -> None:
+    path = tmp_path / "table.h5"
+    with hdf5.writing(path) as file:
+        file.create_dataset("a", data=np.arange(10_000.0), compression="gzip")
+        file["b"] = "text"
+    with pytest.raises(KeyError), hdf5.writing(path) as file:
+        raise KeyError
+    hdf5.read_everything(path)
+    with hdf5.open_file(path) as file:
+        assert file["a"][()].sum() == np.arange(10_000).sum() and [p.name for p in tmp_path.iterdir()] == ["table.h5"]

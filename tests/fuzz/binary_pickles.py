@@ -143,7 +143,7 @@ def _read_images(path: Path) -> None:
     _imagenet16_batch(path)
 
 
-def _inert(path: Path) -> None:
+def _unpickle(path: Path) -> None:
     Unpickler(path.read_bytes(), lambda pid: None).load()
 
 
@@ -206,6 +206,6 @@ def _read_official(path: Path) -> None:
 file_target("pickle-scores", "f.p", _read_scores, _scores, _TOKENS, generate=_program)
 file_target("pickle-scores-import", "f.p", _import_scores, _scores, _TOKENS, generate=_program)
 file_target("pickle-images", "f", _read_images, _images, _TOKENS, generate=_program)
-file_target("pickle-inert", "f.pkl", _inert, _scores, _TOKENS, generate=_program)
+file_target("pickle-unpickler", "f.pkl", _unpickle, _scores, _TOKENS, generate=_program)
 file_target("pickle-official", "f.pth", _read_official, _official, _TOKENS,
             generate=lambda rng: _official_content(rng) if rng.random() < 0.7 else bz2.compress(_program(rng), 1))  # fmt: skip

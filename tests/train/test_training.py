@@ -15,12 +15,13 @@ import pytest
 import torch
 from PIL import Image
 
+from prejudge.data.dataset import ImageDataset
 from prejudge.data.folder import read_folder
 from prejudge.data.splits import Splits
 from prejudge.errors import InputError
 from prejudge.train.checkpoint import read_checkpoint
 from prejudge.train.device import DeviceConfig
-from prejudge.train.evaluation.evaluate import evaluate
+from prejudge.train.evaluation.evaluate import ClassificationMetrics, evaluate
 from prejudge.train.export.weights import load_weights
 from prejudge.train.process_group import ProcessGroup
 from prejudge.train.recipes.published import published_recipe
@@ -62,6 +63,23 @@ def test_a_folder_holds_all_that_came_of_it(tmp_path: Path) -> None:
     assert read_checkpoint(tmp_path / "best.pt").epoch == result.epoch
     lines = (tmp_path / "log.jsonl").read_text()
     assert lines == "".join(line(n, e) for n, e in enumerate(result.epochs))
+
+
+def test_the_test_images_are_evaluated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[ImageDataset] = []
+
+    def counted(network: Any, data: ImageDataset, *arguments: Any, **options: Any) -> ClassificationMetrics:
+        seen.append(data)
+        return evaluate(network, data, *arguments, **options)
+
+    monkeypatch.setattr("prejudge.train.training.evaluate", counted)
+    result = train(tmp_path, selection="last")
+    assert [data is SPLITS.test for data in seen].count(True) == 1
+    assert result.test is result.last_test and result.test is not None
+    tested = json.loads((tmp_path / "test.json").read_text())
+    assert tested["confusion"] == result.test.confusion.tolist() and tested["loss"] == result.test.loss
+    metadata = json.loads((tmp_path / "training.json").read_text())
+    assert metadata["macs"] == result.plan.macs > 0 and metadata["warnings"] == list(result.warnings)
 
 
 @pytest.mark.parametrize(("selection", "name"), [("last", "valid"), ("valid", "valid"), ("test", "test")])

@@ -66,16 +66,16 @@ class FirstOrderArchitect(Architect):
     def begin_epoch(self, epoch: int) -> None:
         self._next = _endless(self._held_out, epoch)
 
-    def before(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
+    def before(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor, state: TrainState) -> None:
         held_out = learner.device_config.take(*next(self._next))
-        gradients = self.gradients(learner, (inputs, targets), held_out, at)
+        gradients = self.gradients(learner, (inputs, targets), held_out, state)
         for parameter, gradient in zip(self.parameters, gradients, strict=True):
             parameter.grad = gradient
         learner.weight_step.move(self.optimizer)
         self.optimizer.zero_grad(set_to_none=True)
 
     def gradients(
-        self, learner: SupernetLearner, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], at: TrainState
+        self, learner: SupernetLearner, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], state: TrainState
     ) -> list[Tensor]:
         """Gradients of the architecture parameters: of the held-out loss, as if the weights did not depend on them.
 
@@ -83,7 +83,7 @@ class FirstOrderArchitect(Architect):
             learner: The supernet and its architecture parameters.
             train: The batch that the weights are about to learn.
             held_out: The batch that the architecture learns.
-            at: Where in the training this is.
+            state: Where in the training this is.
         """
         return learner.weight_step.gradients(learner.loss, *held_out, self.parameters)
 

@@ -66,7 +66,7 @@ class SupernetContext(SearchContext):
 
     def recipe(self, published: Recipe) -> Recipe:
         """The published numbers of a method with those that the user has chosen; raises :class:`InputError`."""
-        return replace(published, **self.training)
+        return published.with_options(self.training)
 
     def supernet(self, **published: Any) -> Supernet:
         """The supernet of the space on the device, for the data's classes and channels.

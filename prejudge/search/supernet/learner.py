@@ -63,7 +63,7 @@ class Architect:
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first step of an epoch."""
 
-    def before(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
+    def before(self, learner: SupernetLearner, inputs: Tensor, targets: Tensor, state: TrainState) -> None:
         """Called before each step of the weights, with the batch that they are about to learn."""
 
     def state_dict(self) -> dict[str, Any]:
@@ -149,16 +149,16 @@ class SupernetLearner(ArchitectureLearner):
         if self.perturbation is not None:
             self.perturbation.begin_epoch(epoch)
 
-    def step(self, inputs: Tensor, targets: Tensor, at: TrainState) -> StepOutput:
-        self.move_architecture(inputs, targets, at)
+    def step(self, inputs: Tensor, targets: Tensor, state: TrainState) -> StepOutput:
+        self.move_architecture(inputs, targets, state)
         mixture = None if self.architect.joint is not None else self._for_weights(inputs, targets)
         return self.weight_step(
-            inputs, targets, at, lambda x, y: self._loss_and_logits(x, y, mixture), also=self.architect.joint
+            inputs, targets, state, lambda x, y: self._loss_and_logits(x, y, mixture), also=self.architect.joint
         )
 
-    def move_architecture(self, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
+    def move_architecture(self, inputs: Tensor, targets: Tensor, state: TrainState) -> None:
         """Called before each step of the weights, with the batch that they are about to learn."""
-        self.architect.before(self, inputs, targets, at)
+        self.architect.before(self, inputs, targets, state)
 
     def loss(self, inputs: Tensor, targets: Tensor, mixture: Mixture | None = None) -> Tensor:
         """Mean cross-entropy of a batch in the device's precision, ``()``.
@@ -171,8 +171,8 @@ class SupernetLearner(ArchitectureLearner):
         with self.device_config.autocast():
             return self._loss_and_logits(inputs, targets, mixture)[0]
 
-    def learning_rate(self, at: TrainState) -> float:
-        return self.weight_step.learning_rate(at)
+    def learning_rate(self, state: TrainState) -> float:
+        return self.weight_step.learning_rate(state)
 
     def end_epoch(self, epoch: int) -> dict[str, Any]:
         with torch.no_grad():

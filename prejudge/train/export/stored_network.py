@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from prejudge.train.checkpoint import read_checkpoint
 from prejudge.train.export.safetensors_file import read_tensors
 from prejudge.train.export.stacnas_model import official_names, read_stacnas_model
 from prejudge.train.export.third_party import match_state_dict, read_state_dict
-from prejudge.train.export.weights import load_weights
+from prejudge.train.export.weights import WeightsMetadata, load_weights
 from prejudge.train.files import WEIGHTS
 
 _EXPORTS = (WEIGHTS, "network.safetensors")
@@ -30,27 +30,13 @@ class StoredNetwork:
 
     Attributes:
         network: The network with its weights.
-        kind: What the file is, in words.
-        space: Name of its space.
-        architecture: Its architecture's text.
-        macro: Its macro-architecture.
-        classes: Names of its classes; empty where the file does not say them.
-        mean: Of each channel, subtracted from pixels in 0..1; empty where the file does not say it.
-        std: Of each channel, divided by.
-        image_size: Side of the images that it was trained on; 0 where not known.
-        provenance: How the weights came about.
+        kind: The kind of the file, in words.
+        metadata: Space, architecture and macro-architecture, and all else that the file says.
     """
 
     network: nn.Module
     kind: str
-    space: str
-    architecture: str
-    macro: Mapping[str, Any]
-    classes: tuple[str, ...] = ()
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    image_size: int = 0
-    provenance: Mapping[str, Any] | None = None
+    metadata: WeightsMetadata
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +76,7 @@ def read_network(path: Path | str, expected: ExpectedNetwork | None = None, *, k
     if not path.is_file():
         raise MissingDataError(f"no file {path} with weights")
     if path.suffix == ".safetensors" and (expected is None or _is_ours(path)):
-        return _checked(path, _export(path), expected)
+        return _export(path, expected)
     if expected is None:
         return _self_describing(path)
     # The wrappers' names first, then StacNAS's own, which its state dicts have too.
@@ -112,18 +98,11 @@ def _is_ours(path: Path) -> bool:
     return "prejudge_weights" in read_tensors(path)[1]
 
 
-def _export(path: Path) -> StoredNetwork:
-    network, said = load_weights(path)
-    return StoredNetwork(
-        network, "exported weights", said.space, said.architecture, said.macro, said.classes, said.mean, said.std,
-        said.image_size, said.provenance,
-    )  # fmt: skip
-
-
-def _checked(path: Path, found: StoredNetwork, expected: ExpectedNetwork | None) -> StoredNetwork:
+def _export(path: Path, expected: ExpectedNetwork | None) -> StoredNetwork:
     """An export, if it is of the architecture that the user expects."""
+    network, found = load_weights(path)
     if expected is None:
-        return found
+        return StoredNetwork(network, "exported weights", found)
     if found.space != expected.space.name or expected.space.parse(found.architecture) != expected.architecture:
         raise InputError(
             f"{path} holds another architecture of {found.space}: {found.architecture}; leave --arch out to evaluate it"
@@ -132,7 +111,7 @@ def _checked(path: Path, found: StoredNetwork, expected: ExpectedNetwork | None)
     if different:
         there = ", ".join(f"{k} {found.macro.get(k)} and not {v}" for k, v in different.items())
         raise InputError(f"{path} holds a network with {there}; leave these out to evaluate it")
-    return found
+    return StoredNetwork(network, "exported weights", found)
 
 
 def _self_describing(path: Path) -> StoredNetwork:
@@ -168,10 +147,7 @@ def _checkpoint(path: Path) -> StoredNetwork:
     state = _averaged(average) if isinstance(average, dict) else learner.get("network")
     if not isinstance(state, dict) or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise FileFormatError(f"{path} is a checkpoint without the weights of a network")
-    filled = _filled(path, state, expected)
-    return StoredNetwork(
-        filled.network, f"checkpoint after epoch {found.epoch}", filled.space, filled.architecture, filled.macro
-    )
+    return replace(_filled(path, state, expected), kind=f"checkpoint after epoch {found.epoch}")
 
 
 def _averaged(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -181,7 +157,8 @@ def _averaged(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _pickled(path: Path) -> StoredNetwork:
     model = read_stacnas_model(path)
-    return StoredNetwork(model.network(), "pickled StacNAS network", "darts", str(model.genotype), model.macro)
+    metadata = WeightsMetadata("darts", str(model.genotype), model.macro)
+    return StoredNetwork(model.network(), "pickled StacNAS network", metadata)
 
 
 def _filled(path: Path, state: Mapping[str, Tensor], expected: ExpectedNetwork) -> StoredNetwork:
@@ -199,4 +176,5 @@ def _filled(path: Path, state: Mapping[str, Tensor], expected: ExpectedNetwork) 
             raise InputError(f"{path}: {error}") from None
     network.load_state_dict(matched, assign=True)
     network.requires_grad_(True)
-    return StoredNetwork(network.eval(), "state dict", where.name, str(expected.architecture), numbers)
+    metadata = WeightsMetadata(where.name, str(expected.architecture), numbers)
+    return StoredNetwork(network.eval(), "state dict", metadata)

@@ -37,7 +37,7 @@ def test_state_dicts_need_their_architecture(tmp_path: Path) -> None:
     path = tmp_path / "plain.pt"
     torch.save(network.state_dict(), path)
     found = read_network(path, EXPECTED)
-    assert (found.kind, found.space, found.architecture) == ("state dict", "nasbench201", CELL)
+    assert (found.kind, found.metadata.space, found.metadata.architecture) == ("state dict", "nasbench201", CELL)
     assert equal(found.network, network)
     fitting = {name: SMALL[name] for name in ("num_classes", "in_channels")}
     chosen = {name: value for name, value in SMALL.items() if name not in fitting}
@@ -63,7 +63,7 @@ def test_a_checkpoint_gives_what_was_evaluated(tmp_path: Path, ema: float) -> No
         "nasbench201", CELL, Splits(train), recipe, folder=folder, selection="last", macro=chosen, tensorboard=False
     )
     exported = read_network(folder)
-    assert exported.image_size == 8
+    assert exported.metadata.image_size == 8
     checkpoint = read_network(folder / "last.pt")
     assert checkpoint.kind == "checkpoint after epoch 1"
     assert equal(checkpoint.network, exported.network)
@@ -89,7 +89,7 @@ def test_a_pickled_stacnas_network_is_read_without_its_code(tmp_path: Path) -> N
     path = tmp_path / "cifar10.pth.tar"
     torch.save(stacnas_model(network), path)
     found = read_network(path)
-    assert (found.kind, found.architecture, found.macro["num_classes"]) == (
+    assert (found.kind, found.metadata.architecture, found.metadata.macro["num_classes"]) == (
         "pickled StacNAS network",
         str(GENOTYPE),
         7,

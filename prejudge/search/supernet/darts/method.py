@@ -40,7 +40,7 @@ RECIPES: Mapping[str, Recipe] = {
 """Training of the weights: the numbers of DARTS, and of DARTS-PT on NAS-Bench-201, which differ in epochs alone."""
 
 KEEP_EVERY = {"darts": 10, "nasbench201": 20}
-"""Which checkpoints DARTS-PT keeps, to start from."""
+"""Epochs between the checkpoints that are kept, which DARTS-PT can start from."""
 
 UPDATES = ("first", "second", "none")
 

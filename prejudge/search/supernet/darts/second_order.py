@@ -28,9 +28,9 @@ class SecondOrderArchitect(FirstOrderArchitect):
     """
 
     def gradients(
-        self, learner: SupernetLearner, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], at: TrainState
+        self, learner: SupernetLearner, train: tuple[Tensor, Tensor], held_out: tuple[Tensor, Tensor], state: TrainState
     ) -> list[Tensor]:
-        supernet, rate, of = learner.supernet, learner.weight_step.learning_rate(at), learner.weight_step.gradients
+        supernet, rate, of = learner.supernet, learner.weight_step.learning_rate(state), learner.weight_step.gradients
         named = {name: p for name, p in supernet.named_parameters() if p.requires_grad}
         weights = list(named.values())
         with torch.no_grad():
@@ -41,9 +41,10 @@ class SecondOrderArchitect(FirstOrderArchitect):
         buffers = {name: buffer.clone() for name, buffer in supernet.named_buffers()}
 
         def loss_after_step(x: Tensor, y: Tensor) -> Tensor:
-            state = {**virtual, **buffers}
             with learner.device_config.autocast():
-                logits = torch.func.functional_call(supernet, state, (x, learner.arch_parameters.mixture()))
+                logits = torch.func.functional_call(
+                    supernet, {**virtual, **buffers}, (x, learner.arch_parameters.mixture())
+                )
                 return nn.functional.cross_entropy(logits, y, label_smoothing=learner.recipe.label_smoothing)
 
         found = of(loss_after_step, *held_out, [*self.parameters, *virtual.values()])

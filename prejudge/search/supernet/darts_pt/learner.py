@@ -100,9 +100,9 @@ class ProjectionLearner(SupernetLearner):
             self._keep(epoch)
         super().begin_epoch(self._after + epoch)
 
-    def move_architecture(self, inputs: Tensor, targets: Tensor, at: TrainState) -> None:
+    def move_architecture(self, inputs: Tensor, targets: Tensor, state: TrainState) -> None:
         if not self.projection.operations_decided:
-            super().move_architecture(inputs, targets, at)
+            super().move_architecture(inputs, targets, state)
 
     def end_epoch(self, epoch: int) -> dict[str, Any]:
         facts = super().end_epoch(epoch)
