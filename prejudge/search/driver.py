@@ -135,6 +135,8 @@ class SearchRun:
         kind = type(question)
         if kind in self._singles:  # the short way of almost all questions
             return self._value(question, None)
+        if kind is Query:
+            return self._value(*question)
         if _is_batch(kind):
             return [self._single(one) for one in question]
         return self._perform(question) if isinstance(question, Work) else self._single(question)
