@@ -69,11 +69,11 @@ class Probe:
         """One probe for each of several networks of one structure, whose passes run for all of them at once.
 
         Args:
-            networks: R networks that differ in their weights only.
+            networks: R networks that differ in their weights only; see :class:`Probe` for what is not listed here.
             inputs: For each its batch, all of one shape.
             targets: For each its labels; or None.
-            reads: As of a single probe.
-            mode: As of a single probe.
+            reads: The quantities that will be read.
+            mode: ``"exact"`` or ``"fast"``.
             device: Where to run; default: where the first network is.
             seeds: Of each repeat's random draws; default 0.
             limits: How much is held at once; its ``repeats`` is not read here.

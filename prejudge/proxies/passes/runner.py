@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,21 +26,9 @@ MODES = ("exact", "fast")
 
 
 class Passes:
-    """Runs passes when they are first read, each at most once, and keeps what they give for every repeat.
+    """The passes of one network, or of several of one structure; each runs when it is first read, and at most once.
 
-    Args:
-        networks: R networks; they are copied, never changed.
-        inputs: For each a batch ``(N, C, H, W)``, all of one shape.
-        targets: For each the class indices ``(N,)``; or None.
-        reads: The quantities that will be read.
-        mode: ``"exact"`` or ``"fast"``.
-        device: Where to run; default: where the first network is.
-        seeds: Of each repeat's random draws.
-        limits: How much is held at once; default: what suits the device.
-
-    Raises:
-        InputError: Shapes, types or labels do not fit, or a network cannot be copied.
-        Unstackable: Several networks cannot run as one. The first pass raises it too.
+    Args and errors are those of :meth:`~prejudge.proxies.probe.Probe.stacked`. Networks are copied, never changed.
     """
 
     def __init__(
@@ -122,40 +111,26 @@ class Passes:
         return sum(p.numel() for p in self._running.parameters()) // self.repeats
 
     def synaptic_flow(self, keep_bn: str) -> Sequence[dict[str, Tensor]]:
-        """See :mod:`flow`."""
-
-        def run() -> Sequence[dict[str, Tensor]]:
-            # In float64: reduced precision would overflow.
-            found = flow.synaptic_flow(self._running, self._inputs, self.repeats, keep_bn=keep_bn)
-            return each_repeat(found, self.repeats)
-
-        return self._own("synaptic_flow", keep_bn, run, nullcontext)
+        """See :func:`~prejudge.proxies.passes.synaptic_flow.synaptic_flow`."""
+        run = partial(flow.synaptic_flow, self._running, self._inputs, self.repeats, keep_bn=keep_bn)
+        # Never in reduced precision, which would overflow.
+        return self._own("synaptic_flow", keep_bn, lambda: each_repeat(run(), self.repeats), nullcontext)
 
     def gaussian_response(self, images: int, scale: float) -> Sequence[tuple[Tensor, Tensor]]:
-        """See :mod:`gaussian`."""
-
-        def run() -> Sequence[tuple[Tensor, Tensor]]:
-            return gaussian.gaussian_response(self._running, self._inputs, images, scale, self.seeds, self._layout)
-
+        """See :func:`~prejudge.proxies.passes.gaussian.gaussian_response`."""
+        run = partial(gaussian.gaussian_response, self._running, self._inputs, images, scale, self.seeds, self._layout)
         return self._own("gaussian_response", (images, scale), run)
 
     def jacobian_kernel(self) -> Sequence[Tensor]:
         """See :func:`~prejudge.proxies.passes.jacobian.exact_kernel`."""
-
-        def run() -> Sequence[Tensor]:
-            return list(jacobian.exact_kernel(self._running, self._inputs, self.repeats))
-
-        return self._own("jacobian_kernel", None, run)
+        run = partial(jacobian.exact_kernel, self._running, self._inputs, self.repeats)
+        return self._own("jacobian_kernel", None, lambda: list(run()))
 
     def fixed_bn_kernel(self) -> Sequence[Tensor]:
         """See :func:`~prejudge.proxies.passes.jacobian.fixed_bn_kernel`."""
-
-        def run() -> Sequence[Tensor]:
-            return list(
-                jacobian.fixed_bn_kernel(self._running, self._inputs, self.repeats, images_at_once=self.limits.images)
-            )
-
-        return self._own("fixed_bn_kernel", None, run)
+        at_once = self.limits.images
+        run = partial(jacobian.fixed_bn_kernel, self._running, self._inputs, self.repeats, images_at_once=at_once)
+        return self._own("fixed_bn_kernel", None, lambda: list(run()))
 
     # ---- how it is done ----------------------------------------------------------------------------------------
 
@@ -176,7 +151,7 @@ class Passes:
         precise: set[Quantity] = wanted & {"weight_curvature"} if self.mode == "fast" else set()
         for part, context in ((wanted - precise, self._autocast), (precise, nullcontext)):
             if part:
-                with self._undisturbed(), self._as_one():
+                with self._as_one():
                     self._found |= first_order.first_order(
                         self._running,
                         self._inputs,
@@ -198,7 +173,12 @@ class Passes:
     ) -> Sequence[Any]:
         key = (name, options)
         if key not in self._found:
-            with self._undisturbed(), self._as_one(), self.clock(STAGES[name][0]), (context or self._autocast)():
+            with (
+                _undisturbed(self.device, self.seeds[0]),
+                self._as_one(),
+                self.clock(STAGES[name][0]),
+                (context or self._autocast)(),
+            ):
                 self._found[key] = run()
         return self._found[key]
 
@@ -220,42 +200,27 @@ class Passes:
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, torch.bfloat16) if self.mode == "fast" else nullcontext()
 
-    def _undisturbed(self) -> AbstractContextManager[Any]:
-        return _Undisturbed(self.device, self.seeds[0])
-
     @contextmanager
     def _as_one(self) -> Iterator[None]:
-        """Where several repeats fail as one, each must be tried by itself, to fail with a reason of its own."""
-        try:
-            yield
-        except (torch.OutOfMemoryError, Unstackable):
-            raise
-        except Exception as error:
-            if self.repeats == 1:
+        """Undisturbed; where several repeats fail as one, each must be tried by itself, to fail with its own reason."""
+        with _undisturbed(self.device, self.seeds[0]):
+            try:
+                yield
+            except (torch.OutOfMemoryError, Unstackable):
                 raise
-            raise Unstackable(f"they fail as one: {type(error).__name__}: {error}") from error
+            except Exception as error:
+                if self.repeats == 1:
+                    raise
+                raise Unstackable(f"they fail as one: {type(error).__name__}: {error}") from error
 
 
-class _Undisturbed:
+@contextmanager
+def _undisturbed(device: torch.device, seed: int) -> Iterator[None]:
     """Gradients on, full fp32 convolutions, and a random state of its own; the caller's comes back afterwards."""
-
-    def __init__(self, device: torch.device, seed: int):
-        devices = [device] if device.type == "cuda" else []
-        self._fork = torch.random.fork_rng(devices)
-        self._grad = torch.enable_grad()
-        self._flags = torch.backends.cudnn.flags(allow_tf32=False)
-        self._seed = seed
-
-    def __enter__(self) -> None:
-        self._fork.__enter__()
-        self._grad.__enter__()
-        self._flags.__enter__()
-        torch.manual_seed(self._seed)
-
-    def __exit__(self, *error: Any) -> None:
-        self._flags.__exit__(*error)
-        self._grad.__exit__(*error)
-        self._fork.__exit__(*error)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices), torch.enable_grad(), torch.backends.cudnn.flags(allow_tf32=False):
+        torch.manual_seed(seed)
+        yield
 
 
 def _without_labels(what: str) -> InputError:

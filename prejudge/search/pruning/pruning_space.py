@@ -9,9 +9,9 @@ from typing import Any
 from prejudge.errors import InputError
 from prejudge.search.pruning.ranking import EdgeOperation, by_edge
 from prejudge.spaces.base import Architecture, Space
-from prejudge.spaces.darts.candidates import EDGES, TENAS8
+from prejudge.spaces.darts.candidates import EDGES, NODES, TENAS8
 from prejudge.spaces.darts.genotype import CELLS, Genotype
-from prejudge.spaces.darts.space import DARTS, NODES
+from prejudge.spaces.darts.space import DARTS
 from prejudge.spaces.nasbench201.cell import EDGES as EDGES201
 from prejudge.spaces.nasbench201.cell import OPERATIONS, Cell201
 from prejudge.spaces.nasbench201.space import NASBench201

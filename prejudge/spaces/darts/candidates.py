@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 from prejudge.errors import InputError, unknown
 from prejudge.spaces.darts.genotype import CELLS, OPERATIONS
 
-EDGES = tuple((node, predecessor) for node in range(4) for predecessor in range(node + 2))
+NODES = 4
+"""Intermediate nodes of a cell of these spaces."""
+
+EDGES = tuple((node, predecessor) for node in range(NODES) for predecessor in range(node + 2))
 """(node, predecessor) of the 14 candidate edges of a cell, in the official order."""
 
 Candidates = Mapping[str, tuple[tuple[str, ...], ...]]

@@ -10,10 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from prejudge.spaces.darts.candidates import edge_index
+from prejudge.spaces.darts.candidates import NODES, edge_index
 from prejudge.spaces.darts.genotype import CELLS, Edge, Genotype
-
-NODES = 4
 
 KEPT = 2
 """Edges that enter a node of a genotype."""

@@ -16,7 +16,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from prejudge.errors import InputError, unknown
 from prejudge.spaces.base import Space, register_space
 from prejudge.spaces.cell_graph import CellGraph
-from prejudge.spaces.darts.candidates import DARTS7, HNAS6, S1, S2, S3, S4, Candidates, edge_index, same_everywhere
+from prejudge.spaces.darts.candidates import (
+    DARTS7,
+    HNAS6,
+    NODES,
+    S1,
+    S2,
+    S3,
+    S4,
+    Candidates,
+    edge_index,
+    same_everywhere,
+)
 from prejudge.spaces.darts.canonical import canonical_text
 from prejudge.spaces.darts.genotype import CELLS, Edge, Genotype, state_name
 from prejudge.spaces.darts.macro import MacroConfigDARTS
@@ -27,9 +38,6 @@ if TYPE_CHECKING:
     import torch
 
     from prejudge.spaces.nn.supernet import Supernet
-
-NODES = 4
-"""Intermediate nodes of a cell of these spaces."""
 
 SILENT = ("none", "noise")
 """Operations whose output does not depend on their input."""

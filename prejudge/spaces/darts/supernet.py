@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from prejudge.errors import InputError
 from prejudge.spaces.base import require_positive
-from prejudge.spaces.darts.candidates import EDGES
+from prejudge.spaces.darts.candidates import EDGES, NODES
 from prejudge.spaces.darts.counts import CellPlace
 from prejudge.spaces.darts.discretization import strongest_edges
 from prejudge.spaces.darts.genotype import CELLS, Genotype
@@ -25,8 +25,6 @@ from prejudge.spaces.nn.batch_norm import exact_batch_norms
 from prejudge.spaces.nn.mixed_operations import CellState, WeightedSum, applied
 from prejudge.spaces.nn.operations import conv_bn
 from prejudge.spaces.nn.supernet import MixedEdge, Mixture, Supernet, Terms
-
-NODES = 4
 
 
 @dataclass(frozen=True)
