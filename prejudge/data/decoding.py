@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-"""Formats of :data:`IMAGE_SUFFIXES`. Whatever a file's name, no other is decoded: Pillow has other programs read some."""
+"""Formats of :data:`IMAGE_SUFFIXES`. Whatever a file is called, no other is decoded: Pillow runs programs for some."""
 
 MOST_BYTES = 8 * 2**30
 """Of all images that are held in memory together."""
