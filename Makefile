@@ -69,7 +69,7 @@ test-newest:
 # The lower bounds of pyproject.toml, on the oldest Python: make test-oldest PYTHON=python3.11
 test-oldest:
 	$(PYTHON) -m venv .venv-oldest
-	.venv-oldest/bin/python -m pip --disable-pip-version-check install --quiet -c requirements/oldest.txt -e . \
+	.venv-oldest/bin/python -m pip --disable-pip-version-check install --quiet -c requirements/oldest.txt -e '.[parquet]' \
 	  pytest pytest-timeout pytest-xdist hypothesis pillow
 	$(ONE) .venv-oldest/bin/python -m pytest -n $(JOBS)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from prejudge.data.transforms import crop_and_flip, cutout, flip, random_affine
+from prejudge.data.transforms import affine, crop_and_flip, cutout, moved
 from prejudge.errors import unknown
 
 View = Callable[[Tensor, torch.Generator], Tensor]
@@ -44,7 +44,9 @@ class Flip:
     vertical: bool = False
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return flip(images, generator, vertical=self.vertical)
+        chosen = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
+        mirrored = images.flip(2 if self.vertical else 3)
+        return torch.where(moved(chosen, images).view(-1, 1, 1, 1), mirrored, images)
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class Affine:
 
     Attributes:
         degrees: Largest angle.
-        translate: Largest move, as a share of the side.
+        translate: Largest move, as a share of the side; moves are whole pixels.
         scale: Smallest and largest factor.
-        shear: Largest angle of the shear, in degrees.
+        shear: Largest angle of the shear along the rows, in degrees.
     """
 
     degrees: float = 15.0
@@ -64,8 +66,16 @@ class Affine:
     shear: float = 0.1
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        return random_affine(
-            images, generator, degrees=self.degrees, translate=self.translate, scale=self.scale, shear=self.shear
+        n, _, height, width = images.shape
+        u = torch.rand(5, n, generator=generator, device=generator.device, dtype=torch.float64)
+        both, (smallest, largest) = 2 * u - 1, self.scale
+        return affine(
+            images,
+            angle=self.degrees * both[0],
+            across=(self.translate * width * both[1]).round(),
+            down=(self.translate * height * both[2]).round(),
+            scale=smallest + (largest - smallest) * u[3],
+            shear=self.shear * both[4],
         )
 
 

@@ -36,7 +36,7 @@ def normalize(
     scaled = images.to(torch.float32).div_(255)
     if noise:
         where = None if generator is None else generator.device
-        scaled += _moved(noise * torch.randn(scaled.shape, generator=generator, device=where), scaled)
+        scaled += moved(noise * torch.randn(scaled.shape, generator=generator, device=where), scaled)
     return scaled.sub_(_per_channel(mean, scaled)).div_(_per_channel(std, scaled))
 
 
@@ -60,14 +60,8 @@ def crop_and_flip(images: Tensor, generator: torch.Generator, padding: int = 4) 
     columns = torch.where(flipped, columns.flip(1), columns)
     # One gather of pixels by their number in the padded image: several times faster than indexing by rows and columns.
     pixels = rows.view(n, height, 1) * (width + 2 * padding) + columns.view(n, 1, width)
-    pixels = _moved(pixels, images).view(n, 1, height * width).expand(n, channels, height * width)
+    pixels = moved(pixels, images).view(n, 1, height * width).expand(n, channels, height * width)
     return F.pad(images, (padding,) * 4).flatten(2).gather(2, pixels).view(images.shape)
-
-
-def flip(images: Tensor, generator: torch.Generator, *, vertical: bool = False) -> Tensor:
-    """A horizontal (or vertical) flip of half of the images, ``(N, C, H, W)``."""
-    chosen = torch.rand(len(images), generator=generator, device=generator.device) < 0.5
-    return torch.where(_moved(chosen, images).view(-1, 1, 1, 1), images.flip(2 if vertical else 3), images)
 
 
 def cutout_box(row: int, column: int, length: int, height: int, width: int) -> tuple[int, int, int, int]:
@@ -93,8 +87,8 @@ def cutout(inputs: Tensor, length: int, generator: torch.Generator) -> Tensor:
         generator: Draws the centers.
     """
     n, _, height, width = inputs.shape
-    down = _moved(_integers(height, n, generator), inputs).view(n, 1)
-    across = _moved(_integers(width, n, generator), inputs).view(n, 1)
+    down = moved(_integers(height, n, generator), inputs).view(n, 1)
+    across = moved(_integers(width, n, generator), inputs).view(n, 1)
     rows, columns = torch.arange(height, device=inputs.device), torch.arange(width, device=inputs.device)
     half = length // 2
     in_rows = (rows >= down - half) & (rows < down + half)
@@ -124,40 +118,8 @@ def affine(images: Tensor, angle: Tensor, across: Tensor, down: Tensor, scale: T
     # affine_grid counts in half sides of the image.
     sides = torch.tensor([width / 2, height / 2], dtype=torch.float64, device=back.device)
     theta = torch.cat([back * sides.view(1, 1, 2), origin], 2) / sides.view(1, 2, 1)
-    grid = F.affine_grid(_moved(theta.float(), images), list(images.shape), align_corners=False)
+    grid = F.affine_grid(moved(theta.float(), images), list(images.shape), align_corners=False)
     return F.grid_sample(images.float(), grid, mode="nearest", align_corners=False).to(images.dtype)
-
-
-def random_affine(
-    images: Tensor,
-    generator: torch.Generator,
-    *,
-    degrees: float = 15.0,
-    translate: float = 0.1,
-    scale: tuple[float, float] = (0.9, 1.1),
-    shear: float = 0.1,
-) -> Tensor:
-    """Turn, move, scale and shear each image at random, by default as StacNAS does with MNIST and Fashion-MNIST.
-
-    Args:
-        images: uint8, ``(N, C, H, W)``.
-        generator: Draws the numbers, all of them uniformly.
-        degrees: Largest angle.
-        translate: Largest move, as a share of the side; moves are whole pixels.
-        scale: Smallest and largest factor.
-        shear: Largest angle of the shear along the rows, in degrees.
-    """
-    n, _, height, width = images.shape
-    u = torch.rand(5, n, generator=generator, device=generator.device, dtype=torch.float64)
-    both = 2 * u - 1
-    return affine(
-        images,
-        angle=degrees * both[0],
-        across=(translate * width * both[1]).round(),
-        down=(translate * height * both[2]).round(),
-        scale=scale[0] + (scale[1] - scale[0]) * u[3],
-        shear=shear * both[4],
-    )
 
 
 def _integers(high: int, n: int, generator: torch.Generator) -> Tensor:
@@ -165,7 +127,8 @@ def _integers(high: int, n: int, generator: torch.Generator) -> Tensor:
     return torch.randint(high, (n, 1), generator=generator, device=generator.device).view(n)
 
 
-def _moved(drawn: Tensor, images: Tensor) -> Tensor:
+def moved(drawn: Tensor, images: Tensor) -> Tensor:
+    """Random numbers on the device of the images."""
     # Without waiting: CUDA has copied the numbers to a buffer of its own before it returns.
     return drawn.to(images.device, non_blocking=images.is_cuda)
 

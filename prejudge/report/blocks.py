@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal
 
 from prejudge.errors import InputError
@@ -57,8 +58,8 @@ class TableColumn:
         return max(known) if self.better == "high" else min(known)
 
 
-def _is_printed(column: TableColumn) -> bool:
-    return column.printed
+Keep = Callable[[TableColumn], bool]
+"""Which columns of a table are wanted."""
 
 
 @dataclass(frozen=True)
@@ -161,11 +162,13 @@ class DataTable:
         """Headings and meanings of the columns that have one."""
         return {column.heading: column.meaning for column in self.columns if column.meaning and column.layout != "bar"}
 
-    def headings(self, keep: Callable[[TableColumn], bool] = _is_printed) -> list[str]:
+    def headings(self, keep: Keep = attrgetter("printed")) -> list[str]:
         """The heading of the names, and those of the columns to keep: by default those that papers show."""
         return [self.names, *(column.heading for column in self.columns if keep(column))]
 
-    def texts(self, row: TableRow, keep: Callable[[TableColumn], bool] = _is_printed) -> list[tuple[str, bool]]:
+    def texts(
+        self, row: TableRow, keep: Callable[[TableColumn], bool] = attrgetter("printed")
+    ) -> list[tuple[str, bool]]:
         """The text of each cell to keep as papers and the screen show it, and whether it is bold."""
         return [
             (f"{cell.text} {cell.note}" if cell.note and column.notes_printed else cell.text, cell.bold)
@@ -239,11 +242,11 @@ class Section:
 
     Attributes:
         id: Its anchor.
-        link: What the list of sections calls it; empty where it is not listed.
+        link: Its name in the list of sections; empty where it is not listed.
         heading: Its heading.
-        blocks: What it shows.
-        texts: What it explains first.
-        offline: What it says where scripts are off.
+        blocks: Its content.
+        texts: Explanations above it.
+        offline: The text that stands where scripts are off.
         context: A text beside the heading; or the page's choices that stand there, as their numbers.
         half: Whether two such sections share a line.
         group_width: Pixels below which groups do not stand side by side.

@@ -13,7 +13,7 @@ from prejudge.errors import InputError
 def test_a_table_comes_back_exactly(filled: Path, tmp_path: Path, suffix: str) -> None:
     cache = ScoreCache(filled, "r")
     written = cache.export(tmp_path / f"scores.{suffix}")
-    read = pd.read_csv(written) if suffix == "csv" else pd.read_parquet(written)
+    read = pd.read_csv(written, float_precision="round_trip") if suffix == "csv" else pd.read_parquet(written)
     read = read.set_index("architecture")
     pd.testing.assert_frame_equal(
         read, cache.frame(), check_exact=True, check_index_type=False, check_dtype=suffix == "csv"

@@ -13,7 +13,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import affine as torchvision_affine
 
-from prejudge.data.transforms import affine, crop_and_flip, cutout, cutout_box, flip, normalize, random_affine
+from prejudge.data.augmentation import Affine, Flip
+from prejudge.data.transforms import affine, crop_and_flip, cutout, cutout_box, normalize
 from tests.data.test_augmentation import seeded
 
 
@@ -52,7 +53,7 @@ def test_crops_are_everywhere_and_half_are_flipped() -> None:
 def test_flip_mirrors_half_of_the_images() -> None:
     images = pictures(300)
     for vertical, dim in ((False, 3), (True, 2)):
-        found = flip(images, seeded(), vertical=vertical)
+        found = Flip(vertical)(images, seeded())
         mirrored = (found == images.flip(dim)).flatten(1).all(1)
         kept = (found == images).flatten(1).all(1)
         assert (mirrored ^ kept).all() and 110 < int(mirrored.sum()) < 190
@@ -133,12 +134,10 @@ def test_random_affine_stays_in_its_bounds() -> None:
     # A bright pixel in the middle moves by at most a tenth of the side, and rounding.
     images = torch.zeros(500, 1, 41, 41, dtype=torch.uint8)
     images[:, :, 20, 20] = 255
-    found = random_affine(images, seeded())
+    found = Affine()(images, seeded())
     where = torch.nonzero(found[:, 0])
     assert len(where) > 350 and int((where[:, 1:] - 20).abs().max()) == 4
-    assert torch.equal(found, random_affine(images, seeded())) and not torch.equal(
-        found, random_affine(images, seeded(1))
-    )
+    assert torch.equal(found, Affine()(images, seeded())) and not torch.equal(found, Affine()(images, seeded(1)))
 
 
 def test_normalize_is_the_formula() -> None:
@@ -152,8 +151,8 @@ def test_normalize_is_the_formula() -> None:
 
 TRANSFORMS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "crop and flip": lambda x, g: crop_and_flip(x, g, 4),
-    "flip": lambda x, g: flip(x, g),
-    "affine": lambda x, g: random_affine(x, g),
+    "flip": Flip(),
+    "affine": Affine(),
     "cutout": lambda x, g: cutout(x.float(), 4, g),
     "noise": lambda x, g: normalize(x, (0.5,) * 3, (0.2,) * 3, noise=0.1, generator=g),
 }

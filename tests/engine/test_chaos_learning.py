@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prejudge import search
-from prejudge.data.loading import load
 from prejudge.engine.journal import read_journal
 from tests.engine import chaos_readers as readers
 from tests.engine.chaos import ROUNDS, Rows, Torment
@@ -83,13 +81,6 @@ def figures(out: Path) -> Rows:
     return rows
 
 
-def all_figures(data: str, folder: Path) -> Rows:
-    where = folder / "whole" / "out.h5"
-    images = load(data, labels=False)
-    search.run("te-nas", space="nasbench201", data=images, options=PRUNING, folder=where.with_name("out.h5.run"))
-    return figures(where)
-
-
 def torment(name: str, folder: Path, seed: int) -> Torment:
     data = images(folder)
     if name == "run":
@@ -102,8 +93,7 @@ def torment(name: str, folder: Path, seed: int) -> Torment:
     if name == "train":
         return Torment(words, folder, readers.learned, readers.trained, name="training", seed=seed)
     if name == "te-nas":
-        whole = all_figures(data, folder)
-        return Torment(words, folder, figures, readers.searched, seed=seed, all_rows=whole)
+        return Torment(words, folder, figures, readers.searched, seed=seed)
     return Torment(words, folder, readers.supernets, readers.searched, seed=seed)
 
 
