@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from prejudge.engine import run_jobs
+from prejudge.engine import LATER, run_jobs
 from prejudge.errors import InputError, PrejudgeError
 from tests.engine.jobs import fail_at_five, refuse, square, whoami
 
@@ -204,3 +204,25 @@ def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
         time.sleep(0.05)
     process.stdout.close()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_jobs_may_wait_for_results(workers: int) -> None:
+    """Two jobs, whose results say which come next; until then there is none."""
+    open_jobs, under_way, seen = [2, 3], 0, []
+
+    def jobs() -> Iterator[int]:
+        nonlocal under_way
+        while open_jobs or under_way:
+            if open_jobs:
+                under_way += 1
+                yield open_jobs.pop()
+            else:
+                yield LATER
+
+    for job, result in run_jobs(square, jobs(), workers=workers):
+        seen.append((job, result))
+        under_way -= 1
+        if result < 100:
+            open_jobs.append(result)
+    assert sorted(seen) == [(2, 4), (3, 9), (4, 16), (9, 81), (16, 256), (81, 6561)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -189,3 +191,38 @@ def test_every_evaluation_has_luck_of_its_own() -> None:
     assert len(set(values[0]) | set(values[1])) == 18
     again = asked(Convolutions(luck=1.0), [ARCHS[0]] * 9)
     assert [step.value for step in again.steps] == values[0]
+
+
+def test_a_method_takes_fifteen_lines() -> None:
+    """The example of the manual: its function, with decorator and docstring."""
+    page = (Path(__file__).parents[2] / "docs" / "extend" / "search.md").read_text(encoding="utf-8")
+    method = page[page.index("@search_method") : page.index("```", page.index("@search_method"))]
+    assert len(method.strip().splitlines()) <= 15
+
+
+def test_lists_and_iterators_are_one_question() -> None:
+    def ask(search: SearchContext, answers: list[Any]) -> Questions:
+        answers += [(yield ARCHS[:3]), (yield iter(ARCHS[3:5])), (yield [Query(ARCHS[5], None)]), (yield [])]
+        return None
+
+    answers: list[Any] = []
+    run = drive(ask, Convolutions(), answers=answers)
+    assert [step.arch for step in run.steps] == ARCHS[:6]
+    assert [len(values) for values in answers] == [3, 2, 1, 0]
+    assert [value for values in answers for value in values] == [step.value for step in run.steps]
+
+
+def test_an_endless_batch_ends_with_the_budget() -> None:
+    def ask(search: SearchContext) -> Questions:
+        try:
+            yield cycle(ARCHS)
+        finally:
+            search.metadata["asked"] = len(search.steps)
+        return None
+
+    assert drive(ask, Convolutions(), Budget(queries=50)).metadata == {"asked": 50}
+
+
+def test_what_is_no_question() -> None:
+    with pytest.raises(InputError, match="a search asked None; one of several questions is an architecture or a Query"):
+        asked(Convolutions(), [[None]])

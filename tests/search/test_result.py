@@ -175,3 +175,17 @@ def test_damage_inside_is_noticed(written: Path, damage: Any) -> None:
         damage(file)
     with pytest.raises(FileFormatError, match=r"found\.h5 is no search result, or it is damaged"):
         read_result(written)
+
+
+def test_a_frame_has_every_step() -> None:
+    result = search.run("hyperband", Convolutions(schedules=(1, 4, 12)), Budget(queries=20), seeds=[3, 1])
+    frame = result.frame()
+    assert list(frame.columns) == ["seed", "step", "architecture", "epochs", "value", "seconds"]
+    assert frame["seed"].tolist() == [3] * 20 + [1] * 20 and frame["step"].tolist() == [*range(20)] * 2
+    for run in result.trajectories:
+        own = frame[frame["seed"] == run.seed]
+        assert own["architecture"].tolist() == run.architectures and own["value"].tolist() == run.values.tolist()
+        assert own["epochs"].tolist() == run.epochs.tolist() and own["seconds"].tolist() == run.seconds.tolist()
+    assert result.architectures == [run.recommendation for run in result.trajectories]
+    assert result.best == result.best_run.recommendation in result.architectures
+    assert repr(result) == (f"<search with hyperband in nasbench201: 2 runs of 40 steps together, best {result.best}>")

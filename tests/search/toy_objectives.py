@@ -19,7 +19,7 @@ def drive(
     function: Any, objective: Objective, budget: Budget | None = None, seed: int = 0, **options: Any
 ) -> SearchContext:
     """Run a method's function to the end of its budget; what it has done is in its context."""
-    context = SearchContext(objective.space, seed, objective, budget)
+    context = SearchContext(objective.space, seed, objective=objective, budget=budget)
     SearchRun(SearchMethod("mine", function, "mine, 2026"), options, context).drive()
     return context
 
