@@ -70,7 +70,7 @@ test-newest:
 test-oldest:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip --disable-pip-version-check install --quiet -c requirements/oldest.txt -e '.[parquet]' \
-	  pytest pytest-timeout pytest-xdist hypothesis pillow
+	  'pyarrow==15.*' pytest pytest-timeout pytest-xdist hypothesis pillow
 	$(ONE) .venv-oldest/bin/python -m pytest -n $(JOBS)
 
 # What is found is kept in build/fuzz; tests/fuzz/explore.py runs one of the targets under atheris.

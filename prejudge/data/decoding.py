@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
-"""What :data:`IMAGE_SUFFIXES` stand for. Whatever its name, nothing else is decoded: Pillow has other programs read
-some formats."""
+"""Formats of :data:`IMAGE_SUFFIXES`. Whatever a file is called, no other is decoded: Pillow runs programs for some."""
 
 MOST_BYTES = 8 * 2**30
 """Of all images that are held in memory together."""

@@ -34,7 +34,7 @@ def read_folder(
         size: Scale the shorter side to this and cut out the center. Without it images in memory must all be of one
             size, and those in files become 224 pixels large.
         per_class: Take only the first so many images of each class, in the order of their names.
-        name: What to call the dataset; the folder's name where left out.
+        name: Name of the dataset; the folder's where left out.
         normalization: Mean and standard deviation of each channel; where left out, those of the training images, or
             ImageNet's for images in files.
         in_memory: Whether to decode the images now; otherwise none is read, and they stay in their files.

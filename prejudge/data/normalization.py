@@ -36,4 +36,4 @@ NORMALIZATIONS: dict[str, Normalization] = {
     "mnist": ((0.13066051707548254,), (0.30810780244715075,)),
     "fashionmnist": ((0.28604063146254594,), (0.35302426207299326,)),
 }
-"""By the name of the set."""
+"""By the name of the dataset."""

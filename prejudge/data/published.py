@@ -94,7 +94,7 @@ def read(
             ``"imagenet"``.
         split: ``"train"`` or ``"test"``.
         data_dir: Folder with its files; :func:`default_folder` where left out.
-        download: Fetch what is missing, where the set can be fetched.
+        download: Fetch what is missing, where the dataset can be fetched.
         size: Side of the images, for ``imagenet``.
         per_class: Images of each class to read, for ``imagenet``; :data:`IMAGENET_PER_CLASS` where left out and all are
             read into memory.

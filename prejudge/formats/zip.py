@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import lzma
+import mmap
 import stat
 import struct
 import zipfile
@@ -52,6 +53,21 @@ def open_zip(path: Path, *, most_bytes: int) -> zipfile.ZipFile:
         archive.close()
         raise
     return archive
+
+
+def damaged_entry(path: Path, archive: zipfile.ZipFile) -> str | None:
+    """The first entry that is compressed, or whose checksum is wrong; many times faster than ``testzip``."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        view = memoryview(content)
+        try:
+            for info in archive.infolist():
+                name, extra = struct.unpack_from("<HH", view, info.header_offset + 26)
+                start = info.header_offset + 30 + name + extra
+                if info.compress_type or zlib.crc32(view[start : start + info.file_size]) != info.CRC:
+                    return info.filename
+        finally:
+            view.release()
+    return None
 
 
 def _check(where: Path, entries: list[zipfile.ZipInfo], size: int, most_bytes: int) -> None:

@@ -32,7 +32,7 @@ def select(space: Space[A], text: str, *, seed: int = 0) -> list[A]:
 
     Raises:
         InputError: The selection, or a line of the file, cannot be read.
-        MissingDataError: There is no such file.
+        MissingDataError: The file does not exist.
     """
     if text == "all":
         return list(require_enumerable(space))

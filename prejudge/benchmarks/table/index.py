@@ -36,7 +36,7 @@ class TableIndex:
     Attributes:
         space: Name of the search space.
         size: Rows: the architectures of the space, or those that the table lists.
-        name: What the table is called in messages and reports.
+        name: Name of the table in messages and reports.
         per_class: Whether only one representative of each class of equivalent architectures was trained.
         metrics: The columns, in the order of the file.
         curves: The metrics that have a learning curve (their value after each epoch).

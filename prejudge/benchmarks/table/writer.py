@@ -60,7 +60,7 @@ def write_table(
         provenance: Where the numbers come from.
         curves: Values after each epoch, shape ``(rows, epochs)``.
         per_class: Whether only ``space.representative`` of each class was trained; other members' rows are NaN.
-        name: What the table is called; by default the file's name without its ending.
+        name: Name of the table; by default the file's name without its ending.
         aliases: Other names of datasets, to the name that the columns use.
 
     Returns:

@@ -55,7 +55,7 @@ class _MessageLayout:
     Attributes:
         places: The bytes that are structure (tags, lengths) or partly so (varints, by their continuation bits).
         mask: The bits of each that are structure.
-        structure: What they are.
+        structure: Those bits.
         values: First byte of each of :data:`VALUES`, or None where the message does not have it.
         params: First byte of the trainable parameters and the byte behind it, if the message has them.
     """

@@ -49,7 +49,7 @@ class ImportPlan:
     """The resources of an import.
 
     Attributes:
-        kind: What the source is: one of ``official_nasbench201.KINDS``.
+        kind: Kind of the source, one of ``official_file.KINDS``.
         file: The file; None for a loaded object.
         bytes: Size of the file; 0 for a loaded object.
         memory: Most bytes of memory that the whole process will take (for a loaded object: beyond it).

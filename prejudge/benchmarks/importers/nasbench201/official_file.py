@@ -141,7 +141,7 @@ def iter_architectures(file: OfficialFile, progress: BytesRead | None = None) ->
     """Read the architectures one after the other.
 
     Args:
-        file: What :func:`recognize` gave.
+        file: The result of :func:`recognize`.
         progress: Called after each architecture.
 
     Yields:

@@ -45,7 +45,7 @@ def iter_objects(api: Any) -> Iterator[OfficialArchitecture]:
         api: An official object that is not in fast mode.
 
     Raises:
-        FileFormatError: What it holds are not the official classes' results.
+        FileFormatError: Its content is not the results of the official classes.
     """
     for index, schedules in api.arch2infos_dict.items():
         try:

@@ -1,7 +1,7 @@
 """The trainings of NAS-Bench-201's official results, gathered into one array per number, and the columns they make.
 
-What the official classes keep of a training (``ResultsCount``) is dozens of dicts of a number per epoch; a table needs
-the last one of each, and the sum of the seconds.
+The official classes keep dozens of dicts of a number per epoch of each training (``ResultsCount``); a table needs the
+last one of each, and the sum of the seconds.
 """
 
 from __future__ import annotations
