@@ -112,7 +112,7 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
                 and isinstance(record.get("logmeasures"), dict)
             ):
                 raise FileFormatError(
-                    f"{path}: the pickle at byte {offset} is no score record; it needs 'arch' or 'hash', and "
+                    f"{path}: the pickle at byte {offset} is not a score record; it needs 'arch' or 'hash', and "
                     "'logmeasures' with a number per proxy"
                 )
             yield record

@@ -151,8 +151,9 @@ def _open(path: Path) -> h5py.File:
     except PermissionError:
         raise FileFormatError(f"cannot read {path}: no permission") from None
     except hdf5.READ_ERRORS as error:
-        truncated = "truncated" in str(error)
-        cause = "is truncated: part of the file is missing" if truncated else "is no HDF5 file, or its start is damaged"
+        cause = "is not an HDF5 file, or its start is damaged"
+        if "truncated" in str(error):
+            cause = "is truncated: part of the file is missing"
         raise FileFormatError(f"{path} {cause}") from None
     try:
         kind, version = hdf5.attribute(file, "format"), int(hdf5.attribute(file, "version") or 0)

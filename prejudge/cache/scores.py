@@ -207,10 +207,10 @@ class Contents:
 
 
 def checked_text(value: Any) -> str:
-    """A text that the file can hold; raises :class:`ValueError` for any other, TypeError for what is no text."""
+    """A text that the file can hold; raises :class:`ValueError` for any other, TypeError for what is not text."""
     if "\0" in value:
         raise ValueError("a text of the cache has no NUL characters")
-    value.encode()  # a lone surrogate, which JSON can write, is no text either
+    value.encode()  # a lone surrogate, which JSON can write, is not text either
     return str(value)
 
 

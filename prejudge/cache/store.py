@@ -138,7 +138,7 @@ class ScoreCache(ScoreReader):
         dropped with a warning: they are computed anew, and the two are never mixed.
 
         Raises:
-            InputError: The declaration is not plain values, or the column's name is no text that the file can hold.
+            InputError: The declaration is not plain values, or the column's name is not text that the file can hold.
         """
         info = dict(info)
         _check("column", checked_name, column)

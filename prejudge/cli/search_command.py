@@ -169,6 +169,6 @@ def _show(result: SearchResult, table: Table | None, objective: Objective, writt
     if what.get("note"):
         output.say(f"note: {what['note']}")
     if what.get("split") == "test":
-        output.say("note: the test accuracy itself was maximized, so it is no estimate of anything")
+        output.say("note: the test accuracy itself was maximized, so it is not an estimate of anything")
     if written is not None:
         output.say(f"wrote {written}")

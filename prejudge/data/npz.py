@@ -42,7 +42,7 @@ def read_npz(path: Path, split: str, *, labels: bool = True) -> ImageDataset:
     Raises:
         MissingDataError: The file does not exist.
         FileFormatError: It is not a NumPy file, or truncated.
-        InputError: It lacks the arrays, or they are no images with labels.
+        InputError: It lacks the arrays, or they are not images with labels.
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS)

@@ -120,7 +120,7 @@ def open_file(path: Path) -> h5py.File:
     """Open a file to read it, without a lock; close it as any file of h5py.
 
     Raises:
-        OSError: It is no HDF5 file, or it is damaged.
+        OSError: It is not an HDF5 file, or it is damaged.
         ValueError: It would make the HDF5 library hang. Only files of up to 16 MB are looked through for that; those
             that are larger and from elsewhere are for :func:`check_in_child`.
     """
@@ -152,7 +152,7 @@ def attribute(node: h5py.Group | h5py.Dataset, name: str) -> Any:
     """A number or text that is an attribute of a node, or None where there is none of that name.
 
     Raises:
-        ValueError: It is an array, a reference, a text that is no UTF-8 or something else.
+        ValueError: It is an array, a reference, a text that is not UTF-8 or something else.
     """
     import h5py
 
@@ -162,7 +162,7 @@ def attribute(node: h5py.Group | h5py.Dataset, name: str) -> Any:
     _check_type(found.dtype, found.shape, f"attribute {name}")
     value = node.attrs[name]
     if isinstance(value, str):
-        value.encode()  # h5py gives bytes that are no UTF-8 as lone surrogates, which nobody can write again
+        value.encode()  # h5py gives bytes that are not UTF-8 as lone surrogates, which nobody can write again
     return value.decode() if isinstance(value, bytes) else value
 
 
@@ -202,11 +202,11 @@ def members(group: h5py.Group, path: str = "") -> Iterator[h5py.Group]:
 
     whole = member(group, path) if path else group
     if not isinstance(whole, h5py.Group):
-        raise ValueError(f"{path} is no group")
+        raise ValueError(f"{path} is not a group")
     for name in whole:
         found = member(whole, name)
         if not isinstance(found, h5py.Group):
-            raise ValueError(f"{found.name} is no group")
+            raise ValueError(f"{found.name} is not a group")
         yield found
 
 
@@ -232,7 +232,7 @@ def text(group: h5py.Group, path: str, budget: ReadBudget) -> str:
     """A single text; raises as :func:`array` does."""
     value = _checked(group, path, budget)[()]
     if not isinstance(value, bytes):
-        raise ValueError(f"{path} is no text")
+        raise ValueError(f"{path} is not text")
     return value.decode()
 
 
@@ -243,7 +243,7 @@ def _checked(
 
     found = member(group, path)
     if not isinstance(found, h5py.Dataset):
-        raise ValueError(f"{path} is no array")
+        raise ValueError(f"{path} is not an array")
     dtype, shape = found.dtype, found.shape
     _check_type(dtype, shape, path)
     if (kind and dtype.kind not in kind and dtype.str != kind) or (dims and len(shape) not in dims):
@@ -352,7 +352,7 @@ def read_everything(path: Path) -> None:
                         attribute(found, key)
                     _checked(group, name, budget)[()]
     except READ_ERRORS as error:
-        raise FileFormatError(f"is no HDF5 file that can be read, or it is damaged ({describe(error)})") from error
+        raise FileFormatError(f"is not an HDF5 file that can be read, or it is damaged ({describe(error)})") from error
 
 
 def _main(path: str) -> int:

@@ -88,8 +88,8 @@ def read_blocks(path: Path, *, block_bytes: int = BLOCK_BYTES, digest: _Hash | N
 
     Raises:
         MissingDataError: There is no such file.
-        FileFormatError: It is no TFRecord file, it ends within a record, or a checksum is wrong; the message names the
-            record and the byte at which it begins.
+        FileFormatError: It is not a TFRecord file, it ends within a record, or a checksum is wrong; the message names
+            the record and the byte at which it begins.
         PrejudgeError: The file cannot be read.
     """
     if not path.is_file():
@@ -189,4 +189,4 @@ def _foreign(path: Path, data: bytes) -> FileFormatError:
     known = [name for start, name in _FOREIGN.items() if data.startswith(start)]
     if not known and "".join(data[:64].decode("utf-8", errors="replace").split()).isprintable():
         known = ["a text file"]
-    return FileFormatError(f"{path} is no TFRecord file{f' (it looks like {known[0]})' if known else ''}")
+    return FileFormatError(f"{path} is not a TFRecord file{f' (it looks like {known[0]})' if known else ''}")

@@ -94,7 +94,7 @@ class TorchFile:
             raise
         except READ_ERRORS as error:
             raise FileFormatError(
-                f"{self.path} is no torch file, or it is truncated or damaged ({type(error).__name__})"
+                f"{self.path} is not a torch file, or it is truncated or damaged ({type(error).__name__})"
             ) from error
 
     def tensor(self, value: Any, name: str) -> Tensor | None:
@@ -206,7 +206,7 @@ class TorchFile:
         with self.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as memory:
             machine = Unpickler(memory, self._outside)
             if memory[:1] != b"\x80" or machine.load() != _MAGIC:
-                raise Refused("is no torch file")
+                raise Refused("is not a torch file")
             version, system = machine.load(), machine.load()
             if version != _LEGACY_VERSION or not isinstance(system, dict):
                 raise Refused("is a torch file of an unknown version")

@@ -46,7 +46,7 @@ def open_zip(path: Path, *, most_bytes: int) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
     except READ_ERRORS as error:
-        raise FileFormatError(f"{path} is no zip archive, or it is truncated or damaged ({error})") from error
+        raise FileFormatError(f"{path} is not a zip archive, or it is truncated or damaged ({error})") from error
     try:
         _check(path, archive.infolist(), path.stat().st_size, most_bytes)
     except FileFormatError:
@@ -146,7 +146,7 @@ def _array(path: Path, name: str, content: bytes) -> np.ndarray:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(stream)
     except Exception as error:  # a header is a Python literal, and can be wrong in any way
-        raise FileFormatError(f"{path} is damaged: {shown} is no array ({type(error).__name__})") from error
+        raise FileFormatError(f"{path} is damaged: {shown} is not an array ({type(error).__name__})") from error
     if dtype.hasobject:
         raise PickledObjects(f"{path} holds pickled objects in {shown}, which may run code and are not read")
     data = memoryview(content)[stream.tell() :]
@@ -155,4 +155,4 @@ def _array(path: Path, name: str, content: bytes) -> np.ndarray:
     try:
         return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C").copy()
     except (ValueError, TypeError, OverflowError) as error:
-        raise FileFormatError(f"{path} is damaged: {shown} is no array of {dtype.str} {shape}") from error
+        raise FileFormatError(f"{path} is damaged: {shown} is not an array of {dtype.str} {shape}") from error

@@ -215,7 +215,7 @@ class SearchContext:
 
 
 class Work(ABC):
-    """A question that is no evaluation: something long that is done for the method, such as training a supernet."""
+    """A question that is not an evaluation: something long that is done for the method, such as training a supernet."""
 
     @abstractmethod
     def perform(self, context: Any) -> Any:

@@ -73,7 +73,7 @@ def choose_architecture(given: str, space: str | None = None, *, seed: int | Non
             is_result = file.read(len(_HDF5)) == _HDF5
         return _from_result(path, space, seed) if is_result else _from_text_file(path, space, seed)
     if seed is not None:
-        raise InputError(f"a seed chooses among the runs of a search; {quoted(given)} is no result file of one")
+        raise InputError(f"a seed chooses among the runs of a search; {quoted(given)} is not a result file of one")
     if _NOTATION.search(given) or given.isdecimal() or (space is not None and not space.startswith("darts")):
         where = space_named(space or _likely_space(given))
         return ChosenArchitecture(where, where.parse(given), origin={"given": given})
@@ -89,7 +89,7 @@ def _published(name: str, space: str | None) -> ChosenArchitecture:
         if name in genotype_names():
             raise
         raise InputError(
-            f"{quoted(name)} is no file, no architecture and no published genotype: {error}; "
+            f"{quoted(name)} is not a file, no architecture and no published genotype: {error}; "
             "see: prejudge list genotypes"
         ) from None
     where = space_named(space or "darts")
@@ -104,7 +104,7 @@ def _published(name: str, space: str | None) -> ChosenArchitecture:
 
 def _from_text_file(path: Path, space: str | None, seed: int | None) -> ChosenArchitecture:
     if seed is not None:
-        raise InputError(f"a seed chooses among the runs of a search; {path} is no result file of one")
+        raise InputError(f"a seed chooses among the runs of a search; {path} is not a result file of one")
     origin = {"file": path.name}
     try:
         text = path.read_text(encoding="utf-8").strip()

@@ -95,7 +95,7 @@ def read_result(path: str | os.PathLike[str]) -> SearchResult:
         raise
     except hdf5.READ_ERRORS as error:
         raise FileFormatError(
-            f"{path} is no search result, or it is damaged ({hdf5.describe(error)}); run the search again"
+            f"{path} is not a search result, or it is damaged ({hdf5.describe(error)}); run the search again"
         ) from error
 
 

@@ -116,7 +116,7 @@ class CheckpointManager:
 
         Raises:
             InputError: It belongs to a run with another plan; the message names what differs.
-            FileFormatError: It is no checkpoint, or it is damaged.
+            FileFormatError: It is not a checkpoint, or it is damaged.
         """
         found = self._read(self.folder / _LAST) if (self.folder / _LAST).is_file() else None
         self._known_as_ours = True
@@ -132,7 +132,7 @@ class CheckpointManager:
         Raises:
             MissingDataError: That epoch's was not kept.
             InputError: It belongs to a run with another plan.
-            FileFormatError: It is no checkpoint, or it is damaged.
+            FileFormatError: It is not a checkpoint, or it is damaged.
         """
         if self._kept(epoch).is_file():
             return self._read(self._kept(epoch))
@@ -167,14 +167,14 @@ def read_checkpoint(path: Path | str) -> Checkpoint:
 
     Raises:
         MissingDataError: There is no such file.
-        FileFormatError: It is no checkpoint of prejudge, it is damaged, or it is of a later version.
+        FileFormatError: It is not a checkpoint of prejudge, it is damaged, or it is of a later version.
     """
     path = Path(path)
     if not path.is_file():
         raise MissingDataError(f"no checkpoint {path}")
     content = _load(path)
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise FileFormatError(f"{path} is no checkpoint of prejudge")
+        raise FileFormatError(f"{path} is not a checkpoint of prejudge")
     if content.get("version") != _VERSION:
         raise FileFormatError(
             f"{path} is a checkpoint of version {quoted(content.get('version'))}, this prejudge reads "
@@ -197,7 +197,7 @@ def _load(path: Path) -> Any:
     except Exception as error:  # torch says in many ways that a file is not one of its own
         if isinstance(error, UnpicklingError):
             raise FileFormatError(
-                f"{path} is no checkpoint, or it is damaged: it holds more than tensors and plain values; "
+                f"{path} is not a checkpoint, or it is damaged: it holds more than tensors and plain values; "
                 "nothing in it was run"
             ) from error
         raise _damaged(path) from error
@@ -211,7 +211,7 @@ def _check_pickle(archive: ZipFile) -> None:
 
 
 def _damaged(path: Path) -> FileFormatError:
-    return FileFormatError(f"{path} is no checkpoint, or it is damaged; remove it, or put a whole one there")
+    return FileFormatError(f"{path} is not a checkpoint, or it is damaged; remove it, or put a whole one there")
 
 
 def _rank() -> int:

@@ -92,7 +92,7 @@ def test_a_truncated_file_keeps_what_was_read(tmp_path: Path, path: Path) -> Non
 )
 def test_other_pickles_are_refused(tmp_path: Path, path: Path, content: Any) -> None:
     source = write(tmp_path / "other.p", content)
-    with ScoreCache(path) as cache, pytest.raises(FileFormatError, match=r"other\.p.* byte 0 is no score record"):
+    with ScoreCache(path) as cache, pytest.raises(FileFormatError, match=r"other\.p.* byte 0 is not a score record"):
         import_pickles(cache, source)
 
 

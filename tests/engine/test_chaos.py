@@ -83,11 +83,11 @@ def table(out: Path) -> Rows:
 
 def evaluations(out: Path) -> Rows:
     rows = {}
-    for path in beside(out, ".journal").glob("*.jsonl"):
-        whole = path.read_bytes().rpartition(b"\n")[0].splitlines()
-        for number, line in enumerate(whole[1:]):
-            architecture, epochs, value, _ = json.loads(line)
-            rows[path.name, number] = (architecture, epochs, repr(value))
+    for path in beside(out, ".run").glob("*.jsonl"):
+        found = read_journal(path)
+        assert found is None or found.damaged == []
+        for record in [] if found is None else found.records:
+            rows[path.name, record["step"]] = (record["architecture"], record["epochs"], repr(record["value"]))
     return rows
 
 

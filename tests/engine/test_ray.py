@@ -237,7 +237,7 @@ def test_something_else_than_a_head(listener: socket.socket) -> None:
 
     threading.Thread(target=greet, daemon=True).start()
     port = listener.getsockname()[1]
-    with pytest.raises(PrejudgeError, match=f"^what answers at 127.0.0.1:{port} is no Ray head"):
+    with pytest.raises(PrejudgeError, match=f"^what answers at 127.0.0.1:{port} is not a Ray head"):
         connection.connect(Apart(), f"127.0.0.1:{port}")
 
 

@@ -192,7 +192,7 @@ def test_a_crash_of_the_library_is_one_line(scores: Path, tmp_path: Path, monkey
 def test_no_hdf5_file_in_another_process(tmp_path: Path) -> None:
     path = tmp_path / "text.h5"
     path.write_text("hello")
-    with pytest.raises(FileFormatError, match=r"text\.h5 is no HDF5 file that can be read"):
+    with pytest.raises(FileFormatError, match=r"text\.h5 is not an HDF5 file that can be read"):
         hdf5.check_in_child(path)
 
 

@@ -132,7 +132,7 @@ def test_a_foreign_file_is_told_in_one_line(tmp_path: Path, content: bytes, name
     path.write_bytes(content)
     with pytest.raises(FileFormatError) as caught:
         read(path)
-    assert "is no TFRecord file" in str(caught.value)
+    assert "is not a TFRecord file" in str(caught.value)
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
 

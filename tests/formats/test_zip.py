@@ -239,6 +239,6 @@ def test_a_checkpoint_is_never_unpickled(tmp_path: Path) -> None:
     import torch
 
     torch.save({"format": "prejudge checkpoint", "version": 1, "plan": Touch(tmp_path / "executed")}, tmp_path / "c.pt")
-    with pytest.raises(FileFormatError, match=r"c\.pt is no checkpoint.* plain values; nothing in it was run"):
+    with pytest.raises(FileFormatError, match=r"c\.pt is not a checkpoint.* plain values; nothing in it was run"):
         read_checkpoint(tmp_path / "c.pt")
     assert not (tmp_path / "executed").exists()

@@ -113,7 +113,7 @@ def targets_of(*modules: ModuleType) -> list[str]:
 def text_target(
     name: str, read: Callable[[str], object], seeds: Sequence[str], tokens: Sequence[str] = (), **limits: Any
 ) -> Target:
-    """A reader of one text, such as the command line passes it on: bytes that are no UTF-8 are lone surrogates."""
+    """A reader of one text, such as the command line passes it on: bytes that are not UTF-8 are lone surrogates."""
     return register(
         Target(
             name,

@@ -121,7 +121,7 @@ def test_every_truncation_is_noticed(written: Path) -> None:
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.h5"
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(FileFormatError, match="no search result, or it is damaged"):
+    with pytest.raises(FileFormatError, match="not a search result, or it is damaged"):
         read_result(path)
     with h5py.File(path, "w") as file:
         file["index"] = "{}"
@@ -173,7 +173,7 @@ def _unknown_field(file: h5py.File) -> None:
 def test_damage_inside_is_noticed(written: Path, damage: Any) -> None:
     with h5py.File(written, "a") as file:
         damage(file)
-    with pytest.raises(FileFormatError, match=r"found\.h5 is no search result, or it is damaged"):
+    with pytest.raises(FileFormatError, match=r"found\.h5 is not a search result, or it is damaged"):
         read_result(written)
 
 

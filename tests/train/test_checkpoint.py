@@ -207,7 +207,7 @@ def test_damaged_and_foreign_files(tmp_path: Path) -> None:
         path.write_bytes(content)
         keeper = CheckpointManager(tmp_path, PLAN)
         for read in (keeper.latest, partial(read_checkpoint, path), partial(keeper.save, 1, {})):
-            with pytest.raises(FileFormatError, match="no checkpoint, or it is damaged") as caught:
+            with pytest.raises(FileFormatError, match="not a checkpoint, or it is damaged") as caught:
                 read()
             assert str(path) in str(caught.value) and "\n" not in str(caught.value)
         assert path.read_bytes() == content

@@ -31,7 +31,7 @@ class CsvFile:
 
     Raises:
         MissingDataError: There is no such file.
-        FileFormatError: It is no text, or its gzip stream is damaged.
+        FileFormatError: It is not text, or its gzip stream is damaged.
         InputError: It is empty, a column is there twice, or none names architectures.
     """
 
@@ -45,7 +45,7 @@ class CsvFile:
             raise InputError(f"{path} has {len(self.header):,} columns; at most {_MOST_COLUMNS:,} can be read")
         odd = [c for c in self.header if not c.isprintable()]
         if odd:
-            raise InputError(f"{path}: the header has {quoted(odd[0])}, which is no name of a column")
+            raise InputError(f"{path}: the header has {quoted(odd[0])}, which is not a name of a column")
         twice = [c for c, count in Counter(self.header).items() if c and count > 1]
         if twice:
             raise InputError(f"{path}: column {quoted(twice[0])} is there twice")
@@ -115,6 +115,6 @@ def _content(path: Path) -> str:
                 )
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise FileFormatError(f"{path} is no CSV file: byte {error.start} is no UTF-8 text") from error
+        raise FileFormatError(f"{path} is not a CSV file: byte {error.start} is not UTF-8 text") from error
     except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
         raise FileFormatError(f"{path} is truncated or damaged: {error}") from error

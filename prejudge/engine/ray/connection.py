@@ -47,7 +47,7 @@ def connect(ray: Any, address: str) -> bool:
             ended with it), ``HOST:PORT`` of the head, or ``ray://HOST:PORT``.
 
     Raises:
-        InputError: It is no address.
+        InputError: It is not an address.
         PrejudgeError: No cluster answers there.
     """
     if ray.is_initialized():
@@ -113,7 +113,7 @@ def _greet(address: str) -> None:
         reason = "no answer" if isinstance(error, TimeoutError) else error.strerror or error
         raise PrejudgeError(f"no Ray head answers at {host}:{port} ({reason}); {hint}") from None
     if answer[3:4] != b"\x04":
-        raise PrejudgeError(f"what answers at {host}:{port} is no Ray head; {hint}")
+        raise PrejudgeError(f"what answers at {host}:{port} is not a Ray head; {hint}")
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

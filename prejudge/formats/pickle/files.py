@@ -25,10 +25,10 @@ def load_pickle(path: Path) -> Any:
 
     Raises:
         MissingDataError: There is no such file.
-        FileFormatError: It is no pickle, is truncated, or names anything but NumPy arrays of numbers.
+        FileFormatError: It is not a pickle, is truncated, or names anything but NumPy arrays of numbers.
     """
     if not _size(path):
-        raise FileFormatError(f"{path} is no pickle, or it is truncated: it is empty")
+        raise FileFormatError(f"{path} is not a pickle, or it is truncated: it is empty")
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             machine = Unpickler(content)
@@ -50,7 +50,7 @@ def read_pickles(path: Path) -> Iterator[tuple[int, Any]]:
 
     Raises:
         MissingDataError: There is no such file.
-        FileFormatError: It is no pickle, is truncated (the message gives the byte where the last pickle starts), or
+        FileFormatError: It is not a pickle, is truncated (the message gives the byte where the last pickle starts), or
             names anything that could run.
     """
     size = _size(path)
@@ -66,7 +66,7 @@ def read_pickles(path: Path) -> Iterator[tuple[int, Any]]:
                     raise FileFormatError(
                         f"{path}: the pickle at byte {offset} {error}; nothing in it was run"
                     ) from None
-                kind = "is truncated or damaged" if offset or machine.offset > 64 else "is no pickle, or is truncated"
+                kind = "is truncated or damaged" if offset or machine.offset > 64 else "is not a pickle or truncated"
                 raise FileFormatError(f"{path} {kind} in the pickle that starts at byte {offset}") from None
             yield offset, value
 

@@ -107,7 +107,7 @@ class Unpickler:
         """The value of the next pickle.
 
         Raises:
-            Refused: It is no pickle, is damaged or truncated, or would take unreasonable time or memory.
+            Refused: It is not a pickle, is damaged or truncated, or would take unreasonable time or memory.
         """
         self._restart()
         handlers = self.handlers
@@ -120,7 +120,7 @@ class Unpickler:
                     (value,) = self._stack
                     return value
         except DAMAGE as error:
-            raise Refused(f"is no pickle, or it is truncated or damaged ({type(error).__name__})") from error
+            raise Refused(f"is not a pickle, or it is truncated or damaged ({type(error).__name__})") from error
         raise Refused(f"is a pickle of more than {MOST_OPCODES:,} operations")
 
     # Arguments of opcodes
@@ -228,7 +228,7 @@ class Unpickler:
     def _stack_global(self) -> None:
         name, module = self._stack.pop(), self._stack.pop()
         if type(name) is not str or type(module) is not str:
-            raise Refused("names something that is no text")
+            raise Refused("names something that is not text")
         self._stack.append(self._named(module, name))
 
     def _global(self) -> None:

@@ -86,7 +86,7 @@ class PlainValues:
         try:
             self._once(text, str.encode)
         except UnicodeEncodeError:
-            raise Refused("holds a text that is no Unicode") from None
+            raise Refused("holds a text that is not Unicode") from None
         return text
 
     def _once(self, value: Any, make: Callable[[Any], Any]) -> Any:
@@ -143,7 +143,7 @@ class PlainValues:
                 try:
                     return text.encode("latin1")  # how protocols 0 to 2 write bytes
                 except UnicodeEncodeError:
-                    raise Refused("encodes a text that is no bytes") from None
+                    raise Refused("encodes a text that is not bytes") from None
             case str():
                 try:
                     return data.encode("latin1")  # as Python 2 wrote bytes

@@ -24,7 +24,7 @@ METRICS = ("ntk_trace", "grad_norm", "snip", "grasp")
 CONDITION = "ntk_condition"
 """The condition number of the paper."""
 
-POOL_SKELETON = {"channels": 16, "cells": 5}
+POOL_MACRO = {"channels": 16, "cells": 5}
 """The networks of DARTS's pool while they are scored, as in the original."""
 
 SAMPLINGS = ("uniform", "hnas")
@@ -187,7 +187,7 @@ def score_pool(
         condition: The proxy kappa.
         seed: Of the pool, of initializations and of the batch.
         sampling: As in :func:`draw_pool`.
-        macro: Macro-architecture of the scored networks; :data:`POOL_SKELETON` by default.
+        macro: Macro-architecture of the scored networks; :data:`POOL_MACRO` by default.
         batch_size: Images of the batch.
         workers: Processes.
         device: Where to score.
@@ -207,7 +207,7 @@ def score_pool(
         workers=workers,
         batch_size=batch_size,
         seed=seed,
-        macro=POOL_SKELETON if macro is None else macro,
+        macro=POOL_MACRO if macro is None else macro,
         device=device,
         progress=progress,
     )

@@ -28,7 +28,7 @@ def image_set(data: ImageDataset | np.ndarray, num_classes: int = 10) -> ImageDa
         num_classes: Outputs of the networks where there are no labels.
 
     Raises:
-        InputError: These are no images, there are fewer than two, or they are smaller than a crop.
+        InputError: These are not images, there are fewer than two, or they are smaller than a crop.
     """
     if isinstance(data, np.ndarray):
         images = data[..., None] if data.ndim == 3 else data

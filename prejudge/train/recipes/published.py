@@ -89,7 +89,7 @@ def _said(source: str, **values: Any) -> Numbers:
 
 
 def _recipe(paper: str, data: str, numbers: Numbers, notes: tuple[str, ...] = ()) -> PublishedRecipe:
-    """Each number goes where its name belongs; what is no number of a training or recipe is one of the network."""
+    """Each number goes where its name belongs; what is not a number of a training or recipe is one of the network."""
     values = {name: value for name, (value, _) in numbers.items()}
     of_training = {f.name for f in fields(Recipe)}
     of_recipe = {"space", "normalization", "seed", "images"}

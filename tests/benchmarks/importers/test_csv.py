@@ -50,7 +50,7 @@ def test_a_small_file(tmp_path: Path, compress: bool) -> None:
         (f"arch,accuracy,cifar10_loss_200ep\n{A},1,1\n", "no accuracies: .*accuracy, cifar10_loss_200ep"),
         ("arch,cifar10_test_200ep\n", "no rows"),
         ("arch,a_test_2ep,a_test_2ep\n", "column 'a_test_2ep' is there twice"),
-        ("arch,\0latency\n", "which is no name of a column"),
+        ("arch,\0latency\n", "which is not a name of a column"),
         (f"arch,a_test_2ep\n{A},1\n{B},1,2\n", "line 3: 3 fields, the header has 2"),
         (f"arch,a_test_2ep\n{A},1\n|x~0|,2\n", "line 3: nasbench201: .*node groups"),
         (f"arch,a_test_2ep\n{A.replace('avg_pool', 'max_pool')},1\n", "line 2: .*did you mean 'avg_pool_3x3'"),

@@ -275,8 +275,8 @@ def recoded(change: Callable[[bytes], bytes]) -> Callable[[list[Any]], object]:
         (damaged(put(1, 0)), "it has 0 epochs"),
         (damaged(put(2, "0101")), "nasbench101: "),
         (damaged(put(3, "input,conv7x7,output")), "unknown nasbench101 operation 'conv7x7'"),
-        (damaged(put(4, "AAA")), "its metrics are no base64"),
-        (damaged(put(4, "A*AA" * 50)), "its metrics are no base64"),
+        (damaged(put(4, "AAA")), "its metrics are not base64"),
+        (damaged(put(4, "A*AA" * 50)), "its metrics are not base64"),
         (damaged(put(4, "")), "it has 0 evaluations"),
         (damaged(recoded(lambda m: m[:-4])), "it ends within a field"),
         (damaged(recoded(lambda m: m[:47] + b"\x0b" + m[48:])), "it has a field of wire type 3"),
@@ -316,7 +316,7 @@ def test_a_wrong_hash_is_named(tmp_path: Path, some_cells: list[Cell]) -> None:
 def test_foreign_and_missing_files(tmp_path: Path) -> None:
     path = tmp_path / "nasbench.pickle"
     path.write_bytes(pickle.dumps({"a": 1}))
-    with pytest.raises(FileFormatError, match=r"is no TFRecord file .*a pickle"):
+    with pytest.raises(FileFormatError, match=r"is not a TFRecord file .*a pickle"):
         import_nasbench101(path, tmp_path / "t.h5")
     with pytest.raises(MissingDataError, match="does not exist; it must be a TFRecord file"):
         import_nasbench101(tmp_path / "missing", tmp_path / "t.h5")

@@ -31,7 +31,7 @@ def test_parameters_equal_the_formula(text: str, numbers: dict[str, int]) -> Non
 
 
 def test_parameters_of_built_networks_equal_the_benchmarks(test_data: Path) -> None:
-    from tests.spaces.test_nasbench101 import read_cells
+    from tests.spaces.nasbench101.test_space import read_cells
 
     rows = np.random.default_rng(2).choice(SIZE, 40, replace=False)
     cells, params = read_cells(test_data / "data" / "nas_bench_101.npz", rows)

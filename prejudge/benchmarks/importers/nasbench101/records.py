@@ -191,7 +191,7 @@ def _decoded(text: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     text = text if similar.all() else text[similar]
     pad = int(np.count_nonzero(special[0, -2:]))
     size = len(letters) // 4 * 3
-    # Padding would end the text, so zeros take its place, and the texts are decoded as one. What is no letter is passed
+    # Padding would end the text, so zeros take its place, and the texts are decoded as one. Other characters are passed
     # over, which the size of the result tells: escapes are meant to be, and become characters that are none.
     text[:, marks + 1] = ord("\\")
     text[:, letters[len(letters) - pad :]] = ord("A")
@@ -220,5 +220,5 @@ def _plain(payload: bytes) -> tuple[bytes, int, str, str, bytes]:
     try:
         message = base64.b64decode("".join(metrics.split()), validate=True)
     except ValueError:
-        raise ValueError("its metrics are no base64") from None
+        raise ValueError("its metrics are not base64") from None
     return key.encode(), epochs, adjacency, operations, message

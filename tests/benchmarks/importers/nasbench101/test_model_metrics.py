@@ -71,7 +71,7 @@ def test_messages_equal_googles_reading(messages: list[bytes]) -> None:
             try:
                 read.ParseFromString(message)
             except Exception:
-                continue  # a checkpoint path that is no UTF-8: Google refuses the message, we do not read the path
+                continue  # a checkpoint path that is not UTF-8: Google refuses the message, we do not read the path
             values, params = google_reading(read)
             np.testing.assert_array_equal(found.values[i], values)
             assert found.params[i] == params

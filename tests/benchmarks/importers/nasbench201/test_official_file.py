@@ -344,7 +344,7 @@ def test_other_torch_files_and_archives(tmp_path: Path) -> None:
         archive.writestr("model/constants.pkl", b"")
     assert "is a zip archive, but no torch file" in failure(path)
     path.write_bytes(b"PK\x03\x04 nothing else")
-    assert "is no zip archive, or it is truncated or damaged" in failure(path)
+    assert "is not a zip archive, or it is truncated or damaged" in failure(path)
 
 
 @pytest.mark.parametrize("writer", ["v1_1", "zip"])
