@@ -212,8 +212,8 @@ def test_damaged_and_foreign_files(tmp_path: Path) -> None:
             assert str(path) in str(caught.value) and "\n" not in str(caught.value)
         assert path.read_bytes() == content
     for foreign, words in [
-        (network.state_dict(), "no checkpoint of prejudge"),
-        ([1, 2], "no checkpoint of prejudge"),
+        (network.state_dict(), "not a checkpoint of prejudge"),
+        ([1, 2], "not a checkpoint of prejudge"),
         ({"format": "prejudge checkpoint", "version": 2}, "of version 2, this prejudge reads version 1"),
         ({"format": "prejudge checkpoint", "version": 1, "epoch": "1", "state": {}, "plan": {}}, "without an epoch"),
         (network, "no checkpoint, or it is damaged"),

@@ -191,7 +191,7 @@ def _read(path: Path) -> Enumeration | None:
 
 def _keep(path: Path, cells: Enumeration) -> None:
     content = BytesIO()
+    np.savez(content, **vars(cells))
     with suppress(OSError, PrejudgeError):
-        np.savez(content, **vars(cells))
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content.getbuffer())

@@ -194,7 +194,7 @@ def test_a_full_disk_leaves_nothing_behind(small: tuple[Path, list[int]], monkey
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     assert len(enumeration.load_enumeration()) == enumeration.SIZE
     assert list(path.parent.iterdir()) == []
 
