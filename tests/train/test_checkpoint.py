@@ -95,7 +95,7 @@ def test_kept_and_best_checkpoints(tmp_path: Path) -> None:
     assert [keeper.load(e).state["e"] for e in (3, 5, 6, 7)] == [3, 5, 6, 7]
     best = keeper.best()
     assert best is not None and best.epoch == 4
-    with pytest.raises(MissingDataError, match=r"not a checkpoint of epoch 4 \(kept: 3, 5, 6\)"):
+    with pytest.raises(MissingDataError, match=r"no checkpoint of epoch 4 \(kept: 3, 5, 6\)"):
         keeper.load(4)
     assert not list(tmp_path.glob("*.part"))
 
