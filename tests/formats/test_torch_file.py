@@ -218,8 +218,8 @@ def test_other_zip_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ([1], "no torch file"),
-        (MAGIC[:1], "no pickle"),
+        ([1], "not a torch file"),
+        (MAGIC[:1], "not a pickle"),
         ([MAGIC[0], 1000, MAGIC[2]], "unknown version"),
         ([*MAGIC[:2], 3], "unknown version"),
         ([*MAGIC[:2], {"little_endian": False}], "another byte order"),

@@ -299,7 +299,7 @@ def attacks(marker: Path) -> dict[str, tuple[bytes, str]]:
         "text protocol": (b"cos\nsystem\n(S'" + touch.encode() + b"'\ntR.", "names os.system"),
         "no opcode": (b"\x80\x02\xff.", "opcode 0xff"),
         "a name without end": (b"\x80\x02cos" + b"x" * 70_000, "names something without end"),
-        "a name from numbers": (b"\x80\x04K\x01K\x02\x93.", "no text"),
+        "a name from numbers": (b"\x80\x04K\x01K\x02\x93.", "not text"),
         "protocol 9": (b"\x80\x09N.", "is of protocol 9"),
         "encode": (b"\x80\x02c_codecs\nencode\nX\x01\0\0\0aX\x03\0\0\0hex\x86R.", "encodes a text"),
         "defaultdict": (b"\x80\x02ccollections\ndefaultdict\nc_codecs\nencode\n\x85R.", "collections.defaultdict"),
