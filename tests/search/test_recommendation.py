@@ -80,8 +80,8 @@ def test_wrong_use_is_one_line(tmp_path: Path) -> None:
     cases: list[tuple[str, dict[str, Any], type[Exception], str]] = [
         ("gone.h5", {}, MissingDataError, "no file gone.h5"),
         ("DARTS_V3", {}, InputError, "did you mean 'DARTS_V"),
-        ("DARTS_V2", {"seed": 1}, InputError, "no result file"),
-        (str(tmp_path / "not.h5"), {}, FileFormatError, "no search result"),
+        ("DARTS_V2", {"seed": 1}, InputError, "not a result file"),
+        (str(tmp_path / "not.h5"), {}, FileFormatError, "not a search result"),
         (str(tmp_path / "bytes.bin"), {}, FileFormatError, "not a text file"),
         ("|nor_conv~0|", {}, InputError, "nasbench201"),
     ]
