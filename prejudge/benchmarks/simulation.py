@@ -17,7 +17,7 @@ from prejudge.spaces import space as find_space
 from prejudge.spaces.base import Architecture
 
 _TRAIN_SECONDS = re.compile(r"^(?:(?P<dataset>.+)_)?train_seconds(?:_(?P<epochs>\d+)ep)?$")
-_NO_EVALUATION = "no seconds of an evaluation are known; simulated costs are training only"
+_NO_EVALUATION = "the table has no evaluation times; simulated costs cover training only"
 _STOPPED = "a training that stops early is taken to cost its share of the epochs"
 
 

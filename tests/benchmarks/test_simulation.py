@@ -149,7 +149,7 @@ def test_an_architecture_without_seconds_is_refused(tmp_path: Path) -> None:
     seconds[0] = np.nan
     column = {Metric("cifar10", "valid", 12): numbers(0, 10, 90)}
     table = open_table(write_table(tmp_path / "t.h5", "nasbench201", column, extra={"train_seconds": seconds}))
-    with pytest.warns(CostWarning, match="simulated costs are training only"):
+    with pytest.warns(CostWarning, match="simulated costs cover training only"):
         simulated = SimulatedTraining(table)
     with pytest.raises(InputError, match="has no seconds of training 0 for 12 epochs on cifar10"):
         simulated(0)
@@ -168,7 +168,7 @@ def test_a_table_of_200_epoch_seconds_counts_12_epochs_in_proportion(tmp_path: P
     with pytest.warns(CostWarning, match="12 epochs are taken to cost 12/200 of 200 epochs") as caught:
         simulated = SimulatedTraining(table, "cifar10", 12)
     assert len(caught) == 1
-    assert simulated.note.startswith("no seconds of an evaluation are known")
+    assert simulated.note.startswith("the table has no evaluation times")
     assert simulated(ARCH).seconds == pytest.approx(1444.2186 * 12 / 200, rel=1e-12)
     with pytest.warns(CostWarning) as caught:
         longer = SimulatedTraining(table, "ImageNet16-120", 200)
@@ -193,7 +193,7 @@ def test_a_table_of_nasbench101_counts_training_seconds(tmp_path: Path) -> None:
         columns[Metric("cifar10", "valid", 108, seed)] = [80 + add, 90 + add, 85 + add]  # type: ignore[arg-type]
         columns[Metric("cifar10", "train", 108, seed, "seconds")] = [100 + add, 300 + add, 200 + add]  # type: ignore[arg-type]
     table = open_table(write_table(tmp_path / "t.h5", "nasbench101", columns, architectures=archs))
-    with pytest.warns(CostWarning, match="simulated costs are training only"):
+    with pytest.warns(CostWarning, match="simulated costs cover training only"):
         simulated = SimulatedTraining(table, epochs=108)
         drawn = SimulatedTraining(table, epochs=108, seed="random", rng=np.random.default_rng(2))
     cell = {"matrix": [[0, 1, 0], [0, 0, 1], [0, 0, 0]], "ops": ["input", "maxpool3x3", "output"]}

@@ -29,7 +29,7 @@ def test_prints_the_table_and_writes_every_format(
     assert "digits_test_7ep" in printed.out
     assert "local-search" in printed.out
     assert "p (Holm)" in printed.out
-    assert "note: No seconds of an evaluation are known" in printed.err
+    assert "note: The table has no evaluation times" in printed.err
     assert f"wrote {page}" in printed.err
     assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
     for name, start in (("c.csv", "searched,metric,method"), ("c.md", "# nasbench201"), ("c.tex", "% needs")):

@@ -124,7 +124,7 @@ def test_what_the_test_does_not_tell_from_the_best_is_bold_too() -> None:
     assert data.undecided(SEARCHED, "cifar10_test_200ep") == {"local-search", "evolution"}
     page = to_html(data)
     assert page.count('<td class="best">9') == 2
-    assert "1 other is not told from it" in page
+    assert "1 other does not differ significantly" in page
 
 
 def test_differences_are_turned_and_colored_by_the_test() -> None:

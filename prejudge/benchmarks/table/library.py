@@ -70,7 +70,7 @@ def place_for(name: str) -> Path:
         MissingDataError: The folder cannot be made.
     """
     if not _NAME.fullmatch(name):
-        raise InputError(f"a benchmark's name is made of letters, digits, '.', '_' and '-', unlike {quoted(name)}")
+        raise InputError(f"a benchmark's name is made of letters, digits, '.', '_' and '-', not {quoted(name)}")
     if name in ALIASES or (shipped_folder() / f"{name}.h5").is_file():
         raise InputError(f"benchmark {name!r} comes with prejudge; choose another name")
     try:

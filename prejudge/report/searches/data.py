@@ -125,7 +125,7 @@ class SearchReportData:
         return max(rows, key=lambda row: row["mean"], default=None)
 
     def undecided(self, searched: str, metric: str) -> frozenset[str]:
-        """The method with the best mean, and those that the paired test does not tell from it."""
+        """The method with the best mean, and those whose means do not differ significantly from it."""
         row = self.best(searched, metric)
         if row is None:
             return frozenset()

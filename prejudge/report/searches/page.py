@@ -78,7 +78,7 @@ def _summary(data: SearchReportData) -> Summary:
             figures.append((label, numbers.DASH, "no architecture has this accuracy in the table"))
             continue
         equals = len(data.undecided(searched, metric)) - 1
-        also = f"; {equals} {'other is' if equals == 1 else 'others are'} not told from it" if equals else ""
+        also = f"; {equals} {'other does' if equals == 1 else 'others do'} not differ significantly" if equals else ""
         optimum = data.optima[metric]
         short = f"{numbers.points(optimum - best['mean'])} below the optimum of {numbers.points(optimum)}"
         value = f"{numbers.points(best['mean'])} {data.unit}".strip()
@@ -125,8 +125,8 @@ def _final_section(data: SearchReportData) -> Section:
         (*blocks, Definitions(tables[0].legend, legend=True)),
         (
             f"Mean ± standard deviation over runs of the accuracy of what was found, in {data.unit}; below it the "
-            f"{100 * data.confidence:g} % interval of the mean. In bold: the best mean, and whatever the paired test "
-            "below does not tell from it.",
+            f"{100 * data.confidence:g} % interval of the mean. In bold: the best mean, and those that do not differ "
+            "significantly from it in the paired test below.",
         ),
         group_width=2000,
     )
@@ -155,8 +155,8 @@ def _final_table(data: SearchReportData, searched: str) -> DataTable:
         "Method",
         (*(TableColumn(m, f"{m} {data.unit}".strip(), text=numbers.points) for m in metrics), *others),
         (*map(row, order), TableRow(OPTIMUM, optima, "optimum")),
-        "Mean ± standard deviation over runs; bold: the best mean, and whatever a paired test with Holm's correction "
-        f"does not tell from it (level {data.level:g}).",
+        "Mean ± standard deviation over runs; bold: the best mean, and the means that do not differ significantly from "
+        f"it (paired test with Holm's correction, level {data.level:g}).",
         groups=("", "optimum"),
         printed=True,
     )

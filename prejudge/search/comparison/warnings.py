@@ -57,8 +57,8 @@ def comparison_warnings(
     found += _seeds(final, tests)
     if table.per_class:
         found.append(
-            f"Table {table.name} was trained on one architecture of each class of equivalent ones, which answers for "
-            "all of the class."
+            f"Table {table.name} was trained on one architecture of each class of equivalent ones; its "
+            "accuracy is used for the whole class."
         )
     return list(dict.fromkeys(found))
 

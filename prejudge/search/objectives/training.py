@@ -72,7 +72,7 @@ class TrainingObjective(Objective):
         self.space = space
         self.schedules = tuple(sorted({*schedules, recipe.epochs}))
         if self.schedules[-1] > recipe.epochs or self.schedules[0] < 1:
-            raise InputError(f"schedules are of 1 to {recipe.epochs} epochs, unlike {', '.join(map(str, schedules))}")
+            raise InputError(f"a schedule has 1 to {recipe.epochs} epochs, not {', '.join(map(str, schedules))}")
         if (valid.num_classes, valid.in_channels) != (train.num_classes, train.in_channels):
             raise InputError(f"{valid.name} has other classes or channels than {train.name}: it cannot validate on it")
         self._train, self._valid_images, self._recipe = train, valid, recipe

@@ -82,7 +82,7 @@ def test_schedules(halves: tuple[ImageDataset, ImageDataset]) -> None:
     assert values[0] < values[1]
     with pytest.raises(InputError, match=r"no schedule of 3 epochs \(1, 2, 4\)"):
         objective.evaluate(SPACE.parse(CONVOLUTIONS), 3, RNG)
-    with pytest.raises(InputError, match="schedules are of 1 to 4 epochs, unlike 9"):
+    with pytest.raises(InputError, match="a schedule has 1 to 4 epochs, not 9"):
         training(halves, schedules=(9,))
 
 
