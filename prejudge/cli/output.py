@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
-    import pandas as pd
     from rich.table import Table as RichTable
 
 
@@ -114,12 +113,6 @@ def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]]) -> None:
         [[n, c["ok"], c["failed"], c["repeats"], c["seconds"], c["version"], c["digest"]] for n, c in columns.items()],
         numeric=["scored", "failed", "repeats", "seconds", "version"],
     )
-
-
-def print_frame(frame: pd.DataFrame, title: str = "") -> None:
-    """Print a data frame with its numbers aligned."""
-    numeric = [str(c) for c in frame.select_dtypes("number").columns]
-    print_table(title, [str(c) for c in frame.columns], frame.itertuples(index=False), numeric=numeric)
 
 
 def _cell(value: Any) -> str:

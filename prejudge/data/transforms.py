@@ -64,26 +64,12 @@ def crop_and_flip(images: Tensor, generator: torch.Generator, padding: int = 4) 
     return F.pad(images, (padding,) * 4).flatten(2).gather(2, pixels).view(images.shape)
 
 
-def cutout_box(row: int, column: int, length: int, height: int, width: int) -> tuple[int, int, int, int]:
-    """The square that cutout empties in DARTS' code: first row, row after the last, first column, column after it.
-
-    Args:
-        row: Of the center, 0 to ``height - 1``.
-        column: Of the center, 0 to ``width - 1``.
-        length: Side of the square; an odd one is one pixel less.
-        height: Of the image.
-        width: Of the image.
-    """
-    half = length // 2
-    return max(0, row - half), min(height, row + half), max(0, column - half), min(width, column + half)
-
-
 def cutout(inputs: Tensor, length: int, generator: torch.Generator) -> Tensor:
     """One square of zeros in each image, its center uniform over the pixels, cut off at the border (DeVries & Taylor).
 
     Args:
         inputs: Normalized images, ``(N, C, H, W)``: zero is the mean.
-        length: Side of the square, see :func:`cutout_box`.
+        length: Side of the square; an odd one is one pixel less.
         generator: Draws the centers.
     """
     n, _, height, width = inputs.shape

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from prejudge.cli import output
@@ -47,7 +46,7 @@ def test_a_redirected_table_is_not_cut(capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_missing_numbers_are_dashes_and_brackets_are_text(capsys: pytest.CaptureFixture[str]) -> None:
-    output.print_frame(pd.DataFrame({"proxy": ["[bold]zen"], "spearman": [float("nan")]}))
+    output.print_table("", ["proxy", "spearman"], [["[bold]zen", float("nan")]], numeric=["spearman"])
     out = capsys.readouterr().out
     assert "[bold]zen" in out
     assert "–" in out

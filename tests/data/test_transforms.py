@@ -14,12 +14,18 @@ from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2.functional import affine as torchvision_affine
 
 from prejudge.data.augmentation import Affine, Flip
-from prejudge.data.transforms import affine, crop_and_flip, cutout, cutout_box, normalize
+from prejudge.data.transforms import affine, crop_and_flip, cutout, normalize
 from tests.data.test_augmentation import seeded
 
 
 def pictures(n: int = 40, channels: int = 3, height: int = 12, width: int = 9) -> Tensor:
     return torch.randint(1, 256, (n, channels, height, width), generator=seeded(9), dtype=torch.uint8)
+
+
+def cutout_box(row: int, column: int, length: int, height: int, width: int) -> tuple[int, int, int, int]:
+    """The square that cutout empties in DARTS' code: first row, row after the last, first column, column after it."""
+    half = length // 2
+    return max(0, row - half), min(height, row + half), max(0, column - half), min(width, column + half)
 
 
 @pytest.mark.parametrize("border", [0, 1, 2, 4, 20])

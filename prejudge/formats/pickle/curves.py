@@ -43,7 +43,6 @@ class CurveRun:
         self._puts: list[int] = []  # where the memo numbers of new texts lie
         self._gets: list[int] = []  # where the memo numbers of old texts lie
         self._texts = 0  # keys that are new texts
-        self._first = 0  # the memo number of the first old text
         self._consecutive = True
         self._start = start
         self.length = 0
@@ -64,9 +63,7 @@ class CurveRun:
                 if memo.text_numbers(index, 1) is None:
                     break
                 key = memo[index]
-                if expected < 0:
-                    self._first = index
-                elif index != expected or code == _GET:
+                if expected >= 0 and (index != expected or code == _GET):
                     self._consecutive = False
                 expected = index + 1
                 self._gets.append(at + 1)
