@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.table import Table as RichTable
 
 
@@ -113,6 +115,14 @@ def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]]) -> None:
         [[n, c["ok"], c["failed"], c["repeats"], c["seconds"], c["version"], c["digest"]] for n, c in columns.items()],
         numeric=["scored", "failed", "repeats", "seconds", "version"],
     )
+
+
+def check_file(out: Path | None) -> None:
+    """Refuse what cannot be written before the work begins, not after it; raises what writing would."""
+    if out is not None:
+        from prejudge.formats.atomic import destination
+
+        destination(out)
 
 
 def _cell(value: Any) -> str:

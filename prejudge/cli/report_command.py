@@ -67,12 +67,14 @@ def report(
         recipe: YAML file that fills in what is left out here.
         as_json: Print JSON instead of text.
     """
+    output.check_file(out)
+    to = _Output(out, format, as_json)
     if training:
         others: dict[str, object] = {"cache": cache, "benchmark": benchmark, "searches": searches, "metric": metric}
         others |= {"dataset": dataset, "split": split, "epochs": epochs, "stratum": stratum, "protocol": protocol}
         if given := [name for name, value in others.items() if value is not None]:
             raise InputError(f"--training goes with --out, --format and --title only; leave out {', '.join(given)}")
-        _report_trainings(training, title, _Output(out, format, as_json))
+        _report_trainings(training, title, to)
         return
     if (cache is None) == (not searches):
         raise InputError("give a score cache, or --searches with result files of `prejudge search`: one of the two")
@@ -84,12 +86,12 @@ def report(
     table = open_benchmark(benchmark)
     metrics = report_metrics(table, metric=metric, dataset=dataset, split=split, epochs=epochs)
     if cache is not None:
-        _report_scores(cache, table, metrics, stratum, protocol, title, _Output(out, format, as_json))
+        _report_scores(cache, table, metrics, stratum, protocol, title, to)
         return
     if stratum is not None or protocol is not None:
         raise InputError("--stratum and --protocol belong to a score cache; leave them out with --searches")
     named = any(v is not None for v in (metric, dataset, split, epochs))
-    _report_searches(searches or [], table, metrics if named else None, title, _Output(out, format, as_json))
+    _report_searches(searches or [], table, metrics if named else None, title, to)
 
 
 @dataclass(frozen=True)

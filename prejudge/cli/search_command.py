@@ -122,6 +122,7 @@ def search(
             as_json=as_json,
         )
         return
+    output.check_file(out)
     bar = ClusterBar("searching", quiet=as_json)
     engine = machine.open(device, bar.watch)
     if (looked_up.benchmark is None) == (images is None):

@@ -48,6 +48,7 @@ def search_images(
     chosen, given = read_method(method, options)
     where = find_space(space)
     chosen.check_space(where)  # said before anything is loaded
+    output.check_file(out)
     table = open_table(benchmark, space)
     if resume is not None and len(seeds) > 1:
         raise InputError("--resume takes the supernet of one run; leave --seeds out")

@@ -99,6 +99,17 @@ def test_wrong_usage(words: list[str], message: str, capsys: pytest.CaptureFixtu
     assert message in said[-1]
 
 
+@pytest.mark.parametrize("words", [["random", "--benchmark", "digits"], ["te-nas", "--data", "digits"]])
+def test_a_bad_output_is_refused_before_the_search(
+    words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("prejudge.search.run", lambda *_, **__: pytest.fail("it was searched"))
+    assert cli.run(["search", *words, "--out", str(tmp_path)]) == 2
+    assert "is a folder; name a file" in capsys.readouterr().err
+    assert cli.run(["search", *words, "--out", str(tmp_path / "gone" / "a.h5")]) == 2
+    assert "make it first" in capsys.readouterr().err
+
+
 def test_drawing_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     result = str(tmp_path / "darts.h5")
     words = ["search", "darts", "--space", "nasbench201", "--data", "digits", "--channels", "2", "--cells", "1"]
