@@ -6,7 +6,6 @@ the tables that are :attr:`DataTable.printed`. All texts are plain; whoever writ
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter

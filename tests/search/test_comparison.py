@@ -21,8 +21,8 @@ import prejudge
 from prejudge import search
 from prejudge.benchmarks import Metric, Table, open_table, write_table
 from prejudge.errors import InputError
-from prejudge.search import Budget, SearchResult, Trajectory
 from prejudge.report import to_markdown
+from prejudge.search import Budget, SearchResult, Trajectory
 from prejudge.search.comparison import Incumbents, compare, group_results, holm, paired
 from prejudge.search.comparison.incumbents import mean_interval
 from prejudge.search.objectives import open_objective

@@ -90,8 +90,8 @@ def _seeds(final: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]
     few = dict.fromkeys(row["method"] for row in final if row["runs"] - row["missing"] < FEWEST_RUNS)
     if few:
         found.append(
-            f"Fewer than {FEWEST_RUNS} runs of {', '.join(few)}: means without intervals, and nothing in bold; read the "
-            f"tests with caution."
+            f"Fewer than {FEWEST_RUNS} runs of {', '.join(few)}: means without intervals, and nothing in bold; "
+            f"read the tests with caution."
         )
     alone = dict.fromkeys(f"{row['first']} and {row['second']}" for row in tests if not row["pairs"])
     if alone:
