@@ -133,11 +133,11 @@ def _correlation_section(tables: list[DataTable]) -> Section:
         (*tables, Definitions(tables[0].legend, legend=True)),
         (
             "Each row ranks the architectures by a score of the untrained network and compares that ranking with the "
-            "one by trained accuracy. ρ = 1 is the same order, 0 is chance, below 0 is worse than chance. The whisker "
-            "is the interval that resampling the architectures gives: where two whiskers overlap widely, do not call "
-            "one score better. In bold: the best, and all whose intervals overlap with its own. "
-            "The dashed line is the noise ceiling, what accuracy itself reaches when the training is repeated. A score is worth its price only if it beats the baselines, which merely count. Click a heading "
-            "to sort.",
+            "one by trained accuracy. ρ = 1 is the same order, 0 is chance, below 0 is worse than chance. The "
+            "whisker is the interval that resampling the architectures gives: where two whiskers overlap widely, do "
+            "not call one score better. In bold: the best, and all whose intervals overlap with its own. The dashed "
+            "line is the noise ceiling, what accuracy itself reaches when the training is repeated. A score is worth "
+            "its price only if it beats the baselines, which merely count. Click a heading to sort.",
         ),
         f"JavaScript is off: this is the table of {metric} over {stratum} architectures; prejudge report --format csv "
         "writes all of them.",

@@ -104,10 +104,11 @@ def _curve_section(data: SearchReportData) -> Section:
         (block,),
         (
             "Each line follows the architecture that a search would recommend if it had to stop at this budget: the "
-            "best by what it maximized, shown by its trained accuracy in the table. The band is the "
-            f"{share} interval of the mean over runs (from {FEWEST_RUNS} runs on), or the middle half of the runs around their "
-            "median. The dashed line is the best architecture of the table. A line begins where every run has evaluated an architecture. "
-            "Point at a plot (or focus it and use the arrow keys) to read it; click a name to hide its line.",
+            f"best by what it maximized, shown by its trained accuracy in the table. The band is the {share} interval "
+            f"of the mean over runs (from {FEWEST_RUNS} runs on), or the middle half of the runs around their median. "
+            "The dashed line is the best architecture of the table. A line begins where every run has evaluated an "
+            "architecture. Point at a plot (or focus it and use the arrow keys) to read it; click a name to hide its "
+            "line.",
         ),
         "The curves need JavaScript; the table below says where they end." if axes else "",
     )
@@ -126,8 +127,8 @@ def _final_section(data: SearchReportData) -> Section:
         (
             f"Mean ± standard deviation over runs of the accuracy of what was found, in {data.unit}; below it the "
             f"{100 * data.confidence:g} % interval of the mean, from {FEWEST_RUNS} runs on. In bold: the best mean, "
-            "and those that do not differ significantly from it in the paired test below; nothing where all are alike, or "
-            f"of fewer than {FEWEST_RUNS} runs.",
+            "and those that do not differ significantly from it in the paired test below; nothing where all are "
+            f"alike, or of fewer than {FEWEST_RUNS} runs.",
         ),
         group_width=2000,
     )
