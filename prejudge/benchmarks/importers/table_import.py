@@ -127,3 +127,10 @@ def require_file(path: Path, kind: str) -> Path:
         found = "is a folder, not" if path.is_dir() else "does not exist; it must be"
         raise MissingDataError(f"{path} {found} {kind}")
     return path
+
+
+def remark_of_parts(rows: int, size: int) -> dict[str, str]:
+    """What the provenance of a table says where not all architectures of its space are in the source."""
+    if rows >= size:
+        return {}
+    return {"remark": f"{rows:,} of {size:,} architectures are in the source; the others are NaN"}
