@@ -6,7 +6,6 @@ the tables that are :attr:`DataTable.printed`. All texts are plain; whoever writ
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -31,7 +30,7 @@ class TableColumn:
         heading: What stands above it, with the unit.
         meaning: One sentence for the reader.
         text: The text of a number.
-        better: The direction in which numbers are good; the best one is in bold. Empty: none.
+        better: The direction in which numbers are good, from which sorting begins. Empty: none.
         layout: ``"number"`` (to the right), ``"text"`` (to the left), ``"code"`` (a line for each line) or ``"bar"``.
         printed: Whether Markdown and LaTeX have it.
         notes_printed: Whether Markdown and LaTeX have the notes of its cells, which a page shows who points at them.
@@ -49,13 +48,6 @@ class TableColumn:
     def cell(self, value: float, **about: Any) -> TableCell:
         """The cell of a number; a dash where it is NaN or infinite."""
         return TableCell(self.text(value), numbers.finite(value), **about)
-
-    def best(self, values: Sequence[float]) -> float | None:
-        """The best of several numbers; None where it has no direction, or fewer than two are known."""
-        known = [value for value in values if math.isfinite(value)]
-        if not self.better or len(known) < 2:
-            return None
-        return max(known) if self.better == "high" else min(known)
 
 
 Keep = Callable[[TableColumn], bool]
@@ -90,7 +82,7 @@ class TableCell:
         value: What it sorts by; None sorts last.
         note: A smaller text below.
         title: What a reader sees who points at it.
-        bold: Whether it is one of the best of its column.
+        bold: Whether it is among the best of its column, as far as that is certain.
         tone: Its background in a matrix, from -1 (orange) over 0 (none) to 1 (blue).
         kind: ``"self"``: the diagonal of a matrix; ``"open"``: undecided; ``"plain"``: beside the matrix.
         bar: A bar in place of the text.

@@ -9,7 +9,7 @@ from prejudge.report.blocks import DataTable, ReportPage, TableRow
 
 
 def render_markdown(page: ReportPage) -> str:
-    """The printed tables of a page as Markdown, under its title; the best of each column in bold."""
+    """The printed tables of a page as Markdown, under its title; what is certain to be among the best in bold."""
     parts = [f"# {markdown_text(page.title)}\n"]
     for table in _printed(page):
         parts.append(f"## {markdown_text(table.heading)}\n")
@@ -25,7 +25,7 @@ def render_markdown(page: ReportPage) -> str:
 def render_latex(page: ReportPage) -> str:
     r"""The printed tables of a page as LaTeX ``table`` environments that need ``\usepackage{booktabs}`` alone.
 
-    Groups of rows are divided by ``\midrule``, the best of each column is in bold.
+    Groups of rows are divided by ``\midrule``, what is certain to be among the best is in bold.
     """
     parts = ["% needs \\usepackage{booktabs}"]
     for number, table in enumerate(_printed(page), 1):

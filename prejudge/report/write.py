@@ -39,7 +39,7 @@ def to_csv(report: Report) -> str:
 
 
 def to_markdown(report: Report) -> str:
-    """The tables of the report as Markdown, the best of each column in bold."""
+    """The tables of the report as Markdown."""
     return render_markdown(compose(report))
 
 

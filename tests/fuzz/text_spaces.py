@@ -114,11 +114,42 @@ _PYTHON = (
     "None", "True", "\"", "'", "(('x', 1), ('y', 2))", "__class__", ".format(", "10**10**10", "'a' 'b'", "{1: {}}",
 )  # fmt: skip
 
+_NNI = {"0_1": "conv_3x3", "0_2": "none", "1_2": "conv_1x1", "0_3": "none", "1_3": "none", "2_3": "skip_connect"}
+_SEEDS_201 = [
+    f"[2021-04-30 03:41:23] Structure(4 nodes with {CELL_201})",
+    repr(((("none", 0),), (("none", 0), ("none", 1)), (("none", 0), ("none", 1), ("nor_conv_3x3", 2)))),
+    json.dumps(_NNI),
+    json.dumps({f"hp_x{i}": name for i, name in enumerate(_NNI.values())}),
+    json.dumps({f"{key[2]}<-{key[0]}": name for key, name in _NNI.items()}),
+    json.dumps({"name": "infer.tiny", "C": 16, "N": 5, "arch_str": CELL_201}),
+    "[[0.0, 0, 0, 0], [4.0, 0, 0, 0], [2.0, 1, 0, 0], [2, 1, 1, 0]]",
+    "(np.int64(4), 0, 3, 1, 4, 3)",
+]
+_TOKENS_201 = [
+    *OPERATIONS_201, "conv_1x1", "~0", "~1", "~2", "|", "+", "²", "٣", "arch_str", "edge_", "<-", "Structure(", "@",
+]  # fmt: skip
 text_target(
     "nasbench201",
     _round_trip(space("nasbench201")),
-    [CELL_201, " 15624 ", "0", "²", "-1", "9" * 5000],
-    [*OPERATIONS_201, "~0", "~1", "~2", "|", "+", "²", "٣"],
+    [CELL_201, " 15624 ", "0", "²", "-1", "9" * 5000, "433000", "4 3 3 0 0 0", *_SEEDS_201],
+    [*_TOKENS_201, *_PYTHON],
+)
+text_target(
+    "nasbench201-integers",
+    lambda text: _round_trip(space("nasbench201"))(space("nasbench201").parse(text, notation="naslib")),
+    ["433000", "(4, 3, 3, 0, 0, 0)", "[4 3 3 0 0 0]", "array([4, 3, 3, 0, 0, 0])", *_SEEDS_201],
+    [*_TOKENS_201, "0", "4", "5", "-1", ",", "[", "(", "array(", *_PYTHON],
+)
+
+_SEEDS_SIZE = [
+    "8:8:8:16:32", "11", "[8, 8, 8, 16, 32]", '{"name": "infer.shape.tiny", "channels": "8:8:8:8:8"}',
+    '{"layer-0": 8, "layer-1": 8, "layer-2": 8, "layer-3": 16, "layer-4": 32}', "[03:41:23] 64:64:64:64:64 91.2%",
+]  # fmt: skip
+text_target(
+    "nats-size",
+    _round_trip(space("nats-size")),
+    _SEEDS_SIZE,
+    [":", "8", "64", "channels", "genotype", "layer-", "~", *_PYTHON],
 )
 
 _SEEDS_101 = [
@@ -183,7 +214,8 @@ text_target(
 text_target("genotype-name", published_genotype, [*genotype_names(), "x" * 100_000], ["_", "V2", "darts"])
 
 _VALUES = {
-    "nasbench201": (space("nasbench201"), [json.dumps(["none"] * 6), "[0, 1, 2, 3, 4, 0]", "3"]),
+    "nasbench201": (space("nasbench201"), [json.dumps(["none"] * 6), "[0, 1, 2, 3, 4, 0]", "3", *_SEEDS_201[1:7]]),
+    "nats-size": (space("nats-size"), _SEEDS_SIZE[2:5]),
     "nasbench101": (nasbench101(), _SEEDS_101[1:5]),
     "darts": (space("darts"), _SEEDS_DARTS[2:6]),
 }

@@ -59,10 +59,7 @@ def test_papers_show_groups_in_their_order_and_printed_columns_alone() -> None:
     assert to_csv(shown) == 'x\n0.1\n""\n'
 
 
-def test_the_best_of_a_column() -> None:
-    assert (RHO.best([0.1, math.nan, 0.7]), COST.best([3.0, 1.0, math.inf])) == (0.7, 1.0)
-    assert RHO.best([0.1, math.nan]) is None, "one number is no best"
-    assert HIDDEN.best([1.0, 2.0]) is None, "neither direction is better"
+def test_what_is_not_known_is_a_dash() -> None:
     assert dataclasses.astuple(RHO.cell(math.nan))[:2] == ("–", None)
 
 

@@ -121,10 +121,25 @@ def test_final_table_is_best_first_and_ends_with_the_optimum() -> None:
 
 def test_what_the_test_does_not_tell_from_the_best_is_bold_too() -> None:
     data = comparison()
-    assert data.undecided(SEARCHED, "cifar10_test_200ep") == {"local-search", "evolution"}
+    panel = SEARCHED, "cifar10_test_200ep"
+    assert data.undecided(*panel) == data.leading(*panel) == {"local-search", "evolution"}
     page = to_html(data)
     assert page.count('<td class="best">9') == 2
     assert "1 other does not differ significantly" in page
+
+
+def test_what_no_test_decides_is_not_bold() -> None:
+    panel = SEARCHED, "cifar10_test_200ep"
+    data = comparison()
+    tests = data.tests.assign(p_holm=0.2)
+    assert not comparison(tests=tests).leading(*panel), "no method is shown to be worse"
+    tests.loc[tests["second"] == "evolution", "p_holm"] = np.nan
+    unknown = comparison(tests=tests)
+    assert "evolution" in unknown.undecided(*panel), "no test shows nothing"
+    best, second = data.final["method"] == "local-search", data.final["method"] == "evolution"
+    for few, leading in ((best, set()), (second, {"local-search"})):
+        final = data.final.assign(runs=data.final["runs"].where(~few, 9))
+        assert comparison(final=final).leading(*panel) == leading
 
 
 def test_differences_are_turned_and_colored_by_the_test() -> None:

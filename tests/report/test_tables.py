@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from prejudge.errors import InputError
-from prejudge.report import correlation_page, to_csv, to_latex, to_markdown
+from prejudge.report import correlation_page, to_csv, to_html, to_latex, to_markdown
 from prejudge.report.correlation.table import correlation_columns
 from prejudge.report.numbers import duration
 
@@ -40,6 +40,35 @@ def test_markdown_shows_what_a_paper_shows(make_report):
     assert names.index("params") > names.index("plain"), "baselines come after the proxies, ensembles last"
     assert names[-2:] == ["rank average", "vote of 3"] or names[-2:] == ["vote of 3", "rank average"]
     assert to_markdown(data).count("| Proxy |") == len(data.metrics) * len(data.strata)
+
+
+def test_bold_and_brackets_claim_no_more_than_the_intervals(make_report):
+    data = make_report(60)
+
+    def shown(**columns):
+        table = data.correlations.assign(**columns)
+        page = correlation_page(dataclasses.replace(data, correlations=table), METRIC, "all")
+        text = to_markdown(page)
+        rows = {line.split(" |")[0].strip("| "): line for line in text.splitlines() if line.startswith("| ")}
+        return page, text, {name for name, line in rows.items() if "**" in line}
+
+    frame = data.rows(METRIC, "all").set_index("proxy")
+    best = frame["spearman"].idxmax()
+    overlapping = {p for p, row in frame.iterrows() if row.spearman_high >= frame.spearman_low[best]}
+    assert best in overlapping
+    assert 0 < len(overlapping) < len(frame)
+    page, text, bold = shown()
+    assert bold == {name.replace("_", r"\_") for name in overlapping}
+    assert text.count("**") == 2 * len(overlapping), "other columns have no intervals, and no bold"
+    page, text, bold = shown(spearman_low=np.nan, spearman_high=np.nan, no_interval="n = 9 is less than 10")
+    assert not bold
+    assert "where they are missing, an interval would claim too much" in text
+    assert 'title="no interval: n = 9 is less than 10"' in to_html(page)
+    assert "no interval: n = 9" in page.summaries[0].figures[0][2]
+    assert not shown(spearman_low=-0.1)[2], "the best may be chance"
+    assert not shown(spearman_low=0.01, spearman_high=0.99)[2], "none is told apart"
+    page, text, _ = shown(undefined=0.031)
+    assert "; left out: 3.1 % of the resamples, undefined" in to_html(page)
 
 
 def test_latex_is_balanced_booktabs(make_report):

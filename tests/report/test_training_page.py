@@ -114,12 +114,11 @@ def test_what_is_not_known_is_left_out() -> None:
 
 def test_tables_for_papers(tmp_path: Path) -> None:
     two = TrainingReportData("two", "s", [record(), record("second_one", top1=93.5)])
-    first, second = ([cell.bold for cell in row.cells] for row in summary_table(two).rows)
-    assert (first[:2], second[:2]) == ([False, True], [True, True])
+    assert not any(cell.bold for row in summary_table(two).rows for cell in row.cells), "single runs decide nothing"
     rows = to_csv(two).splitlines()
     assert rows[0].startswith("training,test_top1,test_top5,test_loss")
     assert rows[2].startswith("second_one,93.5,")
-    assert "**93.50**" in to_markdown(two)
+    assert "| 93.50 |" in to_markdown(two)
     assert r"second\_one" in to_latex(two)
     for name in ("r.html", "r.csv", "r.md", "r.tex"):
         assert write_report(two, tmp_path / name).stat().st_size > 100

@@ -21,8 +21,10 @@ import prejudge
 from prejudge import search
 from prejudge.benchmarks import Metric, Table, open_table, write_table
 from prejudge.errors import InputError
+from prejudge.report import to_markdown
 from prejudge.search import Budget, SearchResult, Trajectory
 from prejudge.search.comparison import Incumbents, compare, group_results, holm, paired
+from prejudge.search.comparison.incumbents import mean_interval
 from prejudge.search.objectives import open_objective
 from prejudge.search.result_table import recommended_accuracies
 
@@ -196,7 +198,34 @@ def test_the_test_agrees_with_all_exchanges_of_signs() -> None:
         ranks = np.where(differences == 0, 0, rankdata(np.abs(differences)))
         under_chance = np.abs(flips @ ranks)
         exact = np.mean(under_chance >= abs(np.sign(differences) @ ranks) - 1e-9)
-        assert paired(differences, np.zeros(12)).p == pytest.approx(exact, abs=0.03)
+        assert paired(differences, np.zeros(12)).p == pytest.approx(exact)
+    rare = np.zeros(500)
+    rare[:4] = [1, 2, 3, 4]  # the normal limit says .046
+    assert paired(rare, np.zeros(500)).p == pytest.approx(2 / 2**4)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9, 10])
+def test_few_runs_have_a_mean_without_interval_and_nothing_in_bold(table: Table, count: int) -> None:
+    data = compare(two(table, count), table, metrics=[A_TEST])
+    assert data.final["mean"].notna().all()
+    assert data.final[["low", "high"]].notna().all(axis=None) == (count >= 10)
+    assert data.curves[["low", "high"]].notna().any(axis=None) == (count >= 10)
+    (panel,) = data.panels
+    told = any("means without intervals, and nothing in bold" in warning for warning in data.warnings)
+    assert told == (count < 10)
+    sure = replace(data, tests=data.tests.assign(p_holm=1e-6))
+    assert (len(sure.leading(*panel)) == 1) == (count >= 10)
+    assert "**" not in to_markdown(data if count < 10 else replace(data, tests=data.tests.assign(p_holm=1.0)))
+
+
+def test_runs_that_all_end_alike_have_no_interval(table: Table) -> None:
+    runs = [run(s, [7 + s, 15_000], [1, 1]) for s in range(12)]
+    (row,) = compare([result(table, "m", runs)], table, metrics=[A_TEST]).final.to_dict("records")
+    assert (row["mean"], row["std"]) == (75, 0)
+    assert math.isnan(row["low"])
+    mean, half = mean_interval(np.array([[1.0, 2.0], *[[math.nan, 3.0]] * 10]), 0.95)
+    assert mean.tolist() == pytest.approx([1, 32 / 11])
+    assert np.isnan(half).tolist() == [True, False]
 
 
 @given(

@@ -63,8 +63,11 @@ def correlate(
         - ``metric``, ``stratum``, ``proxy``;
         - ``n`` used, ``failed`` scores, ``ties``: architectures that share their score with another one;
         - ``spearman`` with its bootstrap interval ``spearman_low``, ``spearman_high`` (percentiles of the
-          resamples; over more than 20,000 architectures their normal limit); ``kendall`` (tau-b);
-          ``weighted_tau`` (Vigna's, hyperbolic); ``partial_spearman`` given the number of parameters;
+          resamples; over more than 20,000 architectures their normal limit), ``undefined`` (the share of the
+          resamples that have no correlation, and are left out) and ``no_interval``: why there is no interval, as with
+          fewer than 10 architectures; empty where there is one;
+        - ``kendall`` (tau-b); ``weighted_tau`` (Vigna's, hyperbolic); ``partial_spearman`` given the number of
+          parameters (from four architectures on);
         - ``pairs``: share of the pairs of different accuracy in the right order, a tied score counting half; for the
           vote, that of the majority itself (the published .817 for NAS-Bench-201);
         - ``precision_at_10pct``, ``precision_at_5pct``: share of the best-scored tenth (twentieth) that is truly in it;
@@ -127,9 +130,9 @@ def correlate_matched(
                 used.append(key[1])
     warnings += _add_intervals(rows, used, ranked, resamples=resamples, confidence=confidence, seed=seed)
     order = [
-        "metric", "stratum", "proxy", "n", "failed", "ties", "spearman", "spearman_low", "spearman_high", "kendall",
-        "weighted_tau", "partial_spearman", "pairs", *PRECISIONS, "regret", "repeats_std", "noise_ceiling",
-        "seed_spearman", "seconds",
+        "metric", "stratum", "proxy", "n", "failed", "ties", "spearman", "spearman_low", "spearman_high", "undefined",
+        "no_interval", "kendall", "weighted_tau", "partial_spearman", "pairs", *PRECISIONS, "regret", "repeats_std",
+        "noise_ceiling", "seed_spearman", "seconds",
     ]  # fmt: skip
     result = pd.DataFrame(rows, columns=order)
     result.attrs["warnings"] = [*matched.warnings, *warnings]
@@ -189,7 +192,8 @@ def _row(
     rx, ry, pair = x.ranks, y.ranks, Concordance.of(x, y)
     row["spearman"] = statistics.pearson(rx, ry)
     row["kendall"], row["pairs"], row["weighted_tau"] = pair.tau_b(), pair.share_right(), pair.weighted_tau()
-    if not np.isnan(ranked.matched.scores["params"].to_numpy()[usable]).any():
+    # Of three architectures one degree of freedom is left: the partial correlation would always be -1 or 1.
+    if len(x) > _FEWEST and not np.isnan(ranked.matched.scores["params"].to_numpy()[usable]).any():
         rz = ranked.scores["params"].among(usable).ranks
         row["partial_spearman"] = statistics.partial(
             row["spearman"], statistics.pearson(rx, rz), statistics.pearson(ry, rz)
@@ -229,14 +233,13 @@ def _add_intervals(
     """Bootstrap together all that use the same architectures: they share the draws. Returns warnings."""
     together: dict[bytes, list[int]] = {}
     for i, packed in enumerate(used):
-        if rows[i]["n"] >= _FEWEST:
-            together.setdefault(packed, []).append(i)
+        together.setdefault(packed, []).append(i)
     size = len(ranked.matched.index)
     for packed, members in together.items():
         inside = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=size).astype(bool)
         proxies = list(dict.fromkeys(rows[i]["proxy"] for i in members))
         metrics = list(dict.fromkeys(rows[i]["metric"] for i in members))
-        ends = statistics.bootstrap_spearman(
+        intervals = statistics.bootstrap_spearman(
             [ranked.scores[p].among(inside) for p in proxies],
             [ranked.accuracies[m].among(inside) for m in metrics],
             resamples=resamples,
@@ -244,12 +247,40 @@ def _add_intervals(
             level=confidence,
         )
         for i in members:
-            low, high = ends[:, proxies.index(rows[i]["proxy"]), metrics.index(rows[i]["metric"])]
-            rows[i] |= {"spearman_low": low, "spearman_high": high}
+            interval = intervals[proxies.index(rows[i]["proxy"])][metrics.index(rows[i]["metric"])]
+            rows[i] |= {"spearman_low": interval.low, "spearman_high": interval.high}
+            rows[i] |= {"undefined": interval.undefined, "no_interval": interval.reason}
+    warnings = _missing_intervals(rows)
     if max((row["n"] for row in rows), default=0) <= statistics.EXACT_BOOTSTRAP_UP_TO:
-        return []
+        return warnings
     return [
+        *warnings,
         f"Intervals over more than {statistics.EXACT_BOOTSTRAP_UP_TO:,} architectures are the normal limit of the "
         f"bootstrap (infinitesimal jackknife) in place of {resamples:,} resamples; where a few architectures decide, "
-        f"the resamples are drawn."
+        f"the resamples are drawn.",
     ]
+
+
+def _missing_intervals(rows: list[dict[str, Any]]) -> list[str]:
+    """What a reader must know of intervals that are missing, or that leave out undefined resamples."""
+    known = [row for row in rows if np.isfinite(row.get("spearman", np.nan))]
+    few = [row for row in known if row["n"] < statistics.FEWEST_FOR_INTERVAL]
+    reasons: dict[str, list[str]] = {}
+    for row in known:
+        if row["no_interval"] and row["n"] >= statistics.FEWEST_FOR_INTERVAL:
+            reasons.setdefault(row["no_interval"], []).append(f"{row['proxy']} ({row['metric']}, {row['stratum']})")
+    warnings = []
+    if few:
+        strata = ", ".join(dict.fromkeys(f"{row['stratum']}, n = {row['n']}" for row in few))
+        warnings.append(
+            f"Correlations of fewer than {statistics.FEWEST_FOR_INTERVAL} architectures ({strata}) have no interval: "
+            f"it would claim too much."
+        )
+    warnings += [f"No interval of {', '.join(names)}: {reason}." for reason, names in reasons.items()]
+    partly = [row["undefined"] for row in known if not row["no_interval"] and row["undefined"] > 0]
+    if partly:
+        warnings.append(
+            f"In up to {100 * max(partly):.2g} % of the resamples a correlation is undefined (all drawn scores or "
+            f"accuracies are equal): the interval leaves them out (column undefined)."
+        )
+    return warnings

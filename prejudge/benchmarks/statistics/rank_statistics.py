@@ -7,6 +7,8 @@ undefined is NaN.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
 from statistics import NormalDist
 
 import numpy as np
@@ -58,19 +60,49 @@ def regret(scores: np.ndarray, accuracies: np.ndarray) -> float:
 EXACT_BOOTSTRAP_UP_TO = 20_000
 """Number of architectures up to which the bootstrap really draws its resamples; above it, see below."""
 
+FEWEST_FOR_INTERVAL = 10
+"""Number of architectures below which no interval is given: so few resamples differ that it would claim too much."""
+
+MOST_UNDEFINED = 0.05
+"""Share of resamples without a correlation (one side is constant in them) above which no interval is given."""
+
 _LARGEST_SHARE = 0.005
 """Of the variance, due to one architecture. Where none has more, 200 or more contribute, and the limit is normal."""
+
+_ROUNDING = 1e-9
+"""Equal correlations of different resamples may differ by this."""
+
+
+@dataclass(frozen=True)
+class BootstrapInterval:
+    """A percentile bootstrap interval of one correlation, or the reason why there is none.
+
+    Attributes:
+        low: Lower end; NaN where there is no interval.
+        high: Upper end; NaN where there is no interval.
+        undefined: Share of the resamples in which the correlation is undefined; NaN where none was drawn.
+        reason: Why there is no interval; empty where there is one.
+    """
+
+    low: float = float("nan")
+    high: float = float("nan")
+    undefined: float = float("nan")
+    reason: str = ""
 
 
 def bootstrap_spearman(
     x: Sequence[TiedRanking], y: Sequence[TiedRanking], *, resamples: int, seed: int, level: float = 0.95
-) -> np.ndarray:
+) -> list[list[BootstrapInterval]]:
     """Percentile bootstrap intervals of Spearman's correlation, for all pairs of P scores and M accuracies at once.
 
     Architectures are drawn with replacement and both sides are ranked anew in each resample. Above
     :data:`EXACT_BOOTSTRAP_UP_TO` architectures the interval is the bootstrap's normal limit
     (:func:`spearman_influence`; the infinitesimal jackknife of Jaeckel, 1972) wherever no single architecture weighs
     enough to spoil it: the ends then differ from those of infinitely many resamples by less than 1,000 resamples do.
+
+    No interval is given that would claim more than is known: below :data:`FEWEST_FOR_INTERVAL` architectures, where
+    more than :data:`MOST_UNDEFINED` of the resamples have no correlation, and where the resamples do not lie on both
+    sides of the correlation itself (as with a perfect one, which every resample repeats).
 
     Args:
         x: P rankings of ``n`` architectures by score.
@@ -80,22 +112,45 @@ def bootstrap_spearman(
         level: Coverage.
 
     Returns:
-        Lower and upper ends, shape ``(2, P, M)``; NaN where a ranking is constant.
+        P lists of M intervals.
     """
-    ends = np.full((2, len(x), len(y)), np.nan)
-    left = [(p, m) for p in range(len(x)) for m in range(len(y)) if not (x[p].constant or y[m].constant)]
-    if len(x[0]) > EXACT_BOOTSTRAP_UP_TO:
-        left = [(p, m) for p, m in left if not _normal_limit(x[p], y[m], level, ends[:, p, m])]
+    found = [[BootstrapInterval() for _ in y] for _ in x]
+    left = []
+    for p, m in product(range(len(x)), range(len(y))):
+        if len(x[p]) < FEWEST_FOR_INTERVAL:
+            found[p][m] = BootstrapInterval(reason=f"n = {len(x[p])} is less than {FEWEST_FOR_INTERVAL}")
+        elif x[p].constant or y[m].constant:
+            found[p][m] = BootstrapInterval(reason=f"all {'scores' if x[p].constant else 'accuracies'} are equal")
+        elif len(x[p]) > EXACT_BOOTSTRAP_UP_TO and (limit := _normal_limit(x[p], y[m], level)) is not None:
+            found[p][m] = limit
+        else:
+            left.append((p, m))
     if not left:
-        return ends
+        return found
     rows, columns = sorted({p for p, _ in left}), sorted({m for _, m in left})
     drawn = _resampled([x[p] for p in rows], [y[m] for m in columns], resamples, seed)
-    tail = (1 - level) / 2
     for p, m in left:
-        found = drawn[:, rows.index(p), columns.index(m)]
-        if np.isfinite(found).any():
-            ends[:, p, m] = np.nanquantile(found, [tail, 1 - tail])
-    return ends
+        rho = pearson(x[p].ranks, y[m].ranks)
+        found[p][m] = _percentiles(rho, drawn[:, rows.index(p), columns.index(m)], level)
+    return found
+
+
+def _percentiles(rho: float, drawn: np.ndarray, level: float) -> BootstrapInterval:
+    """The interval around ``rho`` that resamples of it give, shape ``(resamples,)``, NaN where one is undefined."""
+    undefined = float(np.mean(np.isnan(drawn)))
+    if undefined > MOST_UNDEFINED:
+        share = f"{100 * undefined:.0f} % of the resamples have no correlation (all drawn scores or accuracies equal)"
+        return BootstrapInterval(undefined=undefined, reason=share)
+    low, high = np.nanquantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return _enclosing(rho, float(low), float(high), undefined)
+
+
+def _enclosing(rho: float, low: float, high: float, undefined: float) -> BootstrapInterval:
+    """An interval that lies on both sides of ``rho``; else the reason why there is none."""
+    if low < rho - _ROUNDING and rho + _ROUNDING < high:
+        return BootstrapInterval(low, high, undefined)
+    reason = "the resamples do not lie on both sides of the correlation"
+    return BootstrapInterval(undefined=undefined, reason=reason)
 
 
 def spearman_influence(x: TiedRanking, y: TiedRanking) -> tuple[float, np.ndarray]:
@@ -122,16 +177,17 @@ def _sum_above(order: TiedRanking, values: np.ndarray) -> np.ndarray:
     return result
 
 
-def _normal_limit(x: TiedRanking, y: TiedRanking, level: float, ends: np.ndarray) -> bool:
-    """Set the two ends to the limit's, and say whether it holds here."""
+def _normal_limit(x: TiedRanking, y: TiedRanking, level: float) -> BootstrapInterval | None:
+    """The limit of the bootstrap; None where a few architectures decide, so that it does not hold."""
     rho, influence = spearman_influence(x, y)
+    if abs(rho) > 1 - _ROUNDING:
+        return _enclosing(rho, rho, rho, 0.0)
     squares = influence * influence
     variance = float(squares.sum())
     if squares.max() > _LARGEST_SHARE * variance:
-        return False
+        return None
     half = NormalDist().inv_cdf((1 + level) / 2) * np.sqrt(variance)
-    ends[:] = np.clip([rho - half, rho + half], -1, 1)
-    return True
+    return _enclosing(rho, max(-1.0, float(rho - half)), min(1.0, float(rho + half)), 0.0)
 
 
 def _resampled(x: Sequence[TiedRanking], y: Sequence[TiedRanking], resamples: int, seed: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from prejudge.proxies.network.image_by_image import Unstackable, watch_first_forward
 from prejudge.proxies.network.layers import BatchNorm, StackedLayer, fold, unfold
+from prejudge.proxies.network.private_copy import wrapped
 
 
 class StackedConv2d(StackedLayer, nn.Conv2d):
@@ -86,6 +87,8 @@ def refusal(network: nn.Module) -> str:
     for name, module in network.named_modules():
         kind = type(module)
         label = f"{kind.__name__} {name!r}"
+        if wrapped(module) is not None:
+            return f"{label} stands for another module"
         own = (*module.parameters(recurse=False), *module.buffers(recurse=False))
         if own and kind not in _STACKED:
             return f"{label} has parameters or buffers of its own"

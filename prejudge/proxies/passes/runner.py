@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-import copy
+import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from prejudge.engine.device import where_to_run
 from prejudge.errors import InputError, unknown
 from prejudge.proxies.network.image_by_image import Unstackable
 from prejudge.proxies.network.layers import each_repeat, in_turns, prunable_layers
+from prejudge.proxies.network.private_copy import private_copy, without_checkpoints
 from prejudge.proxies.network.stacking import stack
 from prejudge.proxies.passes import first_order, gaussian, jacobian
 from prejudge.proxies.passes import synaptic_flow as flow
@@ -69,11 +72,7 @@ class Passes:
     def network(self, repeat: int) -> nn.Module:
         """A private copy of one repeat's network, in training mode, on the device."""
         if repeat not in self._networks:
-            try:
-                private = copy.deepcopy(self._originals[repeat])
-            except (RuntimeError, TypeError) as error:
-                message = f"cannot copy the network ({error}); build it afresh and score it before use"
-                raise InputError(message) from None
+            private = private_copy(self._originals[repeat])
             self._networks[repeat] = self._ready(private).to(memory_format=self._layout)
         return self._networks[repeat]
 
@@ -108,7 +107,7 @@ class Passes:
 
     def parameters(self) -> int:
         """Number of trainable parameters of one repeat."""
-        return sum(p.numel() for p in self._running.parameters()) // self.repeats
+        return sum(p.numel() for p in self._originals[0].parameters())
 
     def synaptic_flow(self, keep_bn: str) -> Sequence[dict[str, Tensor]]:
         """See :func:`~prejudge.proxies.passes.synaptic_flow.synaptic_flow`."""
@@ -216,11 +215,28 @@ class Passes:
 
 @contextmanager
 def _undisturbed(device: torch.device, seed: int) -> Iterator[None]:
-    """Gradients on, full fp32 convolutions, and a random state of its own; the caller's comes back afterwards."""
+    """The state in which every pass runs; the caller's comes back afterwards.
+
+    Gradients are on, convolutions are in full fp32, attention in plain operations, nothing is checkpointed, and the
+    generators of torch, NumPy and Python are seeded.
+    """
     devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.enable_grad(), torch.backends.cudnn.flags(allow_tf32=False):
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the generators that networks use
+    with (
+        torch.random.fork_rng(devices),
+        torch.enable_grad(),
+        torch.backends.cudnn.flags(allow_tf32=False),
+        sdpa_kernel(SDPBackend.MATH),  # the only one that is differentiated twice
+        without_checkpoints(),
+    ):
         torch.manual_seed(seed)
-        yield
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)  # noqa: NPY002
 
 
 def _without_labels(what: str) -> InputError:

@@ -27,6 +27,7 @@ class ReportData:
         space: Name of the search space.
         correlations: One row per metric, stratum and proxy. Must have ``metric``, ``stratum``, ``proxy`` and
             ``spearman``; shows where present: ``n``, ``failed``, ``ties``, ``spearman_low``, ``spearman_high``,
+            ``undefined`` (share of the resamples without a correlation), ``no_interval`` (why there is none),
             ``kendall``, ``weighted_tau``, ``partial_spearman`` (given params), ``pairs`` (share of concordant pairs),
             ``precision_at_*`` (``precision_at_10pct`` is P@10 %, ``precision_at_10`` is P@10), ``regret`` (unit of the
             metric), ``repeats_std``, ``noise_ceiling``, ``seconds`` (per architecture). Correlations are signed: the

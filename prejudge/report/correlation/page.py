@@ -107,7 +107,8 @@ def _summary(table: DataTable) -> Summary:
             figures.append((f"Best {role} ρ", numbers.DASH, nothing))
             continue
         rho, low, high = (_two_digits(value) for value in (bar.value, bar.low, bar.high))
-        interval = f" [{low}, {high}]" if numbers.DASH not in (low, high) else ""
+        why = row.cells[1].title  # of Spearman's correlation
+        interval = f" [{low}, {high}]" if numbers.DASH not in (low, high) else f", {why}" if why else ""
         figures.append((f"Best {role} ρ", rho, f"{row.name}{interval}"))
     bars = [row.cells[0].bar for row in table.rows]
     known = sorted(bar.mark for bar in bars if bar is not None and bar.mark is not None)
@@ -132,11 +133,11 @@ def _correlation_section(tables: list[DataTable]) -> Section:
         (*tables, Definitions(tables[0].legend, legend=True)),
         (
             "Each row ranks the architectures by a score of the untrained network and compares that ranking with the "
-            "one by trained accuracy. ρ = 1 is the same order, 0 is chance, below 0 is worse than chance. The whisker "
-            "is the interval that resampling the architectures gives: where two whiskers overlap widely, do not call "
-            "one score better. The dashed line is the noise ceiling, what accuracy itself reaches when the training is "
-            "repeated. A score is worth its price only if it beats the baselines, which merely count. Click a heading "
-            "to sort.",
+            "one by trained accuracy. ρ = 1 is the same order, 0 is chance, below 0 is worse than chance. The "
+            "whisker is the interval that resampling the architectures gives: where two whiskers overlap widely, do "
+            "not call one score better. In bold: the best, and all whose intervals overlap with its own. The dashed "
+            "line is the noise ceiling, what accuracy itself reaches when the training is repeated. A score is worth "
+            "its price only if it beats the baselines, which merely count. Click a heading to sort.",
         ),
         f"JavaScript is off: this is the table of {metric} over {stratum} architectures; prejudge report --format csv "
         "writes all of them.",

@@ -83,24 +83,28 @@ def _table(
     data: ReportData, frame: pd.DataFrame, columns: list[TableColumn], axis: tuple[float, float], when: tuple[str, str]
 ) -> DataTable:
     values = {column.key: _values(frame, column.key) for column in columns}
-    best = {column.key: column.best(values[column.key]) for column in columns}
-    rho, low, high, ceilings = (
-        _values(frame, key) for key in ("spearman", "spearman_low", "spearman_high", "noise_ceiling")
+    rho, low, high, undefined, ceilings = (
+        _values(frame, key) for key in ("spearman", "spearman_low", "spearman_high", "undefined", "noise_ceiling")
     )
+    reasons = [str(reason) for reason in frame["no_interval"]] if "no_interval" in frame else [""] * len(frame)
+    best = _best(rho, low, high)
     rows = []
     for i, proxy in enumerate(map(str, frame["proxy"])):
-        note = f"[{numbers.correlation(low[i])}, {numbers.correlation(high[i])}]" if math.isfinite(low[i]) else ""
+        note, title = _interval(low[i], high[i], undefined[i], reasons[i])
         value, *ends, mark = (numbers.finite(column[i]) for column in (rho, low, high, ceilings))
         cells = [
             column.cell(
                 values[column.key][i],
-                bold=values[column.key][i] == best[column.key],
-                note=note if column.key == "spearman" else "",
+                **({"bold": i in best, "note": note, "title": title} if column.key == "spearman" else {}),
             )
             for column in columns
         ]
         rows.append(
-            TableRow(proxy, (TableCell("", value, bar=Bar(value, ends[0], ends[1], mark)), *cells), data.role(proxy))
+            TableRow(
+                proxy,
+                (TableCell("", value, title=title, bar=Bar(value, ends[0], ends[1], mark)), *cells),
+                data.role(proxy),
+            )
         )
     rows.sort(key=lambda row: (row.cells[0].value is None, -(row.cells[0].value or 0.0), row.name))
     known = sorted(filter(math.isfinite, ceilings))
@@ -110,7 +114,12 @@ def _table(
         names="Proxy",
         columns=(_BAR, *columns),
         rows=tuple(rows),
-        caption=_caption(known[len(known) // 2] if known else math.nan, bootstrap=any(map(math.isfinite, low))),
+        caption=_caption(
+            known[len(known) // 2] if known else math.nan,
+            bootstrap=any(map(math.isfinite, low)),
+            bold=bool(best),
+            missing=any(reason and math.isfinite(r) for r, reason in zip(rho, reasons, strict=True)),
+        ),
         groups=ROLES,
         axis=axis,
         ticks=tuple(dict.fromkeys((axis[0], 0.0, 0.5, 1.0))),
@@ -124,10 +133,36 @@ def _finite_or_zero(value: float) -> float:
     return value if math.isfinite(value) else 0.0
 
 
-def _caption(ceiling: float, *, bootstrap: bool) -> str:
+def _interval(low: float, high: float, undefined: float, reason: str) -> tuple[str, str]:
+    """The interval, and what to say of it to a reader who points at it; the reason where there is none."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "", f"no interval: {reason}" if reason else ""
+    note = f"[{numbers.correlation(low)}, {numbers.correlation(high)}]"
+    left_out = f"; left out: {100 * undefined:.2g} % of the resamples, undefined" if undefined > 0 else ""
+    return note, note + left_out
+
+
+def _best(rho: list[float], low: list[float], high: list[float]) -> frozenset[int]:
+    """The row with the best correlation and those whose intervals overlap with its own.
+
+    None where the best has no interval, or one that reaches 0 (it may be chance), and where all overlap with it.
+    """
+    known = [i for i, value in enumerate(rho) if math.isfinite(value)]
+    first = max(known, key=lambda i: rho[i], default=None)
+    if first is None or not low[first] > 0:
+        return frozenset()
+    found = frozenset(i for i in known if high[i] >= low[first])
+    return found if len(found) < len(known) else frozenset()
+
+
+def _caption(ceiling: float, *, bootstrap: bool, bold: bool, missing: bool) -> str:
     parts = ["Correlations are signed by each proxy's declared direction"]
     if bootstrap:
         parts.append("brackets are bootstrap intervals")
+    if missing:
+        parts.append("where they are missing, an interval would claim too much")
+    if bold:
+        parts.append("bold: the best, and all whose intervals overlap with its own")
     if math.isfinite(ceiling):
         parts.append(f"the noise ceiling of ρ is {ceiling:.3f}")
     return "; ".join(parts) + "."

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AXES = ("seconds", "queries")
+FEWEST_RUNS = 10
+"""Runs below which a mean has no interval, and a method is not called one of the best."""
 BANDS = ("mean", "low", "high", "median", "q25", "q75")
 
 _PANEL = ("searched", "metric")
@@ -125,13 +127,25 @@ class SearchReportData:
         return max(rows, key=lambda row: row["mean"], default=None)
 
     def undecided(self, searched: str, metric: str) -> frozenset[str]:
-        """The method with the best mean, and those whose means do not differ significantly from it."""
+        """The method with the best mean, and those that no test shows to be worse."""
         row = self.best(searched, metric)
         if row is None:
             return frozenset()
         best = str(row["method"])
-        found = {best}
+        found = {str(method) for method in self.of(self.final, searched, metric)["method"]}
         for test in self.of(self.tests, searched, metric).to_dict("records"):
-            if best in (test["first"], test["second"]) and test["p_holm"] >= self.level:
-                found |= {str(test["first"]), str(test["second"])}
+            if best in (test["first"], test["second"]) and test["p_holm"] < self.level:
+                found.discard(str(test["second"] if test["first"] == best else test["first"]))
         return frozenset(found)
+
+    def leading(self, searched: str, metric: str) -> frozenset[str]:
+        """The methods that are among the best with certainty: the undecided ones of at least :data:`FEWEST_RUNS` runs.
+
+        None where the best has fewer, or where no method is shown to be worse.
+        """
+        rows = self.of(self.final, searched, metric).to_dict("records")
+        enough = {str(row["method"]) for row in rows if row["runs"] - row.get("missing", 0) >= FEWEST_RUNS}
+        found, best = self.undecided(searched, metric), self.best(searched, metric)
+        if best is None or best["method"] not in enough or len(found) == len(rows):
+            return frozenset()
+        return found & enough

@@ -23,7 +23,7 @@ from prejudge.report.blocks import (
     origin_sections,
 )
 from prejudge.report.searches.curves import SCALES, curves
-from prejudge.report.searches.data import SearchReportData
+from prejudge.report.searches.data import FEWEST_RUNS, SearchReportData
 
 OPTIMUM = "Optimum of the table"
 
@@ -104,10 +104,11 @@ def _curve_section(data: SearchReportData) -> Section:
         (block,),
         (
             "Each line follows the architecture that a search would recommend if it had to stop at this budget: the "
-            "best by what it maximized, shown by its trained accuracy in the table. The band is the "
-            f"{share} interval of the mean over runs, or the middle half of the runs around their median. The dashed "
-            "line is the best architecture of the table. A line begins where every run has evaluated an architecture. "
-            "Point at a plot (or focus it and use the arrow keys) to read it; click a name to hide its line.",
+            f"best by what it maximized, shown by its trained accuracy in the table. The band is the {share} interval "
+            f"of the mean over runs (from {FEWEST_RUNS} runs on), or the middle half of the runs around their median. "
+            "The dashed line is the best architecture of the table. A line begins where every run has evaluated an "
+            "architecture. Point at a plot (or focus it and use the arrow keys) to read it; click a name to hide its "
+            "line.",
         ),
         "The curves need JavaScript; the table below says where they end." if axes else "",
     )
@@ -125,8 +126,9 @@ def _final_section(data: SearchReportData) -> Section:
         (*blocks, Definitions(tables[0].legend, legend=True)),
         (
             f"Mean ± standard deviation over runs of the accuracy of what was found, in {data.unit}; below it the "
-            f"{100 * data.confidence:g} % interval of the mean. In bold: the best mean, and those that do not differ "
-            "significantly from it in the paired test below.",
+            f"{100 * data.confidence:g} % interval of the mean, from {FEWEST_RUNS} runs on. In bold: the best mean, "
+            "and those that do not differ significantly from it in the paired test below; nothing where all are "
+            f"alike, or of fewer than {FEWEST_RUNS} runs.",
         ),
         group_width=2000,
     )
@@ -135,7 +137,7 @@ def _final_section(data: SearchReportData) -> Section:
 def _final_table(data: SearchReportData, searched: str) -> DataTable:
     metrics = [m for s, m in data.panels if s == searched]
     panels = {m: {str(r["method"]): r for r in data.of(data.final, searched, m).to_dict("records")} for m in metrics}
-    best = {m: data.undecided(searched, m) for m in metrics}
+    best = {m: data.leading(searched, m) for m in metrics}
     others = _other_columns(data)
 
     def row(method: str) -> TableRow:
@@ -156,7 +158,7 @@ def _final_table(data: SearchReportData, searched: str) -> DataTable:
         (*(TableColumn(m, f"{m} {data.unit}".strip(), text=numbers.points) for m in metrics), *others),
         (*map(row, order), TableRow(OPTIMUM, optima, "optimum")),
         "Mean ± standard deviation over runs; bold: the best mean, and the means that do not differ significantly from "
-        f"it (paired test with Holm's correction, level {data.level:g}).",
+        f"it (paired test with Holm's correction, level {data.level:g}), of {FEWEST_RUNS} runs and more.",
         groups=("", "optimum"),
         printed=True,
     )

@@ -122,12 +122,9 @@ def summary_table(data: TrainingReportData) -> DataTable:
         if any(map(math.isfinite, values)) and (column.key != "last_test_top1" or selected)
     }
     rows = tuple(
-        TableRow(
-            t.name, tuple(c.cell(values[k], bold=values[k] == c.best(values)) for c, values in shown.items()),
-            note=t.selection,
-        )
+        TableRow(t.name, tuple(c.cell(values[k]) for c, values in shown.items()), note=t.selection)
         for k, t in enumerate(data.trainings)
-    )  # fmt: skip
+    )
     return DataTable(
         f"{data.space}: trainings",
         "Training",
@@ -164,13 +161,13 @@ def _summary(data: TrainingReportData) -> Summary:
 
 def _summary_section(data: TrainingReportData) -> Section:
     table = summary_table(data)
-    bold = " In bold: the best of each column." if len(data.trainings) > 1 else ""
+    single = " Each is one run: small differences may be luck, so none is in bold." if len(data.trainings) > 1 else ""
     return Section(
         "summary",
         "Summary",
         "What came out, and what did it cost?",
         (table, Definitions(table.legend, legend=True)),
-        (f"The result is the network of one epoch; how that was chosen stands below each name.{bold}",),
+        (f"The result is the network of one epoch; how that was chosen stands below each name.{single}",),
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prejudge.report.searches.data import FEWEST_RUNS
 from prejudge.search.result import SearchResult, Trajectory
 
 _POINTS = 100
@@ -87,7 +88,7 @@ class Band:
 
     Attributes:
         mean: The mean over the runs whose architecture has an accuracy.
-        low: Lower end of the mean's t interval; NaN with fewer than two runs.
+        low: Lower end of the mean's t interval; NaN where :func:`mean_interval` has none.
         high: Its upper end.
         median: The median.
         q25: The lower quartile.
@@ -125,7 +126,11 @@ def band(incumbents: Incumbents, accuracies: np.ndarray, axis: str, budgets: np.
 
 
 def mean_interval(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the first axis without NaN, and half the width of its t interval (NaN with fewer than two values)."""
+    """Mean over the first axis without NaN, and half the width of its t interval.
+
+    Without an interval, NaN, are fewer than :data:`FEWEST_RUNS` values, and values that are all equal: they
+    show no spread to judge by, and an interval without width would claim certainty.
+    """
     from scipy.stats import t
 
     count = np.isfinite(values).sum(axis=0)
@@ -134,7 +139,10 @@ def mean_interval(values: np.ndarray, confidence: float) -> tuple[np.ndarray, np
     squares = np.nansum((values - mean) ** 2, axis=0)
     freedom = np.where(count > 1, count - 1, 1)
     half = t.ppf(0.5 + confidence / 2, freedom) * np.sqrt(squares / freedom / known)
-    return mean, np.where(count > 1, half, np.nan)
+    with np.errstate(invalid="ignore"):
+        finite = np.where(np.isfinite(values), values, mean)
+    spread = np.max(finite, axis=0) > np.min(finite, axis=0)
+    return mean, np.where((count >= FEWEST_RUNS) & spread, half, np.nan)
 
 
 def grid(start: float, stop: float, marks: list[float], *, whole: bool) -> np.ndarray:

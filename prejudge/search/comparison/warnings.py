@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 
 from prejudge.benchmarks.table.table import Table
+from prejudge.report.searches.data import FEWEST_RUNS
 from prejudge.search.comparison.comparisons import ComparedSearch, Comparison
 from prejudge.search.comparison.incumbents import Incumbents
-
-_FEW = 10
-"""With fewer runs, an interval of the mean leans on its assumptions."""
 
 
 def comparison_warnings(
@@ -89,9 +87,12 @@ def _own_recommendations(compared: ComparedSearch, incumbents: Incumbents) -> li
 
 def _seeds(final: Sequence[Mapping[str, Any]], tests: Sequence[Mapping[str, Any]]) -> list[str]:
     found = []
-    few = dict.fromkeys(row["method"] for row in final if row["runs"] < _FEW)
+    few = dict.fromkeys(row["method"] for row in final if row["runs"] - row["missing"] < FEWEST_RUNS)
     if few:
-        found.append(f"Fewer than {_FEW} runs of {', '.join(few)}: read its intervals and tests with caution.")
+        found.append(
+            f"Fewer than {FEWEST_RUNS} runs of {', '.join(few)}: means without intervals, and nothing in bold; "
+            f"read the tests with caution."
+        )
     alone = dict.fromkeys(f"{row['first']} and {row['second']}" for row in tests if not row["pairs"])
     if alone:
         found.append(f"Without runs from equal seeds there is no test of {', '.join(alone)}.")

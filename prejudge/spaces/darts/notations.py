@@ -19,13 +19,13 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from prejudge.errors import InputError, quoted
-from prejudge.formats.text import parse_json, parse_literal
+from prejudge.formats.literals import brief, read_value, syntax, value_of
 from prejudge.spaces.darts.candidates import DARTS7, DARTS8, EDGES, edge_index
 from prejudge.spaces.darts.genotype import CELLS, FIELDS, Edge, Genotype, fields_of
 from prejudge.spaces.darts.published import published_genotype
@@ -42,7 +42,6 @@ _CALL = re.compile(r"(?:\b(\w+)\s*=\s*)?\bGenotype\s*\(")
 _NAME = re.compile(r"[\w:.+ -]+")
 _YAHPO_COLON = "_COLON_"
 _RECORD_KEY = "optimized_hyperparamater_config"  # sic: where a NAS-Bench-301 result file keeps its configuration
-_WRAPPERS = {"list", "tuple", "int", "int32", "int64", "intp", "str_"}  # what NumPy 2 prints around a value, too
 
 
 NOTATIONS: Mapping[str, Sequence[str]] = {"naslib": DARTS7, "bananas": DARTS8}
@@ -72,7 +71,7 @@ def parse_genotype(value: Any, notation: str | None = None) -> Genotype:
         return _from_fields({field: getattr(value, field) for field in FIELDS})
     if _listed(value) and len(value) == 2:
         return from_pair(value, None if notation is None else NOTATIONS[notation])
-    raise InputError(f"genotype: cannot read one from {type(value).__name__} {_brief(value)}")
+    raise InputError(f"genotype: cannot read one from {type(value).__name__} {brief(value)}")
 
 
 def from_pair(cells: Any, operations: Sequence[str] | None = DARTS7) -> Genotype:
@@ -169,7 +168,7 @@ def _from_text(text: str, notation: str | None) -> Genotype:
     stripped = text.strip()
     if stripped[:1] in ("{", "[", "("):
         try:
-            return parse_genotype(_structure(stripped), notation)
+            return parse_genotype(_named(read_value, stripped), notation)
         except InputError:
             if not found:  # a log may start with such a character too
                 raise
@@ -180,7 +179,7 @@ def _from_text(text: str, notation: str | None) -> Genotype:
         return _from_call(text, found[-1].end() - 1)
     if _NAME.fullmatch(stripped):
         return published_genotype(stripped).genotype
-    raise InputError(f"genotype: no Genotype(…), JSON or published name in {_brief(text)}")
+    raise InputError(f"genotype: no Genotype(…), JSON or published name in {brief(text)}")
 
 
 def _from_call(text: str, start: int) -> Genotype:
@@ -190,57 +189,21 @@ def _from_call(text: str, start: int) -> Genotype:
         if not depth:
             break
     else:
-        raise InputError(f"genotype: the text ends inside {_brief('Genotype' + text[start:])}")
-    call = _syntax("Genotype" + text[start : end + 1])
+        raise InputError(f"genotype: the text ends inside {brief('Genotype' + text[start:])}")
+    call = _named(syntax, "Genotype" + text[start : end + 1])
     if not isinstance(call, ast.Call) or len(call.args) > len(FIELDS):
-        raise InputError(f"genotype: cannot read {_brief(text[start : end + 1])}")
-    given: dict[str, Any] = dict(zip(FIELDS, map(_literal, call.args), strict=False))
-    given |= {keyword.arg: _literal(keyword.value) for keyword in call.keywords if keyword.arg}
+        raise InputError(f"genotype: cannot read {brief(text[start : end + 1])}")
+    given: dict[str, Any] = dict(zip(FIELDS, [_named(value_of, node) for node in call.args], strict=False))
+    given |= {keyword.arg: _named(value_of, keyword.value) for keyword in call.keywords if keyword.arg}
     return _from_fields(given)
 
 
-def _structure(text: str) -> Any:
+def _named(read: Callable[[Any], Any], source: Any) -> Any:
+    """What a reader of literals returns; its errors say that a genotype was meant."""
     try:
-        return parse_json(text)
-    except ValueError:
-        return _literal(_syntax(text))
-
-
-def _syntax(text: str) -> ast.expr:
-    try:
-        return ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise InputError(f"genotype: {_brief(text)} is neither JSON nor a Python literal") from None
-
-
-def _literal(node: ast.expr) -> Any:
-    """The value of a literal; ``range(2, 6)`` and NumPy's ``np.int64(2)`` are literals here."""
-    if isinstance(node, ast.List | ast.Tuple):
-        return [_literal(item) for item in node.elts]
-    if isinstance(node, ast.Dict) and None not in node.keys:
-        keys = map(_literal, node.keys)  # type: ignore[arg-type]
-        try:
-            return dict(zip(keys, map(_literal, node.values), strict=True))
-        except TypeError:
-            raise InputError(f"genotype: a list cannot be a key, as in {_source(node)}") from None
-    if isinstance(node, ast.Call) and not node.keywords:
-        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
-        arguments = [_literal(argument) for argument in node.args]
-        if name == "range" and len(arguments) in (1, 2) and all(type(a) is int for a in arguments):
-            return range(*arguments)
-        if name in _WRAPPERS and len(arguments) == 1:
-            return arguments[0]
-    try:
-        return parse_literal(node)
-    except ValueError:
-        raise InputError(f"genotype: {_source(node)} is not a literal") from None
-
-
-def _source(node: ast.expr) -> str:
-    try:
-        return _brief(ast.unparse(node))
-    except (ValueError, RecursionError):
-        return "a part of the text"
+        return read(source)
+    except ValueError as error:
+        raise InputError(f"genotype: {error}") from None
 
 
 def _from_mapping(given: Mapping[Any, Any]) -> Genotype:
@@ -267,13 +230,13 @@ def _listed(value: Any) -> bool:
 def _flat(cell: str, given: Any) -> list[Any]:
     """The edges of a cell that lists them flat or node by node."""
     if not _listed(given):
-        raise InputError(f"genotype: the {cell} cell must be a list, not {type(given).__name__} {_brief(given)}")
+        raise InputError(f"genotype: the {cell} cell must be a list, not {type(given).__name__} {brief(given)}")
     by_node = [_listed(item) and len(item) > 0 and _listed(item[0]) for item in given]
     if not any(by_node):
         return list(given)
     for node, item in enumerate(given):
         if not by_node[node] or len(item) != 2:
-            raise InputError(f"genotype: node {node} of the {cell} cell must have two edges, not {_brief(item)}")
+            raise InputError(f"genotype: node {node} of the {cell} cell must have two edges, not {brief(item)}")
     return [edge for item in given for edge in item]
 
 
@@ -316,8 +279,3 @@ def _require_full_concat(notation: str, cell: str, edges: Sequence[Edge], concat
         raise InputError(
             f"genotype: {notation} concatenates every node, the {cell} cell concatenates states {list(concat)}"
         )
-
-
-def _brief(value: Any) -> str:
-    text = " ".join((value if isinstance(value, str) else quoted(value)).split())
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")

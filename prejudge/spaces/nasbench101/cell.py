@@ -6,6 +6,7 @@ deleted, and what remains has at most seven vertices and nine edges.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from prejudge.errors import InputError, quoted, unknown
-from prejudge.formats.text import parse_literal
+from prejudge.formats.literals import read_value
 
 OPERATIONS = ("conv3x3-bn-relu", "conv1x1-bn-relu", "maxpool3x3")
 """The operations in the official order; an interior vertex of :class:`Cell101` holds an index into it."""
@@ -30,7 +31,12 @@ NOTATIONS = ("naslib", "flan")
 
 _SHORT = tuple(name.removesuffix("-bn-relu") for name in OPERATIONS)
 _INDEX = {name: i for names in (OPERATIONS, _SHORT) for i, name in enumerate(names)}
-_KEYS = (("matrix", "ops"), ("module_adjacency", "module_operations"), ("original_matrix", "original_ops"))
+_KEYS = (
+    *((matrix, ops) for matrix in ("matrix", "adjacency", "adjacency_matrix") for ops in ("ops", "operations")),
+    ("module_adjacency", "module_operations"),
+    ("original_matrix", "original_ops"),
+)
+_SPACES = re.compile(r"(?<=[\d.\]])[\s,]+(?=[\d\[])")
 Matrix = tuple[tuple[int, ...], ...]
 
 
@@ -120,10 +126,11 @@ def _read_pair(matrix: Any, names: Any) -> Cell101:
     Limits and operations are those of the pruned cell: what is pruned away may be anything.
     """
     if isinstance(matrix, str):
-        matrix = _record_rows(matrix)
+        # NumPy prints a matrix without commas.
+        matrix = _literal(_SPACES.sub(",", matrix)) if "[" in matrix else _record_rows(matrix)
     rows = _read_matrix(matrix)
     if isinstance(names, str):
-        names = names.split(",")
+        names = _literal(names) if names.lstrip().startswith(("[", "(")) else names.split(",")
     elif not isinstance(names, Sequence | np.ndarray):
         raise InputError(f"nasbench101: operations are a list of names, not {quoted(names)}")
     if len(names) != len(rows):
@@ -205,7 +212,7 @@ def from_integers(numbers: Sequence[Any], notation: str) -> Cell101:
         InputError: There are not 56, an operation is outside 0..4, or the cell is not in the space.
     """
     side = MAX_VERTICES
-    values = [int(n) for n in numbers if isinstance(n, int | np.integer)]
+    values = [int(n) for n in numbers if isinstance(n, int | np.integer) and not isinstance(n, bool)]
     if len(values) != len(numbers) or len(values) != side * (side + 1):
         raise InputError(f"nasbench101: notation {notation!r} has {side * (side + 1)} integers, not {quoted(numbers)}")
     names = ("input", "output", *(reversed(OPERATIONS) if notation == "naslib" else OPERATIONS))
@@ -250,9 +257,9 @@ def read_cell(value: Any, notation: str | None = None) -> Cell101:
 
 def _literal(text: str) -> Any:
     try:
-        return parse_literal(text)
-    except ValueError:
-        raise InputError(f"nasbench101: {quoted(text)} is not a cell: neither JSON nor a Python literal") from None
+        return read_value(text)
+    except ValueError as error:
+        raise InputError(f"nasbench101: not a cell: {error}") from None
 
 
 @lru_cache(maxsize=8192)

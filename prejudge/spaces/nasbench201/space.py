@@ -7,7 +7,6 @@ is the official one: lexicographic enumeration, then Python's ``random.shuffle``
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import product
@@ -25,14 +24,12 @@ from prejudge.spaces.nasbench201.cell import (
     CONV3,
     EDGES,
     NONE,
-    NOTATIONS,
     OPERATIONS,
     SKIP,
     Cell201,
     MacroConfig201,
-    from_integers,
-    parse_text,
 )
+from prejudge.spaces.nasbench201.notations import NOTATIONS, read_cell
 
 if TYPE_CHECKING:
     import torch
@@ -42,8 +39,6 @@ if TYPE_CHECKING:
 __all__ = ["OPERATIONS", "Cell201", "MacroConfig201", "NASBench201"]
 
 _KERNEL = {CONV1: 1, CONV3: 3}
-_TUPLE = re.compile(r"[(\[]\s*[0-9](\s*,\s*[0-9]){5}\s*,?\s*[)\]]")
-_DIGITS = re.compile(r"[0-9]{6}")
 
 
 def _unique_text(edges: Sequence[int]) -> str:
@@ -63,29 +58,24 @@ def _unique_text(edges: Sequence[int]) -> str:
     return nodes[3]
 
 
-def _six_integers(text: str, *, digits: bool) -> list[int] | None:
-    """The integers in a text such as ``"(4, 3, 3, 0, 0, 0)"``, or without brackets as six digits; None of others."""
-    if _TUPLE.fullmatch(text.strip()) or (digits and _DIGITS.fullmatch(text.strip())):
-        return [int(digit) for digit in text if digit.isdecimal()]
-    return None
-
-
 class NASBench201(EnumerableSpace[Cell201]):
     """The space of all 15,625 cells, in the official index order."""
 
     name = "nasbench201"
     macro_type: ClassVar[type] = MacroConfig201
-    notations: ClassVar[tuple[str, ...]] = NOTATIONS
+    notations: ClassVar[tuple[str, ...]] = tuple(NOTATIONS)
     operations = OPERATIONS
 
     def parse(self, text: Any, *, notation: str | None = None) -> Cell201:
         """Read a cell.
 
         Args:
-            text: The official string, six operation names, an official index, or a :class:`Cell201`; with a notation
-                also six integers, as a sequence or as a text such as ``"(4, 3, 3, 0, 0, 0)"``.
-            notation: ``"official"`` or ``"naslib"``, which six integers need: see
-                :func:`~prejudge.spaces.nasbench201.cell.from_integers`.
+            text: A :class:`Cell201`, an official index, or any notation of
+                :mod:`prejudge.spaces.nasbench201.notations`: the official string, six names, what AutoDL-Projects,
+                NNI, BOHB and syne-tune write; with a notation also six integers, as a sequence or as a text such as
+                ``"(4, 3, 3, 0, 0, 0)"``.
+            notation: ``"official"``, ``"naslib"`` or ``"naszilla"``, which six integers need: see
+                :data:`~prejudge.spaces.nasbench201.notations.NOTATIONS`.
 
         Raises:
             InputError: It is none of these, or six integers have no notation.
@@ -93,27 +83,14 @@ class NASBench201(EnumerableSpace[Cell201]):
         self.check_notation(notation)
         if isinstance(text, Cell201):
             return text
-        if isinstance(text, str):
-            integers = _six_integers(text, digits=notation is not None)
-            if integers is None:
-                index = whole_number(text)
-                return parse_text(text) if index is None else self[index]
-            text = integers
-        if isinstance(text, int | np.integer) and not isinstance(text, bool):
-            return self[int(text)]
-        if not isinstance(text, Sequence | np.ndarray):
-            raise InputError(f"nasbench201: cannot read a cell from {type(text).__name__} {quoted(text)}")
-        items = list(text)
-        official = from_integers(items, "official")
-        if all(isinstance(item, str) for item in items) or notation == "official":
-            return official
-        naslib = from_integers(items, "naslib")
-        if notation is None:
-            raise InputError(
-                f"nasbench201: six integers are {official} with notation='official' and {naslib} with "
-                "notation='naslib'; say which"
-            )
-        return naslib
+        index = whole_number(text) if isinstance(text, str) else text
+        if isinstance(index, int | np.integer) and not isinstance(index, bool):
+            if isinstance(text, str) and len(text.strip()) == len(EDGES) and not set(text.strip()) - set("01234"):
+                return read_cell(text, notation)  # six operations, or an index with zeros in front: it asks which
+            if notation is not None:
+                raise InputError(f"nasbench201: {quoted(text)} is an index; notation={notation!r} is for six integers")
+            return self[int(index)]
+        return read_cell(text, notation)
 
     def sample(self, rng: np.random.Generator) -> Cell201:
         """A uniform operation on each edge."""

@@ -186,6 +186,36 @@ def test_a_partial_table_uses_what_both_have(scores: pd.DataFrame, truth: np.nda
     assert _row(correlate(scores, table, resamples=5), "synflow").n == expected
 
 
+def test_few_or_tied_architectures_claim_nothing(scores: pd.DataFrame, table: Table) -> None:
+    few = scores.dropna().iloc[:25].assign(odd=lambda frame: np.arange(len(frame)) == 3)
+    result = correlate(few, table, metrics=TEST, resamples=200)
+    assert (result[result.stratum == "top 10 %"].n == 3).all()
+    top = result[result.stratum == "top 10 %"]
+    assert top[["spearman_low", "spearman_high", "undefined", "partial_spearman"]].isna().all(axis=None)
+    assert set(top.no_interval) == {"n = 3 is less than 10"}
+    whole = _row(result, "synflow")
+    assert whole.spearman_low < whole.spearman < whole.spearman_high
+    assert (whole.undefined, whole.no_interval) == (0, "")
+    odd = _row(result, "odd")
+    assert odd.undefined == pytest.approx((24 / 25) ** 25, abs=0.1)
+    assert np.isnan(odd.spearman_low)
+    said = result.attrs["warnings"]
+    assert any("fewer than 10 architectures (top 10 %, n = 3) have no interval" in warning for warning in said)
+    assert any("odd (cifar10_test_200ep, all)" in w and "of the resamples have no correlation" in w for w in said)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_almost_no_architectures(scores: pd.DataFrame, table: Table, count: int) -> None:
+    frame = scores[["coarse", "synflow"]].iloc[:12].copy()
+    frame.iloc[count:, 0] = np.nan
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        row = _row(correlate(frame, table, metrics=TEST, resamples=20), "coarse")
+    assert (row.n, row.failed, row.no_interval) == (count, 12 - count, f"n = {count} is less than 10")
+    assert np.isnan(row.spearman) == (count < 3)
+    assert np.isnan(row.spearman_low)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

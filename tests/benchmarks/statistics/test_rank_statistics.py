@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prejudge.benchmarks.statistics import rank_statistics as statistics
@@ -29,7 +29,8 @@ def weighted_tau(x: np.ndarray, y: np.ndarray) -> float:
 
 def bootstrap(x: Sequence[np.ndarray] | np.ndarray, y: Sequence[np.ndarray] | np.ndarray, **options: Any) -> np.ndarray:
     sides = [[TiedRanking.of(values) for values in side] for side in (x, y)]
-    return statistics.bootstrap_spearman(*sides, **options)
+    found = statistics.bootstrap_spearman(*sides, **options)
+    return np.array([[[getattr(interval, end) for interval in row] for row in found] for end in ("low", "high")])
 
 
 def _midranks(values: np.ndarray) -> np.ndarray:
@@ -128,13 +129,65 @@ def test_bootstrap_equals_ranking_each_resample_anew() -> None:
     y = np.vstack([rng.integers(0, 12, 40), rng.normal(size=40)]).astype(float)
     x = np.vstack([y[0] + rng.normal(size=40), rng.integers(0, 3, 40), np.ones(40)])
     ends = bootstrap(x, y, resamples=200, seed=5, level=0.9)
-    draws = np.random.default_rng(5)
-    rows = [draws.integers(40, size=40) for _ in range(200)]
-    for p in range(2):
-        for m in range(2):
-            expected = [np.corrcoef(_midranks(x[p, r]), _midranks(y[m, r]))[0, 1] for r in rows]
-            np.testing.assert_allclose(ends[:, p, m], np.quantile(expected, [0.05, 0.95]), atol=1e-12)
+    for p, m in product(range(2), range(2)):
+        expected = np.quantile(_oracle(x[p], y[m], 200, 5), [0.05, 0.95])
+        np.testing.assert_allclose(ends[:, p, m], expected, atol=1e-12)
     assert np.isnan(ends[:, 2]).all()
+
+
+def _oracle(x: np.ndarray, y: np.ndarray, resamples: int, seed: int) -> list[float]:
+    """Spearman's correlation of each resample, ranked anew; NaN where one side is constant."""
+    rng = np.random.default_rng(seed)
+    rows = [rng.integers(len(x), size=len(x)) for _ in range(resamples)]
+    return [
+        np.corrcoef(_midranks(x[r]), _midranks(y[r]))[0, 1] if np.ptp(x[r]) and np.ptp(y[r]) else np.nan for r in rows
+    ]
+
+
+@given(VALUES)
+@settings(max_examples=60, deadline=None)
+def test_an_interval_is_given_only_where_it_claims_no_more_than_is_known(pairs: list[tuple[int, int]]) -> None:
+    x, y = (np.array(v, dtype=float) for v in zip(*pairs, strict=True))
+    ((found,),) = statistics.bootstrap_spearman([TiedRanking.of(x)], [TiedRanking.of(y)], resamples=40, seed=1)
+    constant = not (np.ptp(x) and np.ptp(y))
+    assert np.isnan(found.low) == np.isnan(found.high) == bool(found.reason)
+    if constant or len(x) < 10:
+        assert found.reason
+        assert np.isnan(found.undefined)
+        return
+    drawn = _oracle(x, y, 40, 1)
+    assert found.undefined == np.mean(np.isnan(drawn))
+    if found.undefined > 0.05:
+        assert "have no correlation" in found.reason
+        return
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    rho = statistics.spearman(x, y)
+    assert bool(found.reason) == (not low < rho - 1e-9 < rho + 1e-9 < high)
+    if not found.reason:
+        assert [found.low, found.high] == pytest.approx([low, high])
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "reason"),
+    [
+        (np.zeros(0), np.zeros(0), "n = 0 is less than 10"),
+        ([1.0], [2.0], "n = 1 is less than 10"),
+        (np.arange(3.0), np.arange(3.0), "n = 3 is less than 10"),
+        (np.arange(9.0), np.arange(9.0)[::-1], "n = 9 is less than 10"),
+        (np.zeros(30), np.arange(30.0), "all scores are equal"),
+        (np.arange(30.0), np.zeros(30), "all accuracies are equal"),
+        (np.arange(30) == 29, np.arange(30.0), "of the resamples have no correlation"),  # 29 of 30 are tied
+        (np.arange(30.0), np.arange(30) == 12, "of the resamples have no correlation"),
+        (np.arange(30.0), np.arange(30.0), "the resamples do not lie on both sides"),
+        (np.arange(10.0), -np.arange(10.0), "the resamples do not lie on both sides"),
+        (np.arange(30_000.0), np.arange(30_000.0), "the resamples do not lie on both sides"),
+    ],
+)
+def test_no_interval_for_a_stated_reason(x: Any, y: Any, reason: str) -> None:
+    sides = ([TiedRanking.of(np.asarray(side, dtype=float))] for side in (x, y))
+    ((found,),) = statistics.bootstrap_spearman(*sides, resamples=200, seed=0)
+    assert reason in found.reason
+    assert np.isnan([found.low, found.high]).all()
 
 
 def test_bootstrap_interval_covers() -> None:
@@ -188,7 +241,7 @@ def test_the_limit_of_the_bootstrap_is_what_its_resamples_give(monkeypatch: pyte
     width = drawn[1] - drawn[0]
     # An end from 1,000 resamples has a standard error of 2 % of the width.
     assert (np.abs(limit - drawn) < 0.06 * width).all()
-    assert bootstrap(x[:1], x[:1], resamples=1, seed=0).ravel().tolist() == pytest.approx([1, 1])
+    assert np.isnan(bootstrap(x[:1], x[:1], resamples=1, seed=0)).all(), "a perfect correlation has no interval"
 
 
 def test_where_few_architectures_decide_the_resamples_are_drawn(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from prejudge.errors import InputError
 from prejudge.spaces import space
 from prejudge.spaces.darts.candidates import DARTS8
+from prejudge.spaces.darts.canonical import canonical_text
 from prejudge.spaces.darts.genotype import Genotype
 from prejudge.spaces.darts.notations import from_pair, parse_genotype, to_config, to_dict, to_pair
 
@@ -105,6 +106,7 @@ def sorted_edges(genotype: Genotype) -> Genotype:
         OFFICIAL.replace(", ", ",\n   ").replace("'", '"'),
         re.sub(r"\w+=", "", OFFICIAL),
         OFFICIAL.replace("range(2, 6)", "list(range(2, 6))"),
+        OFFICIAL.replace("range(2, 6)", "np.array([2, 3, 4, 5], dtype=int64)"),
         str(V2).replace(", 0)", ", np.int64(0))").replace("'skip_connect'", "np.str_('skip_connect')"),
         to_dict(V2),
         json.dumps(to_dict(V2)),
@@ -141,6 +143,13 @@ def test_pairs_of_integers_say_what_they_count(pair: Any) -> None:
         parse_genotype((PAIR[0], ((0, 7), *PAIR[1][1:])), "naslib")
     with pytest.raises(InputError, match="unknown darts notation 'nasbench'"):
         space("darts").parse(pair, notation="nasbench")
+
+
+def test_golden_keys_of_naslib(golden: Path) -> None:
+    for row in json.loads((golden / "tables" / "notations" / "nb301_naslib.json").read_text()):
+        expected = canonical_text(parse_genotype(row["genotype"]))
+        assert canonical_text(parse_genotype(row["NASLib key"], "naslib")) == expected
+        assert canonical_text(parse_genotype(row["NASBench301 config"])) == expected
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def test_keys_of_naslib_say_whose_operations_they_count() -> None:
     rows = np.zeros((7, 7), int)
     rows[0, 1] = rows[1, 2] = rows[2, 6] = 1  # a chain of two vertices; vertices 3 to 5 are empty
     key = (*rows.flatten().tolist(), 0, 4, 2, 4, 4, 4, 1)
-    for written in (key, str(key), np.array(key)):
+    for written in (key, str(key), np.array(key), str(tuple(map(np.int64, key))), tuple(map(np.int64, key))):
         assert str(S.parse(written, notation="naslib")) == "100.10.1:conv3x3,maxpool3x3"
         assert str(S.parse(written, notation="flan")) == "100.10.1:maxpool3x3,conv3x3"
         with pytest.raises(InputError, match="56 integers need notation='naslib' or 'flan'"):
@@ -84,6 +84,13 @@ def test_keys_of_naslib_say_whose_operations_they_count() -> None:
         S.parse((*key[:49], 9, *key[50:]), notation="naslib")
     with pytest.raises(InputError, match="notation 'naslib' has 56 integers"):
         S.parse((*key[:55], 1.5), notation="naslib")
+
+
+def test_golden_keys_of_naslib(golden: Path) -> None:
+    for row in json.loads((golden / "tables" / "notations" / "nb101_naslib.json").read_text()):
+        padded = {"matrix": row["padded matrix"], "operations": row["padded ops"]}
+        cells = S.parse(row["NASLib key"], notation="naslib"), S.parse(padded), S.parse((row["matrix"], row["ops"]))
+        assert {S.canonical(cell) for cell in cells} == {row["hash"]}
 
 
 def test_golden_cases(golden: Path) -> None:
@@ -113,6 +120,10 @@ def test_every_notation_gives_the_same_cell() -> None:
         INCEPTION_TEXT.replace("conv3x3", "conv3x3-bn-relu"),
         {"module_adjacency": np.array(matrix), "module_operations": ops, "trainable_parameters": 2694282},
         {"matrix": np.array(matrix, bool), "ops": tuple(ops)},
+        {"matrix": matrix, "operations": ops},  # zcp-test
+        {"matrix": str(np.array(matrix)), "operations": str(ops)},
+        str({"matrix": np.array(matrix), "ops": np.array(ops)}),
+        (str(np.array(matrix, float)), ops),
         (matrix, ops),
         [np.array(matrix, np.int8), np.array(ops)],
         SimpleNamespace(matrix=np.array(matrix), ops=ops),

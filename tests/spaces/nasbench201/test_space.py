@@ -87,26 +87,6 @@ def test_formulas_equal_the_benchmarks_columns(test_data: Path) -> None:
                 assert flops / 1e6 == pytest.approx(float(row[f"mflops_{name}"]), abs=1e-9)
 
 
-def test_six_integers_are_read_in_the_notation_that_is_named(test_data: Path) -> None:
-    with gzip.open(test_data / "data" / "suite_zero_nb201_cifar10.csv.gz", "rt") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows[::7]:
-        cell = S.parse(row["arch_str"])
-        integers = tuple(map(int, row["naslib"]))
-        for written in (integers, str(integers), row["naslib"], np.array(integers)):
-            assert S.parse(written, notation="naslib") == cell
-    assert S.parse("(4, 3, 3, 0, 0, 0)", notation="naslib") == S[0]
-
-
-@pytest.mark.parametrize("integers", [(4, 0, 3, 1, 4, 3), [0] * 6, np.arange(6) % 5, "(4, 0, 3, 1, 4, 3)"])
-def test_six_integers_alone_are_refused_with_both_readings(integers: object) -> None:
-    with pytest.raises(InputError, match=r"with notation='official' and .* with notation='naslib'; say which"):
-        S.parse(integers)
-    assert S.parse(integers, notation="official") != S.parse(integers, notation="naslib")
-    with pytest.raises(InputError, match="unknown nasbench201 notation 'nas'; did you mean 'naslib'"):
-        S.parse(integers, notation="nas")
-
-
 @given(cells)
 def test_text_round_trip(cell: Cell201) -> None:
     assert S.parse(str(cell)) == cell == S.parse(S.index(cell)) == S.parse(list(cell.edges), notation="official")
