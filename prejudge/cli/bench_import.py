@@ -55,6 +55,7 @@ def import_file(
     """
     from prejudge.benchmarks import import_table, open_table
 
+    is_file = out is None or output.check_file(out)
     if kind in ("nasbench201", "nats-bench") and not as_json:
         from prejudge.benchmarks.importers.nasbench201.importer import plan
 
@@ -72,16 +73,15 @@ def import_file(
             partial=partial,
             progress=bar,
         )
-    made = open_table(found.path)
-    remark = made.index.provenance.get("remark", "")
     if as_json:
-        content = {"written": found.path, "already_there": found.already_there, "remark": remark}
-        output.print_json(content | {"metrics": made.metrics()})
+        content = {"written": found.path, "already_there": found.already_there, "remark": found.remark}
+        output.print_json(content | ({"metrics": open_table(found.path).metrics()} if is_file else {}))
         return
     if found.already_there:
-        print(f"you already have it: {found.path} was made of this file")
+        output.tell(f"you already have it: {found.path} was made of this file")
     else:
-        print(f"wrote {found.path}")
-    if remark:
-        output.say(f"note: {remark}")
-    output.say(f"next: prejudge bench info {found.path if out else made.name}")
+        output.tell(f"wrote {found.path}")
+    if found.remark:
+        output.say(f"note: {found.remark}")
+    if is_file:
+        output.say(f"next: prejudge bench info {found.path if out else open_table(found.path).name}")
