@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, cast
 
 from prejudge.engine.base import LATER, Engine, Job, Result
-from prejudge.errors import InputError, PrejudgeError
+from prejudge.errors import InputError, PrejudgeError, check_integer
 
 _START_HINT = "; a script that starts workers needs its calls under if __name__ == '__main__':"
 
@@ -34,8 +34,7 @@ class LocalEngine(Engine):
     elsewhere = False
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise InputError(f"workers must be positive, not {self.workers}")
+        object.__setattr__(self, "workers", check_integer("workers", self.workers))
 
     @property
     def in_process(self) -> bool:  # type: ignore[override]
