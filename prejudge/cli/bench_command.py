@@ -126,7 +126,7 @@ def query(
             {"table": opened.name, "architecture": str(parsed), "trained": str(answers), "unit": unit, "values": values}
         )
     elif metric:
-        print(values[str(found[0])])
+        output.tell(values[str(found[0])])
     else:
         output.print_table("", ["metric", unit], values.items(), numeric=[unit])
 
@@ -159,11 +159,11 @@ def join(
     opened = benchmark(table)
     units = {column: str(value) for column, value in pairs(unit or []).items()}
     written = join_hardware(opened, file, out, units=units)
-    added = [e for e in open_table(written).extras if e not in opened.extras]
+    added = [e for e in open_table(written).extras if e not in opened.extras] if written.is_file() else []
     if as_json:
         output.print_json({"written": written, "added": added})
     else:
-        print(f"wrote {written} with {', '.join(added)}")
+        output.tell(f"wrote {written}" + (f" with {', '.join(added)}" if added else ""))
 
 
 app.command(

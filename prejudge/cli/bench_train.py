@@ -106,7 +106,7 @@ def train(
     if as_json:
         output.print_json({"written": written, "trained": bar.done, "metrics": open_table(written).metrics()})
         return
-    print(f"wrote {written}")
+    output.tell(f"wrote {written}")
     output.say(f"{bar.done} trainings done now" if bar.done else "nothing to train: every training was there")
     if bar.summary:
         output.say(f"by node: {bar.summary}")

@@ -65,4 +65,4 @@ def draw(
     if as_json:
         output.print_json({"written": written, "architecture": text})
     else:
-        print(f"wrote {written}")
+        output.tell(f"wrote {written}")

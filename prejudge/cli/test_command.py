@@ -127,7 +127,7 @@ def _expected(
 
 def _show(result: TestResult) -> None:
     total, rows = result.metrics, result.metrics.rows()
-    print(
+    output.tell(
         f"{result.data} {result.split}, {total.images:,} images: "
         f"top-1 {total.top1:.2f} %, top-5 {total.top5:.2f} %, loss {total.loss:.4f}"
     )

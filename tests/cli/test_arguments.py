@@ -63,13 +63,8 @@ def test_every_option_that_is_a_number_takes_numbers_alone() -> None:
             kinds = {argument.hint, *get_args(argument.hint)}
             if not {int, float} & kinds or str in kinds:
                 continue
-            wrong = [
-                "nan",
-                "inf",
-                "-Infinity",
-                *(["2.6", "2.0", "1e3", "0x10", "True", "٣", ""] if int in kinds else []),
-            ]
-            for text in wrong:
+            fractions = ["2.6", "2.0", "1e3", "0x10", "True", "٣", ""] if int in kinds else []
+            for text in ("nan", "inf", "-Infinity", *fractions):
                 tried += 1
                 argument.tokens[:] = [Token(keyword=argument.name, value=text)]
                 with pytest.raises(InputError, match=rf"^{argument.name} must be a(n integer| finite number), not "):
@@ -83,5 +78,5 @@ def test_every_option_that_is_a_number_takes_numbers_alone() -> None:
 def test_a_recipe_gives_integers_where_they_are_meant(tmp_path: Path, text: str) -> None:
     recipe = tmp_path / "r.yaml"
     recipe.write_text(f"title: t\nsearch:\n  method: random\n  benchmark: digits\n  queries: {text}\n")
-    with pytest.raises(InputError, match="^--queries must be an integer, not"):
+    with pytest.raises(InputError, match=r"^--queries must be an integer, not"):
         cli.parse(["search", "--recipe", str(recipe)])

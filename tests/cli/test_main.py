@@ -144,8 +144,16 @@ def test_failures_have_their_exit_code(
     assert err.count("\n") == 1
 
 
-def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "build_app", raising(ZeroDivisionError()))
+def test_a_bug_is_one_line_and_its_traceback_can_be_had(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "build_app", raising(ZeroDivisionError("one\n\x1b[2Jtwo")))
+    assert cli.run(["bench", "import", "csv", "x.csv"]) == 1
+    assert capsys.readouterr().err == (
+        "prejudge: `prejudge bench import` failed with ZeroDivisionError: one \\x1b[2Jtwo; "
+        "set PREJUDGE_DEBUG=1 to see where, and report it if it is not your own code\n"
+    )
+    monkeypatch.setenv("PREJUDGE_DEBUG", "1")
     with pytest.raises(ZeroDivisionError):
         cli.run([])
 

@@ -56,7 +56,7 @@ def test_one_architecture_can_be_given_directly() -> None:
 @pytest.mark.parametrize("name", ["nasbench201", "nasbench101", "nats-size", "darts"])
 def test_a_bare_number_is_asked_about(name: str) -> None:
     where = prejudge.space(name)
-    with pytest.raises(InputError, match="one or many.* random:100 for so many") as error:
+    with pytest.raises(InputError, match=r"one or many.* random:100 for so many") as error:
         select(where, "100")
     assert ("index:100" in str(error.value)) == (name != "darts")
 
