@@ -40,6 +40,7 @@ def build_app() -> App:
     """The command tree; a command's module is imported when the command is used or described."""
     from cyclopts import App, Parameter
 
+    from prejudge.cli.arguments import check_numbers
     from prejudge.cli.recipe_option import fill_in
 
     app = App(
@@ -48,7 +49,7 @@ def build_app() -> App:
         version=__version__,
         version_flags=["--version"],
         help_epilogue="Start with: prejudge demo",
-        config=(fill_in,),
+        config=(fill_in, check_numbers),
         default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
         help_format="plaintext",
         suppress_keyboard_interrupt=False,
