@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import math
 import re
 from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, SupportsFloat, TypeVar
 
-from prejudge.errors import InputError, MissingDataError, quoted, unknown
+from prejudge.errors import InputError, MissingDataError, check_integer, quoted, unknown
 from prejudge.formats.text import is_file, parse_literal
 
 
@@ -23,6 +24,9 @@ class Plugin(Protocol):
 
     @property
     def options(self) -> Mapping[str, Any]: ...
+
+    @property
+    def function(self) -> Callable[..., Any]: ...
 
 
 P = TypeVar("P", bound=Plugin)
@@ -85,10 +89,7 @@ class Register(Generic[P]):
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             raise InputError(f"cannot read {self.kind} {quoted(text)}; write NAME or NAME(option=value)") from None
         chosen = self.get(name)
-        for option in options:
-            if option not in chosen.options:
-                raise unknown(f"option of {name}", option, chosen.options)
-        return chosen, {**chosen.options, **options}
+        return chosen, {**chosen.options, **checked_options(chosen, options)}
 
     def load_file(self, path: Path) -> None:
         """Run a Python file of the user's own that registers plugins.
@@ -121,6 +122,37 @@ def options_of(kind: str, name: str, function: Callable[..., Any]) -> dict[str, 
     if any(p.default is p.empty for p in parameters):
         raise InputError(f"{kind} {name!r}: every option of {function.__name__} needs a default")
     return {p.name: p.default for p in parameters}
+
+
+def checked_options(plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a plugin, those annotated as ``int`` as integers.
+
+    Raises:
+        InputError: An option is unknown, or is not of the kind that its annotation names (``int``, ``float``, ``bool``,
+            ``str``, also ``… | None``); what is not annotated, or otherwise, may be anything.
+    """
+    parameters, found = inspect.signature(plugin.function).parameters, dict(given)
+    for option, value in given.items():
+        if option not in plugin.options:
+            raise unknown(f"option of {plugin.name}", option, plugin.options)
+        annotation = parameters[option].annotation
+        kind = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+        if value is None and kind.endswith(" | None"):
+            continue
+        what, kind = f"{plugin.name}: {option}", kind.removesuffix(" | None")
+        if kind == "int":
+            found[option] = check_integer(what, value, least=None)
+        elif kind == "float" and not _is_finite(value):
+            raise InputError(f"{what} must be a number, not {quoted(value)}")
+        elif kind == "bool" and not isinstance(value, bool):
+            raise InputError(f"{what} must be True or False, not {quoted(value)}")
+        elif kind == "str" and not isinstance(value, str):
+            raise InputError(f"{what} must be a text, not {quoted(value)}")
+    return found
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, SupportsFloat) and not isinstance(value, bool | str) and math.isfinite(value)
 
 
 def summary_of(function: Callable[..., Any]) -> str:
