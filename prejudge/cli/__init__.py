@@ -6,10 +6,13 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from io import TextIOWrapper
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TextIO
 
 from prejudge._version import __version__
-from prejudge.errors import InputError, PrejudgeError, one_line, quoted
+from prejudge.errors import InputError, PrejudgeError, one_line, quoted, visible
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -30,6 +33,7 @@ COMMANDS = {
 """The commands, in the order in which ``prejudge --help`` shows them; each is a module of this package."""
 
 RUN_AGAIN = "run the same command again to go on where it stopped"
+_LEAST_COLUMNS = 20
 
 
 def build_app() -> App:
@@ -64,6 +68,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: Always: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.
     """
+    if (
+        sys.stdout is None or sys.stderr is None
+    ):  # closed by whoever started us: else the next file would get its number
+        _open_missing_streams()
     sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
 
 
@@ -79,18 +87,24 @@ def parse(arguments: Sequence[str]) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code instead of leaving the process."""
-    return _guarded(lambda: build_app()(arguments, print_error=False, exit_on_error=False))
+    return _guarded(lambda: build_app()(arguments, print_error=False, exit_on_error=False), arguments)
 
 
 def check(arguments: list[str]) -> int:
     """Parse the command line and do nothing; returns the exit code."""
-    return _guarded(lambda: parse(arguments))
+    return _guarded(lambda: parse(arguments), arguments)
 
 
-def _guarded(command: Callable[[], Any]) -> int:
+def is_debugging() -> bool:
+    """Whether errors that nobody expected are to show their traceback."""
+    return bool(os.environ.get("PREJUDGE_DEBUG"))
+
+
+def _guarded(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     """The exit code of a command; its errors are printed in one line."""
     from cyclopts.exceptions import CycloptsError
 
+    _prepare_terminal()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _note
@@ -103,15 +117,56 @@ def _guarded(command: Callable[[], Any]) -> int:
     except KeyboardInterrupt:
         return _complain(f"interrupted; what was computed is kept, {RUN_AGAIN}", 130)
     except BrokenPipeError:
-        # The reader of our output (head, less) has gone; Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _forget_output()  # its reader (head, less) has gone
         return 0
     except OSError as error:
+        _forget_output()
         where = f" {quoted(os.fspath(error.filename))}" if isinstance(error.filename, str | os.PathLike) else ""
         return _complain(f"cannot read or write{where}: {error.strerror or error}; {RUN_AGAIN} once that is solved", 1)
     except MemoryError:
         return _complain("out of memory; try a smaller --batch-size or fewer --workers", 1)
+    except Exception as error:
+        if is_debugging():
+            raise
+        return _complain(_unexpected(error, arguments), 1)
     return result if isinstance(result, int) else 0
+
+
+def _prepare_terminal() -> None:
+    """Let streams show the escapes of characters that they cannot show, and nobody write into two columns."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns[:9]) < _LEAST_COLUMNS:
+        os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
+
+
+def _open_missing_streams() -> None:
+    """Give a process that was started without standard output or standard error ones that keep nothing."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
+
+
+def _forget_output() -> None:
+    """Drop what standard output could not take; Python would complain once more when it closes it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unexpected(error: Exception, arguments: Sequence[str]) -> str:
+    """The line for an error that is a fault of prejudge, or of code that it was given."""
+    words = takewhile(lambda word: word.replace("-", "").isalpha() and not word.startswith("-"), arguments[:2])
+    said = f": {' '.join(str(error).split())}" if str(error) else ""
+    return one_line(
+        f"`{' '.join(['prejudge', *words])}` failed with {type(error).__name__}{said}; "
+        "set PREJUDGE_DEBUG=1 to see where, and report it if it is not your own code"
+    )
 
 
 def _note(
@@ -122,11 +177,12 @@ def _note(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    print(f"prejudge: note: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"prejudge: note: {visible(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"prejudge: {message}", file=sys.stderr)
+    with suppress(OSError):  # standard error may be the pipe that is broken
+        print(f"prejudge: {message}", file=sys.stderr)
     return code
 
 

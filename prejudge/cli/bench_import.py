@@ -52,6 +52,7 @@ def import_file(
     """
     from prejudge.benchmarks import import_table, open_table
 
+    is_file = out is None or output.check_file(out)
     if kind == "nasbench201" and not as_json:
         from prejudge.benchmarks.importers.nasbench201.importer import plan
 
@@ -63,10 +64,11 @@ def import_file(
         )
     if as_json:
         content = {"written": found.path, "already_there": found.already_there}
-        output.print_json(content | {"metrics": open_table(found.path).metrics()})
+        output.print_json(content | ({"metrics": open_table(found.path).metrics()} if is_file else {}))
         return
     if found.already_there:
-        print(f"you already have it: {found.path} was made of this file")
+        output.tell(f"you already have it: {found.path} was made of this file")
     else:
-        print(f"wrote {found.path}")
-    output.say(f"next: prejudge bench info {found.path if out else open_table(found.path).name}")
+        output.tell(f"wrote {found.path}")
+    if is_file:
+        output.say(f"next: prejudge bench info {found.path if out else open_table(found.path).name}")

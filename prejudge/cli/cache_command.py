@@ -118,7 +118,9 @@ def merge(
     if as_json:
         output.print_json(report)
     else:
-        print(f"{out}: {report.added} scores added, {report.equal} were there already, {report.conflicts} differed")
+        output.tell(
+            f"{out}: {report.added} scores added, {report.equal} were there already, {report.conflicts} differed"
+        )
 
 
 @app.command(help_epilogue="Example: prejudge cache verify scores.h5")
@@ -135,7 +137,8 @@ def verify(file: Path, /, *, as_json: output.Json = False) -> int:
     if as_json:
         output.print_json({"file": str(file), "problems": problems})
     else:
-        print("\n".join(problems) or f"{file} is sound")
+        for line in problems or [f"{file} is sound"]:
+            output.tell(line)
     return 1 if problems else 0
 
 
@@ -168,7 +171,7 @@ def import_scores(
     if as_json:
         output.print_json({"protocol": report.protocol.digest, **{k: getattr(report, k) for k in _IMPORTED}})
     else:
-        print(f"{out}: {report.scores} scores of {report.architectures} architectures, {report.failed} failed")
+        output.tell(f"{out}: {report.scores} scores of {report.architectures} architectures, {report.failed} failed")
         output.say(f"next: prejudge report {out} --benchmark TABLE --out report.html")
 
 
@@ -184,4 +187,4 @@ def _written(path: Path, as_json: bool) -> None:
     if as_json:
         output.print_json({"written": str(path)})
     else:
-        print(f"wrote {path}")
+        output.tell(f"wrote {path}")

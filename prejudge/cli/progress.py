@@ -6,6 +6,8 @@ import time
 from types import TracebackType
 from typing import Self
 
+from prejudge.errors import visible
+
 _REDRAW_SECONDS = 0.5
 
 
@@ -33,7 +35,7 @@ class ProgressBar:
 
         self.done = 0
         self._bar = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -43,7 +45,7 @@ class ProgressBar:
             console=Console(stderr=True),
             disable=quiet,
         )
-        self._task = self._bar.add_task(what, total=None)
+        self._task = self._bar.add_task(visible(what), total=None)
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +65,7 @@ class ProgressBar:
 
     def describe(self, text: str) -> None:
         """Change the text before the bar."""
-        self._bar.update(self._task, description=text)
+        self._bar.update(self._task, description=visible(text))
 
 
 class ClusterBar(ProgressBar):
@@ -87,7 +89,7 @@ class ClusterBar(ProgressBar):
         self.nodes.add(node, now)
         if now - self._drawn >= _REDRAW_SECONDS:
             self._drawn = now
-            self._bar.update(self._task, description=f"{self._what} ({self.nodes.text(now)})")
+            self.describe(f"{self._what} ({self.nodes.text(now)})")
 
     @property
     def summary(self) -> str:

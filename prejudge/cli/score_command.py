@@ -9,6 +9,7 @@ from cyclopts import App, Group, Parameter, validators
 
 from prejudge.cli import output
 from prejudge.cli.arguments import split_list
+from prejudge.cli.notation_option import Notation
 from prejudge.cli.options import (
     MACHINE,
     PUBLISHED,
@@ -60,6 +61,7 @@ def score(
     mode: Annotated[Literal["exact", "fast"], Parameter(group=MACHINE)] = "exact",
     device: Annotated[str | None, Parameter(group=MACHINE)] = None,
     machine: EngineOptions = THIS_PROCESS,
+    notation: Notation = None,
     as_json: output.Json = False,
 ) -> int:
     """Score untrained architectures of a space; only what the cache lacks is computed.
@@ -98,7 +100,7 @@ def score(
     part = None if shard is None else Shard.parse(shard)
     where = find_space(space)
     shared = archs == "unique"
-    chosen = select(where, "all" if shared else archs, seed=seed)
+    chosen = select(where, "all" if shared else archs, seed=seed, notation=notation)
     names = split_list(proxies) if proxies is not None else default_names()
     columns = [str(request) for request in resolve(names)]
     overrides = network.overrides(where)

@@ -122,7 +122,7 @@ def search(
             as_json=as_json,
         )
         return
-    output.check_file(out)
+    kept = output.run_folder(out)
     bar = ClusterBar("searching", quiet=as_json)
     engine = machine.open(device, bar.watch)
     if (looked_up.benchmark is None) == (images is None):
@@ -142,7 +142,7 @@ def search(
             Budget(queries, seconds, overshoot),
             seeds=range(seed, seed + seeds),
             options=options,
-            folder=out.with_name(f"{out.name}.run") if out is not None and table is None else None,
+            folder=kept if table is None else None,
             engine=engine,
             progress=bar,
         )
@@ -165,7 +165,7 @@ def _show(result: SearchResult, table: Table | None, objective: Objective, writt
         [[c, numbers[c].mean(), numbers[c].std(ddof=0), numbers[c].min(), numbers[c].max()] for c in numbers.columns],
         numeric=["mean", "std", "min", "max"],
     )
-    print(f"recommended (seed {best.seed}): {best.recommendation}")
+    output.tell(f"recommended (seed {best.seed}): {best.recommendation}")
     what = objective.describe()
     if what.get("note"):
         output.say(f"note: {what['note']}")

@@ -18,7 +18,7 @@ _ARCHITECTURE = re.compile(r"[|(\[{:]")
 _MOST_DRAWN = 1_000_000
 
 
-def select(space: Space[A], text: str, *, seed: int = 0) -> list[A]:
+def select(space: Space[A], text: str, *, seed: int = 0, notation: str | None = None) -> list[A]:
     """Select architectures of a space.
 
     Args:
@@ -26,6 +26,7 @@ def select(space: Space[A], text: str, *, seed: int = 0) -> list[A]:
         text: ``all``, ``unique`` (one of each class), ``random:N`` (N distinct ones), ``unique:N`` (of N classes), a
             file with one architecture a line (text or index; ``#`` starts a comment), or one architecture.
         seed: Of ``random:N`` and ``unique:N``; another seed draws others.
+        notation: What integers in an architecture mean, as for the space's ``parse``.
 
     Returns:
         The architectures, without repetition.
@@ -44,9 +45,9 @@ def select(space: Space[A], text: str, *, seed: int = 0) -> list[A]:
     if kind == "unique" and colon:
         return _some(require_enumerable(space).unique(), text, seed, f"{space.name} has that many classes")
     if is_file(text):
-        return _from_file(space, Path(text))
+        return _from_file(space, Path(text), notation)
     try:
-        return [space.parse(text)]
+        return [space.parse(text, notation=notation)]
     except InputError as error:
         if _ARCHITECTURE.search(text) or text.isdecimal():
             raise
@@ -81,7 +82,7 @@ def _some(among: Sequence[A] | EnumerableSpace[A], text: str, seed: int, why: st
     return [among[int(i)] for i in np.random.default_rng(seed).permutation(len(among))[:count]]
 
 
-def _from_file(space: Space[A], path: Path) -> list[A]:
+def _from_file(space: Space[A], path: Path, notation: str | None) -> list[A]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
@@ -91,7 +92,7 @@ def _from_file(space: Space[A], path: Path) -> list[A]:
         text = line.partition("#")[0].strip().strip('"')
         if text:
             try:
-                found[space.parse(text)] = None
+                found[space.parse(text, notation=notation)] = None
             except InputError as error:
                 raise InputError(f"{path}, line {number}: {error}") from None
     if not found:

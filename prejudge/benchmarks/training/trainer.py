@@ -24,6 +24,7 @@ from prejudge.benchmarks.training.table_recipe import TableRecipe
 from prejudge.engine import Engine, Progress, local_unless
 from prejudge.engine.worker import prepare
 from prejudge.errors import InputError
+from prejudge.formats.atomic import destination
 from prejudge.spaces.base import space as space_named
 from prejudge.spaces.selection import select
 
@@ -158,6 +159,8 @@ def train_table(
     """
     from prejudge.data.splits import load_splits
 
+    if destination(Path(out)) is None:
+        raise InputError(f"{out} is a pipe or a device; a table that is trained needs a file, by custom NAME.h5")
     engine = local_unless(engine, workers)
     if isinstance(space, str):
         space = space_named(space)
