@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -47,7 +48,7 @@ def build_app() -> App:
         help="Judge neural architectures before you train them.",
         version=__version__,
         version_flags=["--version"],
-        help_epilogue="Start with: prejudge demo",
+        help_epilogue="Start with: prejudge demo. Any command with --debug shows the traceback of an error.",
         config=(fill_in,),
         default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
         help_format="plaintext",
@@ -87,7 +88,14 @@ def parse(arguments: Sequence[str]) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code instead of leaving the process."""
-    return _guarded(lambda: build_app()(arguments, print_error=False, exit_on_error=False), arguments)
+    words, debug = _without_debug(arguments)
+    if debug:
+        os.environ["PREJUDGE_DEBUG"] = "1"  # for workers too
+    try:
+        return _guarded(lambda: build_app()(words, print_error=False, exit_on_error=False), words)
+    finally:
+        if debug:
+            del os.environ["PREJUDGE_DEBUG"]
 
 
 def check(arguments: list[str]) -> int:
@@ -95,8 +103,15 @@ def check(arguments: list[str]) -> int:
     return _guarded(lambda: parse(arguments), arguments)
 
 
+def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """The words but ``--debug``, and whether it was among them; what follows ``--`` stays."""
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    options = [word for word in arguments[:end] if word != "--debug"]
+    return [*options, *arguments[end:]], len(options) < end
+
+
 def is_debugging() -> bool:
-    """Whether errors that nobody expected are to show their traceback."""
+    """Whether errors show their traceback: after ``--debug``, or where ``PREJUDGE_DEBUG`` is set."""
     return bool(os.environ.get("PREJUDGE_DEBUG"))
 
 
@@ -108,7 +123,12 @@ def _guarded(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _note
-            result = command()
+            try:
+                result = command()
+            except BaseException as error:
+                if is_debugging() and not isinstance(error, KeyboardInterrupt | SystemExit):
+                    traceback.print_exc()
+                raise
         sys.stdout.flush()
     except CycloptsError as error:
         return _complain(f"{_one_line(error)}; see: {_help_command(error)}", 2)
@@ -126,8 +146,6 @@ def _guarded(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     except MemoryError:
         return _complain("out of memory; try a smaller --batch-size or fewer --workers", 1)
     except Exception as error:
-        if is_debugging():
-            raise
         return _complain(_unexpected(error, arguments), 1)
     return result if isinstance(result, int) else 0
 
@@ -165,7 +183,7 @@ def _unexpected(error: Exception, arguments: Sequence[str]) -> str:
     said = f": {' '.join(str(error).split())}" if str(error) else ""
     return one_line(
         f"`{' '.join(['prejudge', *words])}` failed with {type(error).__name__}{said}; "
-        "set PREJUDGE_DEBUG=1 to see where, and report it if it is not your own code"
+        "--debug shows where; report it if it is not your own code"
     )
 
 

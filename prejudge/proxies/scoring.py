@@ -195,7 +195,7 @@ def _evaluate(request: ProxyRequest, probe: Probe) -> Score:
 
 
 def _place(error: Exception, request: ProxyRequest) -> str:
-    """The line of a third-party proxy's file that raised an error; with ``--debug`` the traceback is shown as well."""
+    """The line of a third-party proxy's file that raised an error; PREJUDGE_DEBUG shows the whole traceback."""
     if os.environ.get("PREJUDGE_DEBUG"):
         traceback.print_exception(error)
     if request.proxy.built_in:
