@@ -20,7 +20,7 @@ from prejudge.cache.shard import Shard
 from prejudge.cache.sharing import representatives
 from prejudge.engine import Engine, Progress, local_unless
 from prejudge.engine.worker import prepare
-from prejudge.errors import InputError
+from prejudge.errors import InputError, check_integer
 from prejudge.proxies.registry import ProxyRequest, resolve
 from prejudge.spaces.base import Architecture, Space
 
@@ -110,17 +110,15 @@ def fill(
     """
     engine = local_unless(engine, workers)
     requests = resolve(proxies)
-    for name, number in (("repeats", repeats), ("batch_size", batch_size), ("repeats_at_once", repeats_at_once)):
-        if number is not None and number < 1:
-            raise InputError(f"{name} must be positive, not {number}")
+    repeats, batch_size = check_integer("repeats", repeats), check_integer("batch_size", batch_size)
+    repeats_at_once = None if repeats_at_once is None else check_integer("repeats_at_once", repeats_at_once)
+    seed = check_integer("seed", seed, least=0)
     for request in requests:
         if batch_size < request.proxy.min_batch:
             least = request.proxy.min_batch
             raise InputError(f"{request.proxy.name} needs a batch of at least {least} images, not {batch_size}")
     if batch_size > len(data):
         raise InputError(f"a batch of {batch_size} images cannot be drawn from the {len(data)} of {data.name}")
-    if seed < 0:
-        raise InputError(f"seed must not be negative, like {seed}")
     if device is not None and not engine.elsewhere:
         from prejudge.engine.device import find_device
 

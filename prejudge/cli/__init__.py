@@ -13,6 +13,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TextIO
 
 from prejudge._version import __version__
+from prejudge.cli.stopping import BROKEN_PIPE, RUN_AGAIN, Stopped, is_broken, silence, stop_behind, stopping
 from prejudge.errors import InputError, PrejudgeError, one_line, quoted, visible
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ COMMANDS = {
 }
 """The commands, in the order in which ``prejudge --help`` shows them; each is a module of this package."""
 
-RUN_AGAIN = "run the same command again to go on where it stopped"
 _LEAST_COLUMNS = 20
 
 
@@ -41,6 +41,7 @@ def build_app() -> App:
     """The command tree; a command's module is imported when the command is used or described."""
     from cyclopts import App, Parameter
 
+    from prejudge.cli.arguments import check_numbers
     from prejudge.cli.recipe_option import fill_in
 
     app = App(
@@ -49,7 +50,7 @@ def build_app() -> App:
         version=__version__,
         version_flags=["--version"],
         help_epilogue="Start with: prejudge demo. Any command with --debug shows the traceback of an error.",
-        config=(fill_in,),
+        config=(fill_in, check_numbers),
         default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
         help_format="plaintext",
         suppress_keyboard_interrupt=False,
@@ -67,13 +68,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: The words after ``prejudge``; None takes those of this process.
 
     Raises:
-        SystemExit: Always: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.
+        SystemExit: Always: 0 done, 1 failed, 2 wrong usage or input; 130 by Ctrl-C, 143 by SIGTERM, 129 where the
+            terminal was closed, 131 by SIGQUIT.
     """
-    if (
-        sys.stdout is None or sys.stderr is None
-    ):  # closed by whoever started us: else the next file would get its number
+    if sys.stdout is None or sys.stderr is None:  # else the next file would get the number of what is closed
         _open_missing_streams()
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    try:
+        with stopping():
+            code = run(sys.argv[1:] if arguments is None else list(arguments))
+    except Stopped as stop:  # when all was done already
+        code = stop.exit_code
+    sys.exit(code)
 
 
 def parse(arguments: Sequence[str]) -> None:
@@ -92,10 +97,26 @@ def run(arguments: list[str]) -> int:
     if debug:
         os.environ["PREJUDGE_DEBUG"] = "1"  # for workers too
     try:
-        return _guarded(lambda: build_app()(words, print_error=False, exit_on_error=False), words)
+        return run_step(words)
+    except Stopped as stop:
+        with suppress(OSError):
+            _complain(str(stop), stop.exit_code)
+            sys.stdout.flush()
+            return stop.exit_code
+        silence()
+        return stop.exit_code
     finally:
         if debug:
             del os.environ["PREJUDGE_DEBUG"]
+
+
+def run_step(arguments: list[str]) -> int:
+    """Run a command within another one, which a signal ends as a whole.
+
+    Raises:
+        Stopped: A signal.
+    """
+    return _guarded(lambda: build_app()(arguments, print_error=False, exit_on_error=False), arguments)
 
 
 def check(arguments: list[str]) -> int:
@@ -116,38 +137,45 @@ def is_debugging() -> bool:
 
 
 def _guarded(command: Callable[[], Any], arguments: Sequence[str]) -> int:
-    """The exit code of a command; its errors are printed in one line."""
-    from cyclopts.exceptions import CycloptsError
-
+    """The exit code of a command; its errors are printed in one line. Raises :class:`Stopped`."""
     _prepare_terminal()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _note
-            try:
-                result = command()
-            except BaseException as error:
-                if is_debugging() and not isinstance(error, KeyboardInterrupt | SystemExit):
-                    traceback.print_exc()
-                raise
+            result = command()
         sys.stdout.flush()
-    except CycloptsError as error:
+    except BaseException as error:
+        if (stop := stop_behind(error)) is not None:
+            raise stop from None
+        if is_debugging():
+            traceback.print_exception(error)
+        return _say_error(error, arguments)
+    return result if isinstance(result, int) else 0
+
+
+def _say_error(error: BaseException, arguments: Sequence[str]) -> int:
+    """Print an error that we know in one line; the exit code."""
+    from cyclopts.exceptions import CycloptsError
+
+    if isinstance(error, CycloptsError):
         return _complain(f"{_one_line(error)}; see: {_help_command(error)}", 2)
-    except PrejudgeError as error:
+    if isinstance(error, PrejudgeError):
         return _complain(_one_line(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _complain(f"interrupted; what was computed is kept, {RUN_AGAIN}", 130)
-    except BrokenPipeError:
-        _forget_output()  # its reader (head, less) has gone
-        return 0
-    except OSError as error:
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output (head, less) has gone; Python would complain once more when it closes stdout. Results
+        # are printed when they have been written; but where nobody reads the progress either, work was broken off.
+        broken_off = is_broken(2)
+        silence()
+        return BROKEN_PIPE if broken_off else 0
+    if isinstance(error, OSError):
         _forget_output()
         where = f" {quoted(os.fspath(error.filename))}" if isinstance(error.filename, str | os.PathLike) else ""
         return _complain(f"cannot read or write{where}: {error.strerror or error}; {RUN_AGAIN} once that is solved", 1)
-    except MemoryError:
+    if isinstance(error, MemoryError):
         return _complain("out of memory; try a smaller --batch-size or fewer --workers", 1)
-    except Exception as error:
-        return _complain(_unexpected(error, arguments), 1)
-    return result if isinstance(result, int) else 0
+    if not isinstance(error, Exception):
+        raise error
+    return _complain(_unexpected(error, arguments), 1)
 
 
 def _prepare_terminal() -> None:

@@ -80,9 +80,9 @@ class _ThisProcess:
 
     def run(self, words: Sequence[str]) -> tuple[int, Any]:
         if not self._as_json:
-            return cli.run([*words]), None
+            return cli.run_step([*words]), None
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            code = cli.run([*words, "--json"])
+            code = cli.run_step([*words, "--json"])
         return code, None if code else json.loads(printed.getvalue())
 
 

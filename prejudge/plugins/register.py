@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -11,9 +12,9 @@ from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, SupportsFloat, TypeVar
 
-from prejudge.errors import InputError, MissingDataError, quoted, unknown
+from prejudge.errors import InputError, MissingDataError, check_integer, quoted, unknown
 from prejudge.formats.text import is_file, parse_literal
 from prejudge.plugins.source import USER_MODULE, digest_of_file
 
@@ -31,6 +32,9 @@ class Plugin(Protocol):
 
     @property
     def source(self) -> str: ...
+
+    @property
+    def function(self) -> Callable[..., Any]: ...
 
 
 P = TypeVar("P", bound=Plugin)
@@ -96,10 +100,7 @@ class Register(Generic[P]):
         chosen = self.get(name)
         if source is not None and chosen.source != source:
             raise InputError(f"{path} registers no {self.kind} {name!r}")
-        for option in options:
-            if option not in chosen.options:
-                raise unknown(f"option of {name}", option, chosen.options)
-        return chosen, {**chosen.options, **options}
+        return chosen, {**chosen.options, **checked_options(chosen, options)}
 
     def load_file(self, path: Path) -> str:
         """Run a Python file of the user's own that registers plugins; returns the digest of its source.
@@ -151,6 +152,37 @@ def options_of(kind: str, name: str, function: Callable[..., Any]) -> dict[str, 
     if any(p.default is p.empty for p in parameters):
         raise InputError(f"{kind} {name!r}: every option of {function.__name__} needs a default")
     return {p.name: p.default for p in parameters}
+
+
+def checked_options(plugin: Plugin, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a plugin, those annotated as ``int`` as integers.
+
+    Raises:
+        InputError: An option is unknown, or is not of the kind that its annotation names (``int``, ``float``, ``bool``,
+            ``str``, also ``… | None``); what is not annotated, or otherwise, may be anything.
+    """
+    parameters, found = inspect.signature(plugin.function).parameters, dict(given)
+    for option, value in given.items():
+        if option not in plugin.options:
+            raise unknown(f"option of {plugin.name}", option, plugin.options)
+        annotation = parameters[option].annotation
+        kind = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+        if value is None and kind.endswith(" | None"):
+            continue
+        what, kind = f"{plugin.name}: {option}", kind.removesuffix(" | None")
+        if kind == "int":
+            found[option] = check_integer(what, value, least=None)
+        elif kind == "float" and not _is_finite(value):
+            raise InputError(f"{what} must be a number, not {quoted(value)}")
+        elif kind == "bool" and not isinstance(value, bool):
+            raise InputError(f"{what} must be True or False, not {quoted(value)}")
+        elif kind == "str" and not isinstance(value, str):
+            raise InputError(f"{what} must be a text, not {quoted(value)}")
+    return found
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, SupportsFloat) and not isinstance(value, bool | str) and math.isfinite(value)
 
 
 def summary_of(function: Callable[..., Any]) -> str:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.engine.device import where_to_run
-from prejudge.errors import InputError, PrejudgeError
+from prejudge.errors import InputError, PrejudgeError, check_integer
 from prejudge.proxies.network.image_by_image import Unstackable
 from prejudge.proxies.passes.memory import Limits, Memory, widest
 from prejudge.proxies.probe import Probe
@@ -60,7 +60,7 @@ def score(
         proxies,
         mode=mode,
         device=device,
-        seeds=[seed],
+        seeds=[check_integer("seed", seed, least=0)],
     )
     return scores
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any
 
-from prejudge.errors import InputError, unknown
-from prejudge.plugins import Register, options_of, summary_of
+from prejudge.errors import InputError
+from prejudge.plugins import Register, checked_options, options_of, summary_of
 from prejudge.search.protocol import Questions, SearchContext
 from prejudge.spaces.base import Space
 
@@ -85,10 +85,6 @@ def search_method(
 
 
 def read_method(text: str, options: Mapping[str, Any] | None) -> tuple[SearchMethod, dict[str, Any]]:
-    """A method and all of its options; raises :class:`InputError` for one that is unknown."""
+    """A method and all of its options; raises :class:`InputError` for one that is unknown or of another kind."""
     chosen, given = register.read(text)
-    for option, value in (options or {}).items():
-        if option not in chosen.options:
-            raise unknown(f"option of {chosen.name}", option, chosen.options)
-        given[option] = value
-    return chosen, given
+    return chosen, given | checked_options(chosen, options or {})

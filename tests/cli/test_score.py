@@ -91,7 +91,7 @@ def test_a_proxy_of_ones_own_is_scored_beside_the_others(tmp_path: Path, capsys:
         "def weight_sum(probe):\n    'Sum of all weights.'\n"
         "    return sum(w.sum() for w in probe.weights.values())\n"
     )
-    words = ["score", "nasbench201", "--data", "digits", "--archs", "11", *SMALL, "--out", str(tmp_path / "s.h5")]
+    words = ["score", "nasbench201", "--data", "digits", "--archs", "index:11", *SMALL, "--out", str(tmp_path / "s.h5")]
     found = run_json([*words, "--proxies", f"{tmp_path / 'mine.py'}:weight_sum,zen(images=4, scale=0.1)"], capsys)
     columns = found["columns"]
     assert isinstance(columns, dict)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 import copy
 import math
 import os
+import re
 from typing import Any
 
 import numpy as np
