@@ -182,6 +182,7 @@ class RunJob:
         budget = context.budget
         return {
             "method": method.name,
+            **({"source": method.source} if method.source else {}),
             "options": self.options,
             "space": context.space.name,
             "objective": context.describe(),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from prejudge.benchmarks.importers.table_import import ImportResult
     from prejudge.engine import Progress
 
-KINDS = ("csv", "npz", "nasbench201", "nasbench101", "nasbench301")
+KINDS = ("csv", "npz", "nasbench201", "nats-bench", "nasbench101", "nasbench301")
 
 
 def import_table(
@@ -24,19 +24,22 @@ def import_table(
     space: str = "nasbench201",
     curves: Collection[int] = (),
     check_published: bool = True,
+    partial: bool = False,
     progress: Progress | None = None,
 ) -> ImportResult:
     """Make a table file of a published file of trained accuracies; nothing in it is ever executed.
 
     Args:
-        kind: ``"nasbench201"`` (a ``.pth`` or ``.pickle.pbz2`` file, or a NATS-Bench folder), ``"nasbench101"`` (a
-            TFRecord file), ``"nasbench301"`` (a folder of result files), ``"csv"`` or ``"npz"``.
+        kind: ``"nasbench201"`` or ``"nats-bench"`` (a ``.pth`` or ``.pickle.pbz2`` file, or a NATS-Bench folder, of the
+            topology or the size space), ``"nasbench101"`` (a TFRecord file), ``"nasbench301"`` (a folder of result
+            files), ``"csv"`` or ``"npz"``.
         source: The published file or folder.
         out: The table file to write; by default one of this name among the user's own benchmarks.
         name: Name of the table, for ``prejudge.benchmark``; by default that of ``out``, or of the benchmark.
         space: Search space of a CSV or NumPy file.
-        curves: Of NAS-Bench-201: schedules whose learning curves are kept too.
+        curves: Of NAS-Bench-201 and NATS-Bench: schedules whose learning curves are kept too.
         check_published: Whether a file that is called like a published one must be that.
+        partial: Of NAS-Bench-201 and NATS-Bench: whether results of architectures may be missing, which are then NaN.
         progress: Called with (parts read, all, seconds) now and then.
 
     Returns:
@@ -60,11 +63,17 @@ def import_table(
         from prejudge.benchmarks.importers.nasbench101.importer import import_nasbench101
 
         return import_nasbench101(source, out, name=name, check_published=check_published, progress=progress)
-    if kind == "nasbench201":
+    if kind in ("nasbench201", "nats-bench"):
         from prejudge.benchmarks.importers.nasbench201.importer import import_nasbench201
 
         return import_nasbench201(
-            source, out, name=name, curves=curves, check_published=check_published, progress=progress
+            source,
+            out,
+            name=name,
+            curves=curves,
+            check_published=check_published,
+            partial=partial,
+            progress=progress,
         )
     if kind == "nasbench301":
         from prejudge.benchmarks.importers.nasbench301 import import_nasbench301
