@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -155,14 +154,15 @@ def search(
 def _budget(objective: Objective, queries: int | None, seconds: float | None, overshoot: bool) -> Budget:
     """The budget of each run: what was given, or what is usual for the table, which is said."""
     from prejudge.search import Budget
-    from prejudge.search.objectives import TableObjective
+    from prejudge.search.objectives.table import USUAL_TRAININGS, TableObjective
 
     if queries is not None or seconds is not None or not isinstance(objective, TableObjective):
         return Budget(queries, seconds, overshoot)
-    usual = objective.usual_budget()
-    text = f"{usual.queries} queries" if usual.seconds is None else f"{usual.seconds:g} simulated seconds"
+    seconds = objective.usual_seconds() or None
+    queries = None if seconds else USUAL_TRAININGS
+    text = f"{seconds:g} simulated seconds" if seconds else f"{queries} queries"
     output.say(f"note: each run may spend {text}; --budget SECONDS or --queries N for another budget")
-    return replace(usual, overshoot=overshoot)
+    return Budget(queries, seconds, overshoot)
 
 
 def _show(result: SearchResult, table: Table | None, objective: Objective, written: Path | None, as_json: bool) -> None:

@@ -12,7 +12,6 @@ from prejudge.benchmarks.simulation import CostWarning, SimulatedTraining
 from prejudge.benchmarks.table.metric import Seed
 from prejudge.benchmarks.table.table import Table
 from prejudge.errors import InputError
-from prejudge.search.budget import Budget
 from prejudge.search.objectives.base import Evaluation, Objective
 from prejudge.spaces import space as find_space
 from prejudge.spaces.base import Architecture
@@ -24,7 +23,9 @@ if TYPE_CHECKING:
 _PUBLISHED_SECONDS = 12_000.0
 """Budget of a search in NAS-Bench-201's paper."""
 
-_USUAL_TRAININGS = 200
+USUAL_TRAININGS = 200
+"""Trainings for which the usual budget suffices, where they are cheap."""
+
 _SAMPLED = 200
 """Architectures from whose cost that of a training is estimated."""
 
@@ -93,11 +94,11 @@ class TableObjective(Objective):
     def describe(self) -> dict[str, Any]:
         return dict(self._what)
 
-    def usual_budget(self) -> Budget:
-        """The budget of each run where none is given.
+    def usual_seconds(self) -> float:
+        """The budget of each run where none is given: 0 where trainings cost nothing, so that no seconds limit them.
 
-        The 12,000 seconds of NAS-Bench-201's paper, or as many as about 200 trainings of this table cost if those are
-        less; 200 evaluations where trainings cost nothing.
+        The 12,000 seconds of NAS-Bench-201's paper, or as many as about :data:`USUAL_TRAININGS` of this table cost if
+        those are less.
         """
         import numpy as np
 
@@ -107,9 +108,7 @@ class TableObjective(Objective):
             with suppress(InputError):  # it was not trained
                 costs.append(self.evaluate(self.space.sample(rng), None, rng).seconds)
         mean = sum(costs) / max(1, len(costs))
-        if not mean > 0:
-            return Budget(queries=_USUAL_TRAININGS)
-        return Budget(seconds=min(_PUBLISHED_SECONDS, float(f"{_USUAL_TRAININGS * mean:.2g}")))
+        return min(_PUBLISHED_SECONDS, float(f"{USUAL_TRAININGS * mean:.2g}"))
 
     def _mean(self, arch: Architecture) -> float:
         try:
