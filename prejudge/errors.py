@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import index
+
 _LONGEST = 500
 _LONGEST_QUOTE = 80
 _LONGEST_LIST = 300
@@ -47,6 +49,27 @@ def quoted(value: object) -> str:
     except (ValueError, RecursionError, MemoryError):
         return f"a {type(value).__name__} too large to show"
     return text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 1]}…"
+
+
+def check_integer(name: str, value: object, least: int | None = 1) -> int:
+    """The value as an ``int``, where it is an integer.
+
+    Args:
+        name: What it is called in messages.
+        value: An integer of Python or NumPy. Nothing is rounded: 2.0 is none, nor are True and "2".
+        least: The smallest that is allowed; None for any.
+
+    Raises:
+        InputError: It is something else, smaller, or does not fit into 64 bits.
+    """
+    try:
+        number = None if isinstance(value, bool) else index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = None
+    if number is None or abs(number) >= 2**63 or (least is not None and number < least):
+        what = "a positive integer" if least == 1 else "an integer" + ("" if least is None else f" of at least {least}")
+        raise InputError(f"{name} must be {what}, not {quoted(value)}")
+    return number
 
 
 def unknown(kind: str, name: object, known: object) -> InputError:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prejudge.cache.scores import FAILED, MISSING, OK, Column, Contents, ProtocolScores
+from prejudge.cache.scores import FAILED, MISSING, OK, Column, Contents, ProtocolScores, definition
 from prejudge.errors import InputError, unknown
 
 RELATIVE_TOLERANCE = 1e-5
@@ -25,7 +25,7 @@ class _Step:
     scores: ProtocolScores
     name: str
     theirs: Column
-    version_differs: bool
+    definition_differs: bool
     rows: np.ndarray
     added: np.ndarray
     equal: np.ndarray
@@ -85,15 +85,15 @@ def _compare(ours: Contents, theirs: Contents, digest: str, name: str) -> list[_
             here = rows >= 0
             status[here, :width] = own.status[rows[here], :width]
             value[here, :width] = own.value[rows[here], :width]
-        version_differs = own is not None and own.info.get("version") != column.info.get("version")
-        if own is not None and version_differs:
+        definition_differs = own is not None and definition(own.info) != definition(column.info)
+        if own is not None and definition_differs:
             conflicts, equal, added = present & own.status.any(), present & False, present & (not own.status.any())
         else:
             agree = np.isclose(value, column.value, rtol=RELATIVE_TOLERANCE, atol=0.0) & (status == OK)
             added = present & ((status == MISSING) | ((status == FAILED) & (column.status == OK)))
             equal = present & ~added & ((column.status == FAILED) | agree)
             conflicts = present & ~added & ~equal
-        steps.append(_Step(name, source, column_name, column, version_differs, rows, added, equal, conflicts))
+        steps.append(_Step(name, source, column_name, column, definition_differs, rows, added, equal, conflicts))
     return steps
 
 
@@ -106,7 +106,7 @@ def _take(
     taken = step.added | step.conflicts if on_conflict == "replace" else step.added
     if step.name in target.columns and not taken.any():
         return
-    if step.name not in target.columns or step.version_differs:
+    if step.name not in target.columns or step.definition_differs:
         target.declare(step.name, step.theirs.info)
     if digest not in rows_here:
         rows_here[digest] = np.array([target.add(text) for text in step.scores.architectures], dtype=np.int64)
@@ -130,8 +130,8 @@ def _take(
 def _complaint(steps: list[_Step]) -> str:
     step = steps[0]
     total = sum(int(s.conflicts.sum()) for s in steps)
-    if step.version_differs:
-        what = f"{step.name} has another version of the proxy there"
+    if step.definition_differs:
+        what = f"{step.name} has another version or source of the proxy there"
     else:
         row, repeat = np.argwhere(step.conflicts)[0]
         what = f"first {step.name} of {step.scores.architectures[row]} (repeat {repeat})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,6 +112,11 @@ class Column:
         return result
 
 
+def definition(info: Mapping[str, Any]) -> tuple[Any, str]:
+    """The version of a column's proxy and the digest of its source: where one differs, scores are never pooled."""
+    return info.get("version"), info.get("source") or ""
+
+
 class ProtocolScores:
     """The scores under one protocol."""
 
@@ -129,9 +135,9 @@ class ProtocolScores:
         return row
 
     def declare(self, name: str, info: dict[str, Any]) -> None:
-        """Make column ``name`` known; where the version changed, its scores are dropped: they mean something else."""
+        """Make a column known; where its definition changed, its scores are dropped: they mean something else."""
         column = self.columns.get(name)
-        if column is None or column.info.get("version") != info.get("version"):
+        if column is None or definition(column.info) != definition(info):
             self.columns[name] = Column(dict(info))
         else:
             column.info = dict(info)

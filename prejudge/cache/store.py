@@ -21,7 +21,7 @@ from prejudge._version import __version__
 from prejudge.cache import layout
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.reader import ScoreReader
-from prejudge.cache.scores import Record, checked_name, checked_text
+from prejudge.cache.scores import Record, checked_name, checked_text, definition
 from prejudge.cache.snapshot import KIND, read_snapshot
 from prejudge.engine.journal import JournalContents, JournalWriter
 from prejudge.errors import InputError, PrejudgeError, one_line, quoted, unknown
@@ -134,8 +134,8 @@ class ScoreCache(ScoreReader):
     def declare(self, protocol: Protocol, column: str, info: Mapping[str, Any]) -> None:
         """Make a column known, with its proxy's declaration.
 
-        Where the cache has the column in another ``version`` (the proxy's definition has changed), its scores are
-        dropped with a warning: they are computed anew, and the two are never mixed.
+        Where the cache has the column in another ``version`` or with another ``source`` (the proxy's definition has
+        changed), its scores are dropped with a warning: they are computed anew, and the two are never mixed.
 
         Raises:
             InputError: The declaration is not plain values, or the column's name is not text that the file can hold.
@@ -146,11 +146,10 @@ class ScoreCache(ScoreReader):
         known = self._scores(protocol).columns.get(column)
         if known is not None and known.info == info:
             return
-        before, after = (None if known is None else known.info.get("version")), info.get("version")
-        if known is not None and before != after and known.status.any():
+        if known is not None and definition(known.info) != definition(info) and known.status.any():
+            change, count = _change(column, known.info, info), np.count_nonzero(known.status)
             warnings.warn(
-                f"{self.path}: {np.count_nonzero(known.status)} scores of {column} version {before} are dropped: "
-                f"its definition is now version {after}",
+                f"{self.path}: {change}; its {count} earlier scores are dropped and computed anew",
                 stacklevel=2,
             )
         self._record({"kind": "column", "protocol": protocol.digest, "name": column, "info": info})
@@ -332,6 +331,13 @@ def _check(what: str, check: Callable[[Any], str], value: Any) -> None:
         check(value)
     except (TypeError, ValueError) as error:
         raise InputError(f"{what} {quoted(value)} cannot be kept: {error}") from None
+
+
+def _change(column: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    (old, old_source), (new, new_source) = definition(before), definition(after)
+    if old != new:
+        return f"{column} was version {old} and is now version {new}"
+    return f"the source of {column} has changed (from {old_source or 'unknown'} to {new_source or 'built in'})"
 
 
 def _plain(score: Score | float) -> list[Any]:

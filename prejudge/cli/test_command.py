@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -76,6 +75,7 @@ def test(
         as_json: Print JSON instead of text, with the figures of each class and the confusion matrix.
     """
     from prejudge.formats.atomic import write_atomically
+    from prejudge.formats.escape import json_text
     from prejudge.train import DeviceConfig
     from prejudge.train import test as evaluate_weights
 
@@ -94,7 +94,7 @@ def test(
     plain = result.as_dict()
     where = out or (checkpoint / TESTED if checkpoint.is_dir() else None)
     if where is not None:
-        write_atomically(where, json.dumps(output.plain(plain), ensure_ascii=False).encode())
+        write_atomically(where, json_text(output.plain(plain)).encode())
     if as_json:
         output.print_json({**plain, "written": where})
         return

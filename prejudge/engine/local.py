@@ -14,7 +14,7 @@ from typing import Any, Generic, cast
 
 from prejudge.engine.base import LATER, Engine, Job, Result
 from prejudge.engine.orphans import end_with_parent
-from prejudge.errors import InputError, PrejudgeError
+from prejudge.errors import InputError, PrejudgeError, check_integer
 
 _START_HINT = "; a script that starts workers needs its calls under if __name__ == '__main__':"
 _LEFT_TO_THE_PARENT = {getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)}
@@ -36,8 +36,7 @@ class LocalEngine(Engine):
     elsewhere = False
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise InputError(f"workers must be positive, not {self.workers}")
+        object.__setattr__(self, "workers", check_integer("workers", self.workers))
 
     @property
     def in_process(self) -> bool:  # type: ignore[override]

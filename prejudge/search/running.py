@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from prejudge._version import __version__
 from prejudge.engine import LATER, Engine, LocalEngine, Progress, local_unless
-from prejudge.errors import InputError
+from prejudge.errors import InputError, check_integer
 from prejudge.search.budget import Budget
 from prejudge.search.driver import Evaluator, Request, SearchRun
 from prejudge.search.finished import FinishedRuns, digest_of_file
@@ -99,9 +99,9 @@ def run(
         raise InputError(f"{chosen.name} needs a space and data, and takes neither an objective nor a budget")
     if resume_from is not None and not chosen.continues:
         raise InputError(f"{chosen.name} does not start from the supernet of an earlier run; leave resume_from out")
-    order = list(dict.fromkeys(seeds))
-    if not order or min(order) < 0:
-        raise InputError("a search needs at least one seed, and seeds are not negative")
+    order = list(dict.fromkeys(check_integer("a seed", seed, least=0) for seed in seeds))
+    if not order:
+        raise InputError("a search needs at least one seed")
     numbers = {
         "space": where, "objective": objective, "budget": budget, "data": data, "macro": dict(macro or {}),
         "training": dict(training or {}), "device": device, "resume_epoch": resume_epoch,
@@ -192,6 +192,7 @@ class RunJob:
         budget = context.budget
         return {
             "method": method.name,
+            **({"source": method.source} if method.source else {}),
             "options": self.options,
             "space": context.space.name,
             "objective": context.describe(),

@@ -47,7 +47,18 @@ def test_integers_are_selected_with_their_notation(tmp_path: Path) -> None:
 
 def test_one_architecture_can_be_given_directly() -> None:
     assert select(SPACE, TEXT, seed=0) == [SPACE.parse(TEXT)]
-    assert select(SPACE, "7", seed=0) == [SPACE[7]]
+    assert select(SPACE, "index:7", seed=0) == [SPACE[7]]
+    for text in ("index:15625", "index:-1", "index:1.5", "index:"):
+        with pytest.raises(InputError, match=r"needs a number from 0 to 15,624 \(nasbench201\)"):
+            select(SPACE, text, seed=0)
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "nasbench101", "nats-size", "darts"])
+def test_a_bare_number_is_asked_about(name: str) -> None:
+    where = prejudge.space(name)
+    with pytest.raises(InputError, match=r"one or many.* random:100 for so many") as error:
+        select(where, "100")
+    assert ("index:100" in str(error.value)) == (name != "darts")
 
 
 def test_some_classes() -> None:
