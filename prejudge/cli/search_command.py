@@ -81,7 +81,8 @@ def search(
 
     Args:
         method: Name of the method (see: prejudge list searches), NAME(option=value) or FILE.py:NAME.
-        out: Result file (HDF5) with every step of every run. Live evaluations are kept beside it, and go on from there.
+        out: Result file (HDF5) with every step of every run. Live evaluations, and finished runs on a table, are kept
+            beside it, and go on from there.
         space: Search space; that of the table if left out.
         option: Option of the method: NAME=VALUE.
         seeds: Runs, each from its own seed.
@@ -102,6 +103,7 @@ def search(
         as_json: Print JSON instead of text.
     """
     from prejudge.search import run, write_result
+    from prejudge.search.finished import discard
     from prejudge.search.registry import read_method
 
     chosen, options = read_method(method, pairs(option or []))
@@ -135,6 +137,7 @@ def search(
         raise InputError("--data needs --space, too")
     else:
         objective = live.open(space, images, network, training, device)
+    finished = None if kept is None or table is None else kept / f"{chosen.name}.jsonl"
     limits = _budget(objective, queries, budget, overshoot)
     with bar:
         result = run(
@@ -144,10 +147,13 @@ def search(
             seeds=range(seed, seed + seeds),
             options=options,
             folder=kept if table is None else None,
+            finished=finished,
             engine=engine,
             progress=bar,
         )
     written = write_result(result, out) if out is not None else None
+    if finished is not None:
+        discard(finished)
     _show(result, table, objective, written, as_json)
 
 
