@@ -118,7 +118,7 @@ file_target(
     lambda: [json.dumps(c).encode() for c in (
         _SUITE_ZERO, {"nasbench201": _SUITE_ZERO}, [{"idx": 0, "arch": CELL_201, "snip": {"score": 1, "time": 0}}],
     )],
-    [b"Infinity", b"NaN", b"null", b"{}", b"[]", b"score", b"time", b"arch", b"class_scene", b"nb101", b"(0, 0, 0, 0, 0)"],
+    [b"Infinity", b"NaN", b"null", b"{}", b"[]", b"score", b"time", b"class_scene", b"nb101", b"(0, 0, 0, 0, 0)"],
 )  # fmt: skip
 file_target(
     "scores-csv",
