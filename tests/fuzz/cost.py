@@ -18,6 +18,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -143,9 +144,10 @@ def search(target: Target, inputs: int, *, seed: int = 0) -> CostReport:
 _NOTHING = asdict(Cost(0, 0.0, 0, "nothing"))
 
 
+@cache
 def bombs() -> list[tuple[str, bytes]]:
     """Inputs that are dear for naive readers: ``(part of the target's name, content)``."""
-    keys = [k * _MERSENNE for k in range(1, 20_000)]
+    keys = [_pickled_integer(k * _MERSENNE) for k in range(1, 20_000)]  # never in a dict here: that is what is dear
     shared = bytearray(100_000)
     doubling: Any = ["x"]
     for _ in range(24):
@@ -155,11 +157,10 @@ def bombs() -> list[tuple[str, bytes]]:
     )
     table = "arch_str," + ",".join(f"c{n}_test_1ep" for n in range(20_000)) + "\n"
     return [
-        ("pickle", pickle.dumps(dict.fromkeys(keys, 1))),
-        ("pickle", pickle.dumps({"arch": "x", "logmeasures": dict.fromkeys(keys, 1.0)})),
-        ("pickle", pickle.dumps(set(keys))),
-        ("pickle", pickle.dumps({(k,): 0 for k in keys})),
-        ("pickle", pickle.dumps({float(k): 0 for k in keys})),
+        ("pickle", b"\x80\x04}(" + b"".join(key + b"K\x01" for key in keys) + b"u."),
+        ("pickle", b"\x80\x04\x8f(" + b"".join(keys) + b"\x90."),
+        ("pickle", b"\x80\x04}(" + b"".join(key + b"\x85K\x01" for key in keys) + b"u."),
+        ("pickle", b"\x80\x04}(U\x04archU\x01xU\x0blogmeasures}(" + b"".join(k + b"K\x01" for k in keys) + b"uu."),
         ("pickle", pickle.dumps([shared] * 8_000)),
         ("pickle", pickle.dumps({"arch": "x", "logmeasures": dict.fromkeys(range(8000), shared)})),
         ("pickle", pickle.dumps([bytes(shared)] * 8_000)),
@@ -167,7 +168,7 @@ def bombs() -> list[tuple[str, bytes]]:
         ("pickle", b"\x80\x04" + b"".join(b"K\x01q%c0" % (n % 256) for n in range(50_000)) + b"N."),
         ("pickle", b"I" + b"1" * 4_000 + b"\n0" * 1 + (b"I" + b"1" * 4_000 + b"\n0") * 50 + b"N."),
         ("pickle", b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b"."),
-        ("torch", pickle.dumps(dict.fromkeys(keys, 1))),
+        ("torch", b"\x80\x04}(" + b"".join(key + b"K\x01" for key in keys) + b"u."),
         ("recipe", aliases.encode()),
         ("recipe", b"a: " + b"[" * 50_000),
         ("recipe", b"".join(b"? a%d\n" % n for n in range(20_000))),
@@ -181,7 +182,7 @@ def bombs() -> list[tuple[str, bytes]]:
         ("json", b"[" * 100_000),
         ("json", b'{"a":' * 40_000),
         ("json", b"[" + b"9" * 200_000 + b"]"),
-        ("json", json.dumps({str(k): {"a": 1} for k in keys}).encode()),
+        ("json", json.dumps({str(k * _MERSENNE): {"a": 1} for k in range(20_000)}).encode()),
         ("journal", b"00000000 {}\n" * 20_000),
         ("journal", b"\n" * 200_000),
         ("records", b"\n" * 200_000),
@@ -190,6 +191,11 @@ def bombs() -> list[tuple[str, bytes]]:
         ("", b" " * 200_000 + b"x"),
         ("", b"1" + b"_1" * 60_000),
     ]
+
+
+def _pickled_integer(number: int) -> bytes:
+    content = number.to_bytes(number.bit_length() // 8 + 1, "little")
+    return b"\x8a" + bytes([len(content)]) + content
 
 
 def _search(target: Target, seeds: list[bytes], inputs: int, rng: random.Random, out: int) -> None:
