@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -40,7 +41,7 @@ def build_app() -> App:
     """The command tree; a command's module is imported when the command is used or described."""
     from cyclopts import App, Parameter
 
-    from prejudge.cli.arguments import check_numbers
+    from prejudge.cli.arguments import check_values
     from prejudge.cli.recipe_option import fill_in
 
     app = App(
@@ -49,7 +50,7 @@ def build_app() -> App:
         version=__version__,
         version_flags=["--version"],
         help_epilogue="Start with: prejudge demo",
-        config=(fill_in, check_numbers),
+        config=(fill_in, check_values),
         default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
         help_format="plaintext",
         suppress_keyboard_interrupt=False,
@@ -125,6 +126,7 @@ def is_debugging() -> bool:
 def _guarded(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     """The exit code of a command; its errors are printed in one line. Raises :class:`Stopped`."""
     _prepare_terminal()
+    in_threads, threading.excepthook = threading.excepthook, _say_thread_error
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _note
@@ -134,6 +136,8 @@ def _guarded(command: Callable[[], Any], arguments: Sequence[str]) -> int:
         if (stop := stop_behind(error)) is not None:
             raise stop from None
         return _say_error(error, arguments)
+    finally:
+        threading.excepthook = in_threads
     return result if isinstance(result, int) else 0
 
 
@@ -208,6 +212,14 @@ def _note(
     line: str | None = None,
 ) -> None:
     print(f"prejudge: note: {visible(' '.join(str(message).split()))}", file=sys.stderr)
+
+
+def _say_thread_error(failed: threading.ExceptHookArgs) -> None:
+    if is_debugging():
+        threading.__excepthook__(failed)
+    elif failed.exc_type is not SystemExit:
+        what = " ".join(str(failed.exc_value).split())
+        _complain(one_line(f"note: a thread ended with {failed.exc_type.__name__}: {what}"), 0)
 
 
 def _complain(message: str, code: int) -> int:
