@@ -278,7 +278,9 @@ def test_a_changed_proxy_is_computed_anew(
         assert info["needs_labels"] and info["reference"] and info["version"] == get("snip").version
         changed = Proxy(**{**vars(get("snip")), "version": 77})
         monkeypatch.setitem(registry.register.items, "snip", changed)
-        with pytest.warns(UserWarning, match="2 scores of snip version"):
+        with pytest.warns(
+            UserWarning, match="snip was version . and is now version 77; its 2 earlier scores are dropped"
+        ):
             fill(cache, NB201, ARCHS[:2], data, ["snip", "zen"], **SMALL)
         assert [c["columns"] for c in calls[2:]] == [["snip"], ["snip"]]
         assert cache.column_info("snip")["version"] == 77
