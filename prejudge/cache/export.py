@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from prejudge.errors import InputError, unknown
 from prejudge.formats.atomic import write_atomically
-from prejudge.formats.text import spreadsheet_text
+from prejudge.formats.escape import csv_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,9 +27,7 @@ def check_format(path: Path, format: str | None) -> str:
 def write_frame(frame: pd.DataFrame, path: Path, format: str) -> None:
     """Write a frame without its index; texts of a CSV file that a spreadsheet would compute get a ``'`` in front."""
     if format == "csv":
-        texts = frame.select_dtypes(exclude="number")
-        safe = frame.assign(**{str(name): column.map(_spreadsheet_value) for name, column in texts.items()})
-        content = safe.rename(columns=_spreadsheet_value).to_csv(index=False, lineterminator="\n").encode()
+        content = csv_text(frame).encode()
     else:
         buffer = io.BytesIO()
         try:
@@ -38,7 +36,3 @@ def write_frame(frame: pd.DataFrame, path: Path, format: str) -> None:
             raise InputError("Parquet needs pyarrow: pip install 'prejudge[parquet]', or export to .csv") from None
         content = buffer.getvalue()
     write_atomically(path, content)
-
-
-def _spreadsheet_value(value: Any) -> Any:
-    return spreadsheet_text(value) if isinstance(value, str) else value

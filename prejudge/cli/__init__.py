@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from io import TextIOWrapper
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TextIO
 
 from prejudge._version import __version__
-from prejudge.errors import InputError, PrejudgeError, one_line, quoted
+from prejudge.cli.stopping import BROKEN_PIPE, RUN_AGAIN, Stopped, is_broken, silence, stop_behind, stopping
+from prejudge.errors import InputError, PrejudgeError, one_line, quoted, visible
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -29,13 +34,14 @@ COMMANDS = {
 }
 """The commands, in the order in which ``prejudge --help`` shows them; each is a module of this package."""
 
-RUN_AGAIN = "run the same command again to go on where it stopped"
+_LEAST_COLUMNS = 20
 
 
 def build_app() -> App:
     """The command tree; a command's module is imported when the command is used or described."""
     from cyclopts import App, Parameter
 
+    from prejudge.cli.arguments import check_numbers
     from prejudge.cli.recipe_option import fill_in
 
     app = App(
@@ -43,8 +49,8 @@ def build_app() -> App:
         help="Judge neural architectures before you train them.",
         version=__version__,
         version_flags=["--version"],
-        help_epilogue="Start with: prejudge demo",
-        config=(fill_in,),
+        help_epilogue="Start with: prejudge demo. Any command with --debug shows the traceback of an error.",
+        config=(fill_in, check_numbers),
         default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
         help_format="plaintext",
         suppress_keyboard_interrupt=False,
@@ -62,9 +68,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: The words after ``prejudge``; None takes those of this process.
 
     Raises:
-        SystemExit: Always: 0 done, 1 failed, 2 wrong usage or input, 130 interrupted.
+        SystemExit: Always: 0 done, 1 failed, 2 wrong usage or input; 130 by Ctrl-C, 143 by SIGTERM, 129 where the
+            terminal was closed, 131 by SIGQUIT.
     """
-    sys.exit(run(sys.argv[1:] if arguments is None else list(arguments)))
+    if sys.stdout is None or sys.stderr is None:  # else the next file would get the number of what is closed
+        _open_missing_streams()
+    try:
+        with stopping():
+            code = run(sys.argv[1:] if arguments is None else list(arguments))
+    except Stopped as stop:  # when all was done already
+        code = stop.exit_code
+    sys.exit(code)
 
 
 def parse(arguments: Sequence[str]) -> None:
@@ -79,39 +93,126 @@ def parse(arguments: Sequence[str]) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code instead of leaving the process."""
-    return _guarded(lambda: build_app()(arguments, print_error=False, exit_on_error=False))
+    words, debug = _without_debug(arguments)
+    if debug:
+        os.environ["PREJUDGE_DEBUG"] = "1"  # for workers too
+    try:
+        return run_step(words)
+    except Stopped as stop:
+        with suppress(OSError):
+            _complain(str(stop), stop.exit_code)
+            sys.stdout.flush()
+            return stop.exit_code
+        silence()
+        return stop.exit_code
+    finally:
+        if debug:
+            del os.environ["PREJUDGE_DEBUG"]
+
+
+def run_step(arguments: list[str]) -> int:
+    """Run a command within another one, which a signal ends as a whole.
+
+    Raises:
+        Stopped: A signal.
+    """
+    return _guarded(lambda: build_app()(arguments, print_error=False, exit_on_error=False), arguments)
 
 
 def check(arguments: list[str]) -> int:
     """Parse the command line and do nothing; returns the exit code."""
-    return _guarded(lambda: parse(arguments))
+    return _guarded(lambda: parse(arguments), arguments)
 
 
-def _guarded(command: Callable[[], Any]) -> int:
-    """The exit code of a command; its errors are printed in one line."""
-    from cyclopts.exceptions import CycloptsError
+def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """The words but ``--debug``, and whether it was among them; what follows ``--`` stays."""
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    options = [word for word in arguments[:end] if word != "--debug"]
+    return [*options, *arguments[end:]], len(options) < end
 
+
+def is_debugging() -> bool:
+    """Whether errors show their traceback: after ``--debug``, or where ``PREJUDGE_DEBUG`` is set."""
+    return bool(os.environ.get("PREJUDGE_DEBUG"))
+
+
+def _guarded(command: Callable[[], Any], arguments: Sequence[str]) -> int:
+    """The exit code of a command; its errors are printed in one line. Raises :class:`Stopped`."""
+    _prepare_terminal()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _note
             result = command()
         sys.stdout.flush()
-    except CycloptsError as error:
+    except BaseException as error:
+        if (stop := stop_behind(error)) is not None:
+            raise stop from None
+        if is_debugging():
+            traceback.print_exception(error)
+        return _say_error(error, arguments)
+    return result if isinstance(result, int) else 0
+
+
+def _say_error(error: BaseException, arguments: Sequence[str]) -> int:
+    """Print an error that we know in one line; the exit code."""
+    from cyclopts.exceptions import CycloptsError
+
+    if isinstance(error, CycloptsError):
         return _complain(f"{_one_line(error)}; see: {_help_command(error)}", 2)
-    except PrejudgeError as error:
+    if isinstance(error, PrejudgeError):
         return _complain(_one_line(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _complain(f"interrupted; what was computed is kept, {RUN_AGAIN}", 130)
-    except BrokenPipeError:
-        # The reader of our output (head, less) has gone; Python would complain once more when it closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except OSError as error:
+    if isinstance(error, BrokenPipeError):
+        # The reader of our output (head, less) has gone; Python would complain once more when it closes stdout. Results
+        # are printed when they have been written; but where nobody reads the progress either, work was broken off.
+        broken_off = is_broken(2)
+        silence()
+        return BROKEN_PIPE if broken_off else 0
+    if isinstance(error, OSError):
+        _forget_output()
         where = f" {quoted(os.fspath(error.filename))}" if isinstance(error.filename, str | os.PathLike) else ""
         return _complain(f"cannot read or write{where}: {error.strerror or error}; {RUN_AGAIN} once that is solved", 1)
-    except MemoryError:
+    if isinstance(error, MemoryError):
         return _complain("out of memory; try a smaller --batch-size or fewer --workers", 1)
-    return result if isinstance(result, int) else 0
+    if not isinstance(error, Exception):
+        raise error
+    return _complain(_unexpected(error, arguments), 1)
+
+
+def _prepare_terminal() -> None:
+    """Let streams show the escapes of characters that they cannot show, and nobody write into two columns."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and int(columns[:9]) < _LEAST_COLUMNS:
+        os.environ["COLUMNS"] = str(_LEAST_COLUMNS)
+
+
+def _open_missing_streams() -> None:
+    """Give a process that was started without standard output or standard error ones that keep nothing."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    sys.stdout = sys.stdout or os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = sys.stderr or os.fdopen(2, "w", encoding="utf-8")
+
+
+def _forget_output() -> None:
+    """Drop what standard output could not take; Python would complain once more when it closes it."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _unexpected(error: Exception, arguments: Sequence[str]) -> str:
+    """The line for an error that is a fault of prejudge, or of code that it was given."""
+    words = takewhile(lambda word: word.replace("-", "").isalpha() and not word.startswith("-"), arguments[:2])
+    said = f": {' '.join(str(error).split())}" if str(error) else ""
+    return one_line(
+        f"`{' '.join(['prejudge', *words])}` failed with {type(error).__name__}{said}; "
+        "--debug shows where; report it if it is not your own code"
+    )
 
 
 def _note(
@@ -122,11 +223,12 @@ def _note(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    print(f"prejudge: note: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"prejudge: note: {visible(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"prejudge: {message}", file=sys.stderr)
+    with suppress(OSError):  # standard error may be the pipe that is broken
+        print(f"prejudge: {message}", file=sys.stderr)
     return code
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from prejudge.errors import InputError, quoted
 from prejudge.formats.text import parse_literal
+
+if TYPE_CHECKING:
+    from cyclopts import App, ArgumentCollection
+
+_MOST_DIGITS = 18
 
 
 def split_list(text: str) -> list[str]:
@@ -40,3 +45,22 @@ def _literal(text: str) -> Any:
         return parse_literal(text)
     except ValueError:
         return text
+
+
+def check_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse what is no integer for an option that is one, and no finite number for one that is a number.
+
+    Called by the parser, which would round 2.6, before it converts words of the command line and values of a recipe.
+    """
+    for argument in arguments:
+        kinds = {argument.hint, *get_args(argument.hint)}
+        for token in argument.tokens:
+            if int in kinds and str not in kinds and not _is_integer(token.value):
+                raise InputError(f"{argument.name} must be an integer, not {quoted(token.value)}")
+            if float in kinds and str not in kinds and token.value.strip("+- ").lower() in ("nan", "inf", "infinity"):
+                raise InputError(f"{argument.name} must be a finite number, not {quoted(token.value)}")
+
+
+def _is_integer(text: str) -> bool:
+    digits = text[1:] if text[:1] in ("+", "-") else text
+    return digits.isascii() and digits.isdecimal() and len(digits) <= _MOST_DIGITS

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cyclopts import App
 
 from prejudge.cli import COMMANDS, output
+from prejudge.cli.notation_option import Notation
 
 if TYPE_CHECKING:
     from prejudge.benchmarks import Metric
@@ -82,6 +83,7 @@ def query(
     epochs: int | None = None,
     seed: str | None = None,
     quantity: str = "accuracy",
+    notation: Notation = None,
     as_json: output.Json = False,
 ) -> None:
     """Look up trained accuracies of one architecture: of one metric, or of every metric that fits.
@@ -102,6 +104,7 @@ def query(
     from prejudge.spaces import space as find_space
 
     opened = benchmark(table)
+    asked: Any = arch if notation is None else find_space(opened.space).parse(arch, notation=notation)
     found = select_metrics(
         opened,
         [m for m in opened.metrics() if seed is not None or m.seed == "mean"] or opened.metrics(),
@@ -112,18 +115,18 @@ def query(
         seed=seed,
         quantity=None if metric else quantity,
     )
-    values = {str(m): opened.query_many([arch], m)[0].item() for m in found}
+    values = {str(m): opened.query_many([asked], m)[0].item() for m in found}
     if all(math.isnan(v) for v in values.values()):
-        opened.query(arch, found[0])  # says what the table has instead
+        opened.query(asked, found[0])  # says what the table has instead
     unit = opened.index.units.get(found[0].quantity, "value")
     if as_json:
-        answers = opened.answers_for(arch)
-        asked = answers if opened.index.listed else find_space(opened.space).parse(arch)
+        answers = opened.answers_for(asked)
+        parsed = answers if opened.index.listed else find_space(opened.space).parse(asked)
         output.print_json(
-            {"table": opened.name, "architecture": str(asked), "trained": str(answers), "unit": unit, "values": values}
+            {"table": opened.name, "architecture": str(parsed), "trained": str(answers), "unit": unit, "values": values}
         )
     elif metric:
-        print(values[str(found[0])])
+        output.tell(values[str(found[0])])
     else:
         output.print_table("", ["metric", unit], values.items(), numeric=[unit])
 
@@ -136,6 +139,8 @@ def join(
     *,
     out: Path | None = None,
     unit: list[str] | None = None,
+    column: str | None = None,
+    notation: Notation = None,
     as_json: output.Json = False,
 ) -> None:
     """Add latency, energy or other columns of a CSV file to a table, as extras.
@@ -146,6 +151,7 @@ def join(
         table: Name of an imported table, or its file.
         file: CSV file (.csv or .csv.gz), like HW-NAS-Bench's: arch_str, edgegpu_latency, edgegpu_energy …
         out: Table file to write; the table itself is replaced if left out.
+        column: Column of architectures, where it is not arch_str.
         unit: COLUMN=UNIT; latency is in milliseconds and energy in millijoules if left out.
         as_json: Print JSON instead of text.
     """
@@ -155,12 +161,12 @@ def join(
 
     opened = benchmark(table)
     units = {column: str(value) for column, value in pairs(unit or []).items()}
-    written = join_hardware(opened, file, out, units=units)
-    added = [e for e in open_table(written).extras if e not in opened.extras]
+    written = join_hardware(opened, file, out, units=units, column=column, notation=notation)
+    added = [e for e in open_table(written).extras if e not in opened.extras] if written.is_file() else []
     if as_json:
         output.print_json({"written": written, "added": added})
     else:
-        print(f"wrote {written} with {', '.join(added)}")
+        output.tell(f"wrote {written}" + (f" with {', '.join(added)}" if added else ""))
 
 
 app.command(

@@ -8,6 +8,7 @@ from typing import Annotated
 from cyclopts import App, Group, Parameter
 
 from prejudge.cli import output
+from prejudge.cli.notation_option import Notation
 from prejudge.cli.options import (
     MACHINE,
     OWN_TRAINING,
@@ -49,6 +50,7 @@ def train(
     test_copies: Annotated[int, Parameter(group=_TABLE)] = 1,
     device: Annotated[str, Parameter(group=MACHINE)] = "cpu",
     machine: EngineOptions = THIS_PROCESS,
+    notation: Notation = None,
     as_json: output.Json = False,
 ) -> None:
     """Train architectures of a space and make a table of their accuracies; an interrupted run goes on where it was.
@@ -73,6 +75,7 @@ def train(
     from prejudge.benchmarks.training.table_recipe import TableRecipe
     from prejudge.benchmarks.training.trainer import train_table
     from prejudge.data.splits import load_splits
+    from prejudge.spaces import select
     from prejudge.spaces import space as find_space
 
     where = find_space(space)
@@ -91,7 +94,7 @@ def train(
     with bar:
         written = train_table(
             where,
-            archs,
+            archs if archs == "unique" else select(where, archs, notation=notation),
             loaded,
             out=out,
             seeds=range(seeds),
@@ -103,7 +106,7 @@ def train(
     if as_json:
         output.print_json({"written": written, "trained": bar.done, "metrics": open_table(written).metrics()})
         return
-    print(f"wrote {written}")
+    output.tell(f"wrote {written}")
     output.say(f"{bar.done} trainings done now" if bar.done else "nothing to train: every training was there")
     if bar.summary:
         output.say(f"by node: {bar.summary}")

@@ -57,14 +57,17 @@ def demo(
         return
     print_tables(correlation_page(done.data))
     if done.computed:
-        print(f"scored {done.computed} untrained architectures in {done.seconds:.0f} s, kept in {done.cache}")
+        output.tell(f"scored {done.computed} untrained architectures in {done.seconds:.0f} s, kept in {done.cache}")
     else:
-        print(f"nothing to compute: all {done.architectures} architectures were in {done.cache} ({done.seconds:.1f} s)")
-    print(f"open the report: {done.report}")
-    print(
-        "next:\n"
-        f"  prejudge cache info {done.cache}\n"
-        "  prejudge score nasbench201 --data cifar10 --download --archs random:500 --out scores.h5\n"
-        "  prejudge bench import csv nas_bench_201.csv.gz --name nasbench201\n"
-        "  prejudge report scores.h5 --benchmark nasbench201 --dataset cifar10 --out report.html"
-    )
+        output.tell(
+            f"nothing to compute: all {done.architectures} architectures were in {done.cache} ({done.seconds:.1f} s)"
+        )
+    output.tell(f"open the report: {done.report}")
+    for line in (
+        "next:",
+        f"  prejudge cache info {done.cache}",
+        "  prejudge score nasbench201 --data cifar10 --download --archs random:500 --out scores.h5",
+        "  prejudge bench import csv nas_bench_201.csv.gz --name nasbench201",
+        "  prejudge report scores.h5 --benchmark nasbench201 --dataset cifar10 --out report.html",
+    ):
+        output.tell(line)

@@ -8,6 +8,7 @@ from typing import Literal
 from cyclopts import App
 
 from prejudge.cli import COMMANDS, output
+from prejudge.cli.notation_option import Notation
 from prejudge.errors import InputError
 
 app = App(
@@ -31,6 +32,7 @@ def draw(
     show: Literal["cells", "epochs", "similarity", "accuracies"] = "cells",
     seed: int | None = None,
     title: str | None = None,
+    notation: Notation = None,
     as_json: output.Json = False,
 ) -> None:
     """Draw the cells of an architecture, or what a search result says of its supernet.
@@ -58,9 +60,9 @@ def draw(
         from prejudge.spaces import space as find_space
 
         where = find_space(space)
-        found = where.parse(arch)
+        found = where.parse(arch, notation=notation)
         written, text = draw_cells(where.graphs(found), out, title=arch if title is None else title), str(found)
     if as_json:
         output.print_json({"written": written, "architecture": text})
     else:
-        print(f"wrote {written}")
+        output.tell(f"wrote {written}")

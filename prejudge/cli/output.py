@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
+from prejudge.errors import quoted, visible
+from prejudge.formats.escape import json_text
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.table import Table as RichTable
+    from rich.text import Text as RichText
 
+_MOST_BITS = 4096
+"""Python does not print integers of 15,000 bits; no figure has more than these."""
 
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON instead of text.")]
 """The option that every command has."""
@@ -27,6 +33,8 @@ def plain(value: Any) -> Any:
         return plain(asdict(value))
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        return quoted(value)
     if isinstance(value, str | bool | int) or value is None:
         return value
     if isinstance(value, float):
@@ -40,7 +48,17 @@ def plain(value: Any) -> Any:
 
 def print_json(value: Any) -> None:
     """Print ``value`` as JSON on standard output."""
-    print(json.dumps(plain(value), indent=2, ensure_ascii=False))
+    text = json_text(plain(value), indent=2)
+    print(text if can_show(text) else json.dumps(plain(value), indent=2))
+
+
+def can_show(text: str) -> bool:
+    """Whether standard output takes every character of a text."""
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def terminal_width() -> int | None:
@@ -51,9 +69,14 @@ def terminal_width() -> int | None:
     return console.width if console.is_terminal else None
 
 
+def tell(text: object) -> None:
+    """Print one line of the result; whatever a file put into it can be seen, and does nothing."""
+    print(visible(str(text)))
+
+
 def say(text: str) -> None:
-    """Print a message for the person at the terminal; it is never part of the result."""
-    print(text, file=sys.stderr)
+    """Print a line for the person at the terminal; it is never part of the result."""
+    print(visible(text), file=sys.stderr)
 
 
 def say_report(notes: Iterable[str], written: Any, hint: str = "") -> None:
@@ -84,45 +107,67 @@ def print_table(
         fold_first: Whether the first column may be broken into lines too, as the others are.
     """
     from rich.box import SIMPLE_HEAD
-    from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
 
     unbroken = {*numeric} | ({columns[0]} if not fold_first else set())
-    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", box=SIMPLE_HEAD)
+    heading = Text(visible(title), style="bold") if title else None
+    table = Table(title=heading, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
     for column in columns:
         justify: Literal["left", "right"] = "right" if column in numeric else "left"
-        table.add_column(column, justify=justify, overflow="fold", no_wrap=column in unbroken)
+        table.add_column(Text(visible(column)), justify=justify, overflow="fold", no_wrap=column in unbroken)
     for row in rows:
-        table.add_row(*[v if isinstance(v, Text) else escape(_cell(v)) for v in row])
+        table.add_row(*[_styled(value) for value in row])
     _print(table)
 
 
 def print_fields(title: str, fields: Mapping[str, Any]) -> None:
     """Print labels and values, one pair a line."""
-    width = max((len(label) for label in fields), default=0)
+    shown = {visible(label): visible(_cell(value)) for label, value in fields.items()}
+    width = max(map(len, shown), default=0)
     if title:
-        print(title)
-    for label, value in fields.items():
-        print(f"  {label:<{width}}  {_cell(value)}")
+        tell(title)
+    for label, value in shown.items():
+        print(f"  {label:<{width}}  {value}")
 
 
 def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]]) -> None:
     """Print the columns of a score cache."""
     print_table(
         title,
-        ["proxy", "scored", "failed", "repeats", "seconds", "version", "digest"],
-        [[n, c["ok"], c["failed"], c["repeats"], c["seconds"], c["version"], c["digest"]] for n, c in columns.items()],
-        numeric=["scored", "failed", "repeats", "seconds", "version"],
+        ["proxy", "scored", "failed", "repeats", "seconds", "definition", "digest"],
+        [
+            [n, c["ok"], c["failed"], c["repeats"], c["seconds"], c["source"] or f"version {c['version']}", c["digest"]]
+            for n, c in columns.items()
+        ],
+        numeric=["scored", "failed", "repeats", "seconds"],
     )
 
 
-def check_file(out: Path | None) -> None:
-    """Refuse what cannot be written before the work begins, not after it; raises what writing would."""
-    if out is not None:
-        from prejudge.formats.atomic import destination
+def check_file(out: Path | None) -> bool:
+    """Refuse what cannot be written before the work begins, not after it; raises what writing would.
 
-        destination(out)
+    Returns:
+        Whether it is a file, which can be replaced and have others beside it; false for a pipe or a device.
+    """
+    if out is None:
+        return False
+    from prejudge.formats.atomic import destination
+
+    return destination(out) is not None
+
+
+def run_folder(out: Path | None) -> Path | None:
+    """The folder beside a result file that keeps the work until the file is there; None where there is no file."""
+    return out.with_name(f"{out.name}.run") if out is not None and check_file(out) else None
+
+
+def _styled(value: Any) -> RichText:
+    """A cell of a table; its lines stay apart, everything else can be seen."""
+    from rich.text import Text
+
+    found = value if isinstance(value, Text) else Text(_cell(value))
+    return Text(visible(found.plain, keep="\n"), style=found.style)
 
 
 def _cell(value: Any) -> str:
@@ -131,7 +176,7 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:.4g}"
     if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
+        return f"{value:,}" if value.bit_length() <= _MOST_BITS else quoted(value)
     if isinstance(value, list | tuple):
         return ", ".join(str(v) for v in value)
     return str(value)
@@ -146,4 +191,6 @@ def _print(table: RichTable) -> None:
         console = Console(
             width=max(80, console.measure(table, options=console.options.update(max_width=10_000)).maximum)
         )
-    console.print(table)
+    with console.capture() as captured:
+        console.print(table)
+    print(captured.get(), end="")

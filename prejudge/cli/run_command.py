@@ -63,7 +63,8 @@ def run(
         if as_json:
             output.print_json({"title": chain.title, "steps": lines, "expected": chain.expected})
         else:
-            print(*lines.values(), sep="\n")
+            for line in lines.values():
+                output.tell(line)
         return
     _show(running.run_chain(chain, folder, commands, output.say), as_json)
 
@@ -79,9 +80,9 @@ class _ThisProcess:
 
     def run(self, words: Sequence[str]) -> tuple[int, Any]:
         if not self._as_json:
-            return cli.run([*words]), None
+            return cli.run_step([*words]), None
         with contextlib.redirect_stdout(io.StringIO()) as printed:
-            code = cli.run([*words, "--json"])
+            code = cli.run_step([*words, "--json"])
         return code, None if code else json.loads(printed.getvalue())
 
 
@@ -97,5 +98,5 @@ def _show(done: RunResult, as_json: bool) -> None:
         spread = f" ± {done.expected['spread']}" if "spread" in done.expected else ""
         inside = {True: " (within the spread)", False: " (outside the spread)", None: ""}[done.is_as_expected]
         here = "" if done.found is None else f"; here {done.found:.2f}{inside}"
-        print(f"expected: {done.expected.get('what')} {done.expected.get('value')}{spread}{here}")
+        output.tell(f"expected: {done.expected.get('what')} {done.expected.get('value')}{spread}{here}")
         output.say(f"source: {done.expected.get('source', 'not said')}")

@@ -48,7 +48,7 @@ def search_images(
     chosen, given = read_method(method, options)
     where = find_space(space)
     chosen.check_space(where)  # said before anything is loaded
-    output.check_file(out)
+    kept = output.run_folder(out)
     table = open_table(benchmark, space)
     if resume is not None and len(seeds) > 1:
         raise InputError("--resume takes the supernet of one run; leave --seeds out")
@@ -73,7 +73,7 @@ def search_images(
                 computing()  # what cannot be is said before workers are started
         first = world.is_first
         epochs = _EpochBar(quiet=as_json or not first or not (trains and engine.in_process))
-        with epochs, alone(out) if out is not None and first else nullcontext():
+        with epochs, alone(out) if out is not None and kept is not None and first else nullcontext():
             result = run(
                 method,
                 space=where,
@@ -84,7 +84,7 @@ def search_images(
                 training=training,
                 engine=engine,
                 device=computing,
-                folder=None if out is None else out.with_name(f"{out.name}.run"),
+                folder=kept,
                 resume_from=resume,
                 resume_epoch=epoch,
                 progress=None if trains and engine.in_process else bar,

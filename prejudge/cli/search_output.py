@@ -45,9 +45,9 @@ def show_recommendations(result: SearchResult, table: Table | None, written: Pat
         return
     rows: list[dict[str, Any]] = found.to_dict("records")  # type: ignore[assignment]  # its keys are texts
     for row in rows:
-        print(f"seed {row['seed']}, {row['seconds']:.0f} s: {row['recommendation']}")
+        output.tell(f"seed {row['seed']}, {row['seconds']:.0f} s: {row['recommendation']}")
         if metrics:
-            print("  " + ", ".join(f"{name} {row[name]:.2f}" for name in metrics))
+            output.tell("  " + ", ".join(f"{name} {row[name]:.2f}" for name in metrics))
     if table is not None and len(rows) > 1:
         output.print_table(
             f"{len(rows)} runs, table {table.name}",

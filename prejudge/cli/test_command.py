@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, Group, Parameter
 
 from prejudge.cli import COMMANDS, output
+from prejudge.cli.notation_option import Notation
 from prejudge.cli.options import MACHINE, PUBLISHED, DataOptions, NetworkOptions, Positive, use_threads
 from prejudge.cli.recipe_option import Recipe
 from prejudge.errors import InputError
@@ -48,6 +48,7 @@ def test(
     precision: Annotated[Literal["fp32", "bf16", "fp16"], Parameter(group=MACHINE)] = "fp32",
     channels_last: Annotated[bool, Parameter(group=MACHINE)] = False,
     threads: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
+    notation: Notation = None,
     as_json: output.Json = False,
 ) -> None:
     """Evaluate trained weights on images that they were not trained on.
@@ -74,6 +75,7 @@ def test(
         as_json: Print JSON instead of text, with the figures of each class and the confusion matrix.
     """
     from prejudge.formats.atomic import write_atomically
+    from prejudge.formats.escape import json_text
     from prejudge.train import DeviceConfig
     from prejudge.train import test as evaluate_weights
 
@@ -81,7 +83,7 @@ def test(
     result = evaluate_weights(
         checkpoint,
         images.data,
-        _expected(arch, space, network),
+        _expected(arch, space, network, notation),
         split=split,
         key=key,
         device_config=DeviceConfig(device, precision, channels_last),
@@ -92,7 +94,7 @@ def test(
     plain = result.as_dict()
     where = out or (checkpoint / TESTED if checkpoint.is_dir() else None)
     if where is not None:
-        write_atomically(where, json.dumps(output.plain(plain), ensure_ascii=False).encode())
+        write_atomically(where, json_text(output.plain(plain)).encode())
     if as_json:
         output.print_json({**plain, "written": where})
         return
@@ -103,16 +105,20 @@ def test(
         output.say(f"wrote {where}")
 
 
-def _expected(arch: str | None, space: str | None, network: NetworkOptions) -> ExpectedNetwork | None:
+def _expected(
+    arch: str | None, space: str | None, network: NetworkOptions, notation: str | None
+) -> ExpectedNetwork | None:
     """The network that the options describe; None where they say nothing."""
     if arch is None:
-        if space is not None or network != PUBLISHED:
-            raise InputError("--space, --form, --channels, --cells and --macro go with --arch: give the architecture")
+        if space is not None or notation is not None or network != PUBLISHED:
+            raise InputError(
+                "--space, --notation, --form, --channels, --cells and --macro go with --arch: give the architecture"
+            )
         return None
     from prejudge.search.recommendation import choose_architecture
     from prejudge.train import ExpectedNetwork
 
-    found = choose_architecture(arch, space)
+    found = choose_architecture(arch, space, notation=notation)
     numbers = network.overrides(found.space)
     if found.form is not None:
         numbers = {"form": found.form} | numbers
@@ -121,7 +127,7 @@ def _expected(arch: str | None, space: str | None, network: NetworkOptions) -> E
 
 def _show(result: TestResult) -> None:
     total, rows = result.metrics, result.metrics.rows()
-    print(
+    output.tell(
         f"{result.data} {result.split}, {total.images:,} images: "
         f"top-1 {total.top1:.2f} %, top-5 {total.top5:.2f} %, loss {total.loss:.4f}"
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import App, Group, Parameter, validators
 
 from prejudge.cli import COMMANDS, output
+from prejudge.cli.notation_option import Notation
 from prejudge.cli.options import (
     MACHINE,
     OWN_TRAINING,
@@ -63,6 +64,7 @@ def train(
     channels_last: Annotated[bool, Parameter(group=MACHINE)] = True,
     compile: Annotated[bool, Parameter(group=MACHINE)] = False,
     threads: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
+    notation: Notation = None,
     as_json: output.Json = False,
 ) -> None:
     """Train the network of an architecture by a published recipe, and test it.
@@ -77,9 +79,9 @@ def train(
         out: Folder of this training.
         space: Search space, where neither a file nor the notation says it.
         search_seed: Which run of a result file; the one with the best value if left out.
-        recipe: darts, ista, ista-onestage, stacnas, hnas, te-nas, nasbench201 or nasbench101: whose training this is;
-            that of the search or of the space if left out (see: prejudge list trainings). Or a YAML file that fills in
-            what is left out here.
+        recipe: darts, ista, ista-onestage, stacnas, hnas, te-nas, nasbench201, nats-size or nasbench101: whose training
+            this is; that of the search or of the space if left out (see: prejudge list trainings). Or a YAML file that
+            fills in what is left out here.
         select: Which network is the result: the best on validation images, which are split off the training images
             where the data has none; that of the last epoch, which has learned from all training images, as the papers
             compare; or the best on the test images, as some released codes do, whose test accuracy is too good to
@@ -102,7 +104,7 @@ def train(
     from prejudge.train import DeviceConfig, joined, plan_training, run_plan
     from prejudge.train.recipes.resolve import default_recipe
 
-    found = choose_architecture(genotype, space, seed=search_seed)
+    found = choose_architecture(genotype, space, seed=search_seed, notation=notation)
     plan = plan_training(
         found.space,
         found.architecture,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,6 +16,7 @@ from prejudge.data.augmentation import Augmentation, CropAndFlip, center_view, i
 from prejudge.data.dataset import ImageDataset
 from prejudge.data.image_files import ImageFiles
 from prejudge.data.transforms import normalize
+from prejudge.engine.orphans import end_with_parent
 from prejudge.errors import InputError, PrejudgeError
 
 Read = Iterator[tuple[Tensor, Tensor]]
@@ -196,12 +198,18 @@ class _InFiles:
             # Or the workers' seeds would be drawn from the global random state.
             generator=torch.Generator(),
             collate_fn=_stacked,
+            # Of a thread other than the first one the end would be taken for that of the process.
+            worker_init_fn=_in_worker if threading.current_thread() is threading.main_thread() else None,
         )
         for found in loader:
             if isinstance(found, PrejudgeError):
                 raise found
             images, targets = found
             yield images.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True)
+
+
+def _in_worker(number: int) -> None:
+    end_with_parent()
 
 
 def _stacked(views: list[tuple[Tensor, int] | PrejudgeError]) -> tuple[Tensor, Tensor] | PrejudgeError:

@@ -13,9 +13,11 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, cast
 
 from prejudge.engine.base import LATER, Engine, Job, Result
-from prejudge.errors import InputError, PrejudgeError
+from prejudge.engine.orphans import end_with_parent
+from prejudge.errors import InputError, PrejudgeError, check_integer
 
 _START_HINT = "; a script that starts workers needs its calls under if __name__ == '__main__':"
+_LEFT_TO_THE_PARENT = {getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)}
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,7 @@ class LocalEngine(Engine):
     elsewhere = False
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise InputError(f"workers must be positive, not {self.workers}")
+        object.__setattr__(self, "workers", check_integer("workers", self.workers))
 
     @property
     def in_process(self) -> bool:  # type: ignore[override]
@@ -186,50 +187,49 @@ class _Worker(Generic[Job, Result]):
 
     def stop(self) -> None:
         self.pipe.close()
-        self.process.terminate()
-        self.process.join(5)
-        if self.process.is_alive():
-            self.process.kill()
-            self.process.join()
+        self.process.kill()
+        self.process.join()
 
 
 def _start(team: list[_Worker[Job, Result]], task: tuple[Any, ...]) -> _Worker[Job, Result]:
     """Start one more worker."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, *task), daemon=True)
-    with _interrupts_blocked():
+    kernel = threading.current_thread() is threading.main_thread()  # to which the end of a thread is that of a parent
+    process = context.Process(target=_work, args=(theirs, os.getpid() if kernel else None), daemon=True)
+    with _signals_blocked():
         process.start()
     theirs.close()
     worker: _Worker[Job, Result] = _Worker(process, ours)
     team.append(worker)
+    with suppress(OSError):  # it has died: receiving says so
+        ours.send(task)  # once it takes care to end with us: reading it may import torch
     return worker
 
 
 @contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Ctrl-C reaches every process of the terminal; workers started in here leave it to this one to end them."""
+def _signals_blocked() -> Iterator[None]:
+    """Signals of a terminal reach every process in it; workers started in here leave it to this one to end them."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _LEFT_TO_THE_PARENT)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _work(
-    pipe: Connection,
-    function: Callable[[Job], Result],
-    initializer: Callable[..., object] | None,
-    initargs: tuple[Any, ...],
-) -> None:
-    """The life of a worker: jobs in, ``(exception or None, result)`` out, until the pipe closes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _work(pipe: Connection, parent: int | None) -> None:
+    """The life of a worker: the task, then jobs in, ``(exception or None, result)`` out, until the pipe closes."""
+    for number in _LEFT_TO_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    if parent is not None:
+        end_with_parent(parent)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     failure: Exception | None = None
     try:
+        function, initializer, initargs = pipe.recv()
         if initializer is not None:
             initializer(*initargs)
     except Exception as error:

@@ -22,7 +22,9 @@ from prejudge.errors import BusyError, InputError, MissingDataError, PrejudgeErr
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
-_STREAM = re.compile(r"/dev/(?:fd/(\d+)|stdout|stderr)|/proc/self/fd/(\d+)")
+_STREAM = re.compile(r"/dev/(?:fd/(\d+)|stdout|stderr)|/proc/(?:thread-)?self/fd/(\d+)")
+_MOST_LINKS = 40
+_LONGEST_SUFFIX = ".part"
 _TURN_SECONDS = 60.0
 _READER_SECONDS = 5.0
 BINARY = getattr(os, "O_BINARY", 0)
@@ -113,6 +115,25 @@ def replace_by_copy(path: Path, source: Path) -> None:
         raise cannot_write(path, error) from error
 
 
+def make_folder(path: Path) -> Path:
+    """Make a folder, and those above it that are missing; returns ``path``.
+
+    Raises:
+        InputError: It is a file, or cannot be the name of a folder.
+        PrejudgeError: It cannot be made.
+    """
+    _check_name(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"cannot make the folder {path}: a file is in its place; choose another one (--out)") from None
+    except OSError as error:
+        raise PrejudgeError(
+            f"cannot make the folder {path}: {error.strerror or error}; choose another one (--out)"
+        ) from error
+    return path
+
+
 def destination(path: Path) -> Path | None:
     """The file that writing to ``path`` makes or replaces, behind all links; None where that is a pipe or a device.
 
@@ -121,14 +142,23 @@ def destination(path: Path) -> Path | None:
         MissingDataError: Its folder does not exist.
         PrejudgeError: It cannot be looked up.
     """
-    if _STREAM.fullmatch(str(path)):
-        return None
-    target = Path(os.path.realpath(_named(path)))
+    _named(path)
+    try:
+        descriptor = _own_stream(path)
+        if descriptor is not None:
+            os.fstat(descriptor)
+            return None
+        target = Path(os.path.realpath(path))
+    except FileNotFoundError:
+        raise MissingDataError(f"cannot write {path}: the current folder is gone; change to another one") from None
+    except OSError as error:
+        raise cannot_write(path, error) from error
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:
         if not target.parent.is_dir():
             raise MissingDataError(f"no folder {target.parent} for {path.name}; make it first") from None
+        _check_length(target)
         return target
     except OSError as error:
         raise cannot_write(path, error) from error
@@ -136,7 +166,10 @@ def destination(path: Path) -> Path | None:
         raise InputError(f"{quoted(str(path))} is a folder; name a file")
     if stat.S_ISBLK(mode) or stat.S_ISSOCK(mode):
         raise InputError(f"{quoted(str(path))} is a disk or a socket; name a file")
-    return target if stat.S_ISREG(mode) else None
+    if not stat.S_ISREG(mode):
+        return None
+    _check_length(target)
+    return target
 
 
 def sync_folder(folder: Path) -> None:
@@ -157,11 +190,45 @@ def cannot_write(path: Path, error: OSError) -> PrejudgeError:
 
 
 def _named(path: Path) -> Path:
-    if "\0" in str(path):
-        raise InputError(f"{quoted(str(path))}: the name of a file cannot hold the character NUL")
+    _check_name(path)
     if not path.name:
         raise InputError(f"{quoted(str(path))} is a folder; name a file")
     return path
+
+
+def _check_name(path: Path) -> None:
+    if "\0" in str(path):
+        raise InputError(f"{quoted(str(path))}: the name of a file cannot hold the character NUL")
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # journals and reports, which are text, could not say it
+        raise InputError(f"{quoted(str(path))}: the name of a file must be text in UTF-8") from None
+
+
+def _check_length(target: Path) -> None:
+    """Refuse a name beside which there is no room for the name of the file to write."""
+    try:
+        beside(target, _LONGEST_SUFFIX).lstat()
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise cannot_write(target, error) from error
+
+
+def _own_stream(path: Path) -> int | None:
+    """The descriptor that a path means, or a link to it; None where it means a file.
+
+    Its file is not looked for: a redirected stream would be replaced by another file, and its own be lost.
+    """
+    here = Path(os.path.normpath(path.absolute()))
+    for _ in range(_MOST_LINKS):
+        found = _STREAM.fullmatch(here.as_posix())
+        if found is not None:
+            return int(found[1] or found[2] or {"stdout": 1, "stderr": 2}[here.name])
+        if not here.is_symlink():
+            return None
+        here = Path(os.path.normpath(here.parent / here.readlink()))
+    return None
 
 
 def _sync(path: Path, flags: int = os.O_RDWR | BINARY) -> None:
@@ -227,12 +294,11 @@ def _pour(part: Path, path: Path) -> None:
 
 
 def _open_stream(path: Path) -> int:
-    found = _STREAM.fullmatch(str(path))
-    if found is not None:
+    descriptor = _own_stream(path)
+    if descriptor is not None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
-        number = found[1] or found[2] or {"stdout": 1, "stderr": 2}[path.name]
-        return os.dup(int(number))
+        return os.dup(descriptor)
     deadline = time.monotonic() + _READER_SECONDS
     while True:
         try:

@@ -34,11 +34,6 @@ def parse_literal(text: str | ast.expr) -> Any:
         raise ValueError(f"not a literal of Python: {type(error).__name__}") from None
 
 
-def spreadsheet_text(text: str) -> str:
-    """A text for a cell of a CSV file: one that a spreadsheet would take for a formula gets a ``'`` in front."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
-
-
 def is_file(path: str | Path) -> bool:
     """Whether the file exists; a name that is too long, or is not a name at all, has none."""
     try:

@@ -12,7 +12,8 @@ from prejudge.benchmarks.table.library import benchmark
 from prejudge.benchmarks.training.table_recipe import DIGITS_RECIPE
 from prejudge.cache import Protocol, ScoreCache, fill
 from prejudge.engine import Progress
-from prejudge.errors import InputError, PrejudgeError
+from prejudge.errors import InputError
+from prejudge.formats.atomic import make_folder
 from prejudge.pipeline.score_report import report_data
 from prejudge.proxies.registry import default_names
 from prejudge.report import ReportData, write_report
@@ -82,10 +83,7 @@ def run_demo(
         raise InputError(f"the demo takes 10 to {len(trained)} architectures, not {architectures}")
     # A prefix of one permutation: a larger demo continues a smaller one.
     sample = [trained[i] for i in np.random.default_rng(seed).permutation(len(trained))[:architectures]]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PrejudgeError(f"cannot make the folder {folder}: {error.strerror}; choose another with --out") from error
+    make_folder(folder)
     computed = 0
 
     def count(done: int, total: int, seconds: float) -> None:

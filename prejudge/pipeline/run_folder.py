@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from prejudge.engine.journal import Journal
 from prejudge.errors import InputError
+from prejudge.formats.atomic import make_folder
 from prejudge.pipeline.chain import Chain, Step
 
 JOURNAL = "run.journal"
@@ -39,7 +40,7 @@ class RunFolder:
     def __enter__(self) -> Self:
         if self.out.is_dir() and not (self.out / JOURNAL).exists() and any(map(_is_foreign, self.out.iterdir())):
             raise InputError(f"{self.out} is not empty and not the folder of a run; choose another --out")
-        self.out.mkdir(parents=True, exist_ok=True)
+        make_folder(self.out)
         self._journal.__enter__()
         self._latest = {str(record.get("step")): record for record in self._journal.records}
         return self
@@ -71,9 +72,9 @@ class RunFolder:
         folder = self.out / step.folder
         if latest.get("key") != key and folder.exists() and any(folder.iterdir()):
             moved = _free(self.out / REPLACED / step.folder)
-            moved.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(moved.parent)
             folder.rename(moved)
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         before = self.seconds(step) if latest.get("key") == key else None
         self._record(step, done=False, seconds=before or 0.0)
         return moved

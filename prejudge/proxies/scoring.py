@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prejudge.engine.device import where_to_run
-from prejudge.errors import InputError, PrejudgeError
+from prejudge.errors import InputError, PrejudgeError, check_integer
 from prejudge.proxies.network.image_by_image import Unstackable
 from prejudge.proxies.passes.memory import Limits, Memory, widest
 from prejudge.proxies.probe import Probe
@@ -56,7 +60,7 @@ def score(
         proxies,
         mode=mode,
         device=device,
-        seeds=[seed],
+        seeds=[check_integer("seed", seed, least=0)],
     )
     return scores
 
@@ -184,10 +188,21 @@ def _evaluate(request: ProxyRequest, probe: Probe) -> Score:
     except ScoreFailure as failure:
         return Score.failed(str(failure), seconds())
     except Exception as error:  # a third party's proxy may raise anything, and the other scores must survive it
-        return Score.failed(f"{type(error).__name__}: {error}", seconds())
+        return Score.failed(f"{type(error).__name__}: {error}{_place(error, request)}", seconds())
     if value != value or value in (float("inf"), float("-inf")):
         return Score.failed(f"the value is {value}", seconds())
     return Score(value, seconds=seconds(), remarks=probe.remarks_on(request.proxy.reads, value))
+
+
+def _place(error: Exception, request: ProxyRequest) -> str:
+    """The line of a third-party proxy's file that raised an error; PREJUDGE_DEBUG shows the whole traceback."""
+    if os.environ.get("PREJUDGE_DEBUG"):
+        traceback.print_exception(error)
+    if request.proxy.built_in:
+        return ""
+    file = request.proxy.function.__code__.co_filename if isinstance(request.proxy.function, FunctionType) else ""
+    lines = [line for path, line, *_ in traceback.extract_tb(error.__traceback__) if path == file]
+    return f" ({Path(file).name}, line {lines[-1]})" if lines else ""
 
 
 def _too_large(device: torch.device, seconds: float = 0.0) -> Score:

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prejudge.errors import InputError
+from prejudge.errors import InputError, visible
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -54,10 +54,14 @@ def save_figure(figure: Figure, path: Path) -> Path:
         PrejudgeError: The file cannot be written.
     """
     import matplotlib
+    from matplotlib.text import Text
 
     from prejudge.formats.atomic import write_atomically
 
     kind = picture_format(path)
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)  # a name between two $ is no formula
+        text.set_text(visible(text.get_text(), keep="\n"))
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "prejudge"}):
         metadata = {"Date": None} if kind == "svg" else {"CreationDate": None} if kind == "pdf" else None
         picture = io.BytesIO()

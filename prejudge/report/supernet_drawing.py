@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prejudge.errors import InputError
+from prejudge.errors import InputError, visible
 from prejudge.report.pictures import color_of, save_figure
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def draw_accuracies(operations: Sequence[Mapping[str, Any]], path: Path, *, titl
 
 
 def _short(operation: Any) -> str:
-    return str(operation).replace("_connect", "").replace("_", " ")
+    return visible(str(operation)).replace("_connect", "").replace("_", " ")
 
 
 def _on(value: float) -> str:

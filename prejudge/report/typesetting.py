@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 
+from prejudge.formats.escape import csv_text, latex_text, markdown_text
 from prejudge.report.blocks import DataTable, ReportPage, TableRow
-
-_LATEX = {
-    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}",
-    ">": r"\textgreater{}", "|": r"\textbar{}",
-    "ρ": r"$\rho$", "τ": r"$\tau$", "−": r"$-$", "±": r"$\pm$", "–": "--", "µ": r"$\mu$", "·": r"$\cdot$",
-    "×": r"$\times$", "…": r"\ldots{}",
-}  # fmt: skip
-_MARKDOWN = re.compile(r"[\\`*_|<>]|\](?=[(\[:])")  # brackets only where they would make a link
 
 
 def render_markdown(page: ReportPage) -> str:
     """The printed tables of a page as Markdown, under its title; what is certain to be among the best in bold."""
-    parts = [f"# {_markdown(page.title)}\n"]
+    parts = [f"# {markdown_text(page.title)}\n"]
     for table in _printed(page):
-        parts.append(f"## {_markdown(table.heading)}\n")
+        parts.append(f"## {markdown_text(table.heading)}\n")
         columns = table.headings()
-        lines = [_line(map(_markdown, columns)), "|---|" + "---:|" * (len(columns) - 1)]
+        lines = [_line(map(markdown_text, columns)), "|---|" + "---:|" * (len(columns) - 1)]
         for group in _groups(table):
-            lines += [_line(_cells(table, row, _markdown, "**{}**".format)) for row in group]
+            lines += [_line(_cells(table, row, markdown_text, "**{}**".format)) for row in group]
         parts.append("\n".join(lines) + "\n")
-        parts.append(_markdown(table.caption) + "\n")
+        parts.append(markdown_text(table.caption) + "\n")
     return "\n".join(parts)
 
 
@@ -42,22 +33,22 @@ def render_latex(page: ReportPage) -> str:
         lines = [
             r"\begin{table}[t]",
             r"\centering",
-            rf"\caption{{{_latex(table.heading)}. {_latex(table.caption)}}}",
+            rf"\caption{{{latex_text(table.heading)}. {latex_text(table.caption)}}}",
             rf"\label{{tab:prejudge-{number}}}",
             rf"\begin{{tabular}}{{l{'r' * (len(columns) - 1)}}}",
             r"\toprule",
-            " & ".join(map(_latex, columns)) + r" \\",
+            " & ".join(map(latex_text, columns)) + r" \\",
         ]
         for group in _groups(table):
             lines.append(r"\midrule")
-            lines += [" & ".join(_cells(table, row, _latex, r"\textbf{{{}}}".format)) + r" \\" for row in group]
+            lines += [" & ".join(_cells(table, row, latex_text, r"\textbf{{{}}}".format)) + r" \\" for row in group]
         parts.append("\n".join([*lines, r"\bottomrule", r"\end{tabular}", r"\end{table}"]))
     return "\n\n".join(parts) + "\n"
 
 
 def render_csv(page: ReportPage) -> str:
-    """The numbers of a page in full precision; a missing number is an empty field."""
-    return page.records.to_csv(index=False, lineterminator="\n")
+    """The numbers of a page in full precision; a missing number is an empty field, a text never a formula."""
+    return csv_text(page.records)
 
 
 def _printed(page: ReportPage) -> list[DataTable]:
@@ -75,12 +66,3 @@ def _cells(table: DataTable, row: TableRow, escape: Callable[[str], str], bold: 
 
 def _line(cells: Iterable[str]) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def _markdown(text: str) -> str:
-    text = " ".join(text.split())
-    return _MARKDOWN.sub(r"\\\g<0>", text)
-
-
-def _latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in " ".join(text.split()))

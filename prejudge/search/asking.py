@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from prejudge.errors import InputError
+from prejudge.errors import InputError, check_integer
 from prejudge.search.budget import Budget
 from prejudge.search.driver import Request, SearchRun
 from prejudge.search.objectives.base import Evaluation, Objective
@@ -117,6 +117,7 @@ def ask_tell(
         raise InputError(f"{chosen.name} does not ask what architectures are worth; use prejudge.search.run")
     where = find_space(space) if isinstance(space, str) else space
     chosen.check_space(where)
+    seed = check_integer("a seed", seed, least=0)
     context = chosen.context(space=where, seed=seed, objective=_Caller(where, schedules), budget=budget)
     return AskTell(SearchRun(chosen, given, context))
 

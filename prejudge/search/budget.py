@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from prejudge.errors import InputError
+from prejudge.errors import InputError, check_integer, quoted
 
 if TYPE_CHECKING:
     from prejudge.search.objectives.base import Evaluation
@@ -38,10 +38,12 @@ class Budget:
     def __post_init__(self) -> None:
         if self.queries is None and self.seconds is None:
             raise InputError("a search needs a budget: a number of queries, seconds, or both")
-        for name in ("queries", "seconds"):
-            value = getattr(self, name)
-            if value is not None and not (value > 0 and math.isfinite(value)):
-                raise InputError(f"budget: {name} must be positive, not {value}")
+        if self.queries is not None:
+            object.__setattr__(self, "queries", check_integer("budget: queries", self.queries))
+        seconds: object = self.seconds
+        number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+        if seconds is not None and not (number and 0 < seconds < math.inf):  # type: ignore[operator]
+            raise InputError(f"budget: seconds must be a positive number, not {quoted(seconds)}")
 
     def check_left(self, queries: int, seconds: float) -> None:
         """Raise :class:`BudgetSpent` unless one more evaluation may begin after so many, which cost so much."""

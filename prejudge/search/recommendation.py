@@ -20,7 +20,12 @@ from prejudge.spaces.base import Architecture, Space
 from prejudge.spaces.darts.genotype_file import read_genotype
 
 _HDF5 = b"\x89HDF\r\n\x1a\n"
-_NOTATION = re.compile(r"[|(\[{=]")
+_LOOKS_LIKE = {
+    "nats-size": re.compile(r"^\s*\d+(:\d+){4}\s*$|infer\.shape\.tiny|layer-\d"),
+    "nasbench201": re.compile(r"~|\d<-\d|hp_x\d|['\"](edge_)?\d_\d['\"]\s*:|nor_conv_"),
+    "nasbench101": re.compile(r"matrix|adjacency|-bn-relu"),
+}
+_NOTATION = re.compile(r"[|(\[{=]|^\d+(:\d+){4}$")
 """A text with one of these is an architecture, not the name of a genotype or of a file."""
 
 _LEFT_WEIGHTS = "network.safetensors"
@@ -50,7 +55,9 @@ class ChosenArchitecture:
     weights: Path | None = None
 
 
-def choose_architecture(given: str, space: str | None = None, *, seed: int | None = None) -> ChosenArchitecture:
+def choose_architecture(
+    given: str, space: str | None = None, *, seed: int | None = None, notation: str | None = None
+) -> ChosenArchitecture:
     """Find out which architecture is meant.
 
     Args:
@@ -58,6 +65,7 @@ def choose_architecture(given: str, space: str | None = None, *, seed: int | Non
             a published genotype, or the architecture's text in any notation of its space.
         space: Name of the space; where it is left out, a file or a published genotype says it, or the notation does.
         seed: Which run of a result file; where it is left out, the one with the best value.
+        notation: What integers in an architecture mean, as for the space's ``parse``.
 
     Returns:
         The architecture.
@@ -71,12 +79,12 @@ def choose_architecture(given: str, space: str | None = None, *, seed: int | Non
     if not _NOTATION.search(given) and is_file(path):
         with path.open("rb") as file:
             is_result = file.read(len(_HDF5)) == _HDF5
-        return _from_result(path, space, seed) if is_result else _from_text_file(path, space, seed)
+        return _from_result(path, space, seed) if is_result else _from_text_file(path, space, seed, notation)
     if seed is not None:
         raise InputError(f"a seed chooses among the runs of a search; {quoted(given)} is not a result file of one")
     if _NOTATION.search(given) or given.isdecimal() or (space is not None and not space.startswith("darts")):
         where = space_named(space or _likely_space(given))
-        return ChosenArchitecture(where, where.parse(given), origin={"given": given})
+        return ChosenArchitecture(where, where.parse(given, notation=notation), origin={"given": given})
     if path.suffix or len(path.parts) > 1:
         raise MissingDataError(f"no file {given} with an architecture or with the result of a search")
     return _published(given, space)
@@ -102,7 +110,7 @@ def _published(name: str, space: str | None) -> ChosenArchitecture:
     )
 
 
-def _from_text_file(path: Path, space: str | None, seed: int | None) -> ChosenArchitecture:
+def _from_text_file(path: Path, space: str | None, seed: int | None, notation: str | None) -> ChosenArchitecture:
     if seed is not None:
         raise InputError(f"a seed chooses among the runs of a search; {path} is not a result file of one")
     origin = {"file": path.name}
@@ -113,7 +121,7 @@ def _from_text_file(path: Path, space: str | None, seed: int | None) -> ChosenAr
     where = space_named(space or (_likely_space(text) if text else "darts"))
     if not where.name.startswith("darts"):
         try:
-            return ChosenArchitecture(where, where.parse(text), origin=origin)
+            return ChosenArchitecture(where, where.parse(text, notation=notation), origin=origin)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
     saved = read_genotype(path)
@@ -169,6 +177,5 @@ def _searched(result: SearchResult) -> str:
 
 
 def _likely_space(text: str) -> str:
-    if "~" in text:
-        return "nasbench201"
-    return "nasbench101" if "matrix" in text else "darts"
+    """The space whose notation a text looks like."""
+    return next((name for name, pattern in _LOOKS_LIKE.items() if pattern.search(text)), "darts")

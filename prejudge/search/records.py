@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from prejudge.engine.journal import Journal
 from prejudge.errors import FileFormatError, InputError
+from prejudge.formats.atomic import make_folder
 from prejudge.search.objectives.base import Evaluation
 from prejudge.spaces.base import Architecture
 
@@ -33,7 +34,7 @@ class RunRecords:
     """
 
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         self._journal = Journal(path, json.loads(json.dumps(plan, default=str)), "search")
         self._evaluations: dict[int, tuple[int, dict[str, Any]]] = {}
         self._others: dict[str, Any] = {}

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any
 
-from prejudge.errors import InputError, unknown
-from prejudge.plugins import Register, options_of, summary_of
+from prejudge.errors import InputError
+from prejudge.plugins import Register, checked_options, options_of, summary_of
 from prejudge.search.protocol import Questions, SearchContext
 from prejudge.spaces.base import Space
 
@@ -25,6 +25,7 @@ class SearchMethod:
         spaces: Patterns of the names of the spaces that it searches.
         continues: Whether it can start from the supernet of an earlier run.
         options: Keyword options of ``function`` with their defaults.
+        source: Digest of the file that it was read from; empty where it was registered by an import.
     """
 
     name: str
@@ -34,6 +35,7 @@ class SearchMethod:
     spaces: Sequence[str] = ("*",)
     continues: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
 
     @property
     def summary(self) -> str:
@@ -83,10 +85,6 @@ def search_method(
 
 
 def read_method(text: str, options: Mapping[str, Any] | None) -> tuple[SearchMethod, dict[str, Any]]:
-    """A method and all of its options; raises :class:`InputError` for one that is unknown."""
+    """A method and all of its options; raises :class:`InputError` for one that is unknown or of another kind."""
     chosen, given = register.read(text)
-    for option, value in (options or {}).items():
-        if option not in chosen.options:
-            raise unknown(f"option of {chosen.name}", option, chosen.options)
-        given[option] = value
-    return chosen, given
+    return chosen, given | checked_options(chosen, options or {})

@@ -16,6 +16,7 @@ from prejudge.spaces.darts.published import PublishedGenotype, genotype_names, p
 from prejudge.spaces.darts.space import DARTS
 from prejudge.spaces.nasbench101.space import Cell101, NASBench101
 from prejudge.spaces.nasbench201.space import Cell201, NASBench201
+from prejudge.spaces.nats_size.space import NATSSize, StageWidths
 from prejudge.spaces.selection import select
 
 __all__ = [
@@ -28,9 +29,11 @@ __all__ = [
     "MacroConfigDARTS",
     "NASBench101",
     "NASBench201",
+    "NATSSize",
     "PublishedGenotype",
     "SavedGenotype",
     "Space",
+    "StageWidths",
     "genotype_names",
     "published_genotype",
     "read_genotype",

@@ -221,11 +221,13 @@ def space_names() -> list[str]:
 
 
 def space(name: str) -> Space[Any]:
-    """The search space called ``name``.
+    """The search space called ``name``; ``nats_size`` is read as ``nats-size``.
 
     Raises:
         InputError: No space has that name.
     """
+    if name not in _makers and isinstance(name, str):
+        name = name.replace("_", "-")
     if name not in _makers:
         raise unknown("space", name, _makers)
     if name not in _made:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prejudge.errors import InputError, MissingDataError, quoted
+from prejudge.errors import InputError, MissingDataError, check_integer, quoted
 from prejudge.formats.text import is_file, whole_number
 from prejudge.spaces.base import A, EnumerableSpace, Space, require_enumerable
 
@@ -18,14 +18,16 @@ _ARCHITECTURE = re.compile(r"[|(\[{:]")
 _MOST_DRAWN = 1_000_000
 
 
-def select(space: Space[A], text: str, *, seed: int = 0) -> list[A]:
+def select(space: Space[A], text: str, *, seed: int = 0, notation: str | None = None) -> list[A]:
     """Select architectures of a space.
 
     Args:
         space: The space to select from.
-        text: ``all``, ``unique`` (one of each class), ``random:N`` (N distinct ones), ``unique:N`` (of N classes), a
-            file with one architecture a line (text or index; ``#`` starts a comment), or one architecture.
+        text: ``all``, ``unique`` (one of each class), ``random:N`` (N distinct ones), ``unique:N`` (of N classes),
+            ``index:N`` (the one of that index), a file with one architecture a line (text or index; ``#`` starts a
+            comment), or one architecture.
         seed: Of ``random:N`` and ``unique:N``; another seed draws others.
+        notation: What integers in an architecture mean, as for the space's ``parse``.
 
     Returns:
         The architectures, without repetition.
@@ -38,24 +40,42 @@ def select(space: Space[A], text: str, *, seed: int = 0) -> list[A]:
         return list(require_enumerable(space))
     if text == "unique":
         return require_enumerable(space).unique()
+    seed = check_integer("seed", seed, least=0)
     kind, colon, number = text.partition(":")
     if kind == "random" and colon:
         return _random(space, number, seed)
     if kind == "unique" and colon:
         return _some(require_enumerable(space).unique(), text, seed, f"{space.name} has that many classes")
+    if kind == "index" and colon:
+        return [_of_index(require_enumerable(space), number)]
     if is_file(text):
-        return _from_file(space, Path(text))
+        return _from_file(space, Path(text), notation)
+    if notation is None and whole_number(text) is not None:
+        raise _ambiguous(space, text.strip())
     try:
-        return [space.parse(text)]
+        return [space.parse(text, notation=notation)]
     except InputError as error:
         if _ARCHITECTURE.search(text) or text.isdecimal():
             raise
         if Path(text).suffix or len(Path(text).parts) > 1:
             raise MissingDataError(f"no file {text} with architectures, one a line") from None
         raise InputError(
-            f"cannot read --archs {quoted(text)}; give all, unique, random:N, unique:N, a file with one architecture a "
-            f"line, or one ({error})"
+            f"cannot read --archs {quoted(text)}; give all, unique, random:N, unique:N, index:N, a file with one "
+            f"architecture a line, or one ({error})"
         ) from None
+
+
+def _of_index(space: EnumerableSpace[A], text: str) -> A:
+    number = whole_number(text)
+    if number is None or number >= len(space):
+        raise InputError(f"--archs index:{text} needs a number from 0 to {len(space) - 1:,} ({space.name})")
+    return space[number]
+
+
+def _ambiguous(space: Space[A], number: str) -> InputError:
+    """What to say of a bare number: one architecture, or so many?"""
+    one = f"index:{number} for the one of that index, " if isinstance(space, EnumerableSpace) else ""
+    return InputError(f"--archs {number}: one or many? Write {one}random:{number} for so many drawn at random")
 
 
 def _random(space: Space[A], number: str, seed: int) -> list[A]:
@@ -81,7 +101,7 @@ def _some(among: Sequence[A] | EnumerableSpace[A], text: str, seed: int, why: st
     return [among[int(i)] for i in np.random.default_rng(seed).permutation(len(among))[:count]]
 
 
-def _from_file(space: Space[A], path: Path) -> list[A]:
+def _from_file(space: Space[A], path: Path, notation: str | None) -> list[A]:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
@@ -91,7 +111,7 @@ def _from_file(space: Space[A], path: Path) -> list[A]:
         text = line.partition("#")[0].strip().strip('"')
         if text:
             try:
-                found[space.parse(text)] = None
+                found[space.parse(text, notation=notation)] = None
             except InputError as error:
                 raise InputError(f"{path}, line {number}: {error}") from None
     if not found:

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 
 from prejudge.engine.plan import check_plan, plain_plan
-from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError, quoted
-from prejudge.formats.atomic import replace_by_copy, replacing
+from prejudge.errors import FileFormatError, InputError, MissingDataError, quoted
+from prejudge.formats.atomic import make_folder, replace_by_copy, replacing
 from prejudge.formats.pickle.unpickler import Unpickler
 from prejudge.formats.zip import damaged_entry, open_zip
 
@@ -91,10 +91,7 @@ class CheckpointManager:
         if _rank() != 0:
             return last
         plain = _plain(state, "state")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PrejudgeError(f"cannot make the folder {self.folder}: {error.strerror or error}") from error
+        make_folder(self.folder)
         if not self._known_as_ours:
             self.latest()
         content = io.BytesIO()  # by way of memory: torch reports a full disk in a way that cannot be told from others

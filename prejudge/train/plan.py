@@ -8,7 +8,7 @@ from typing import Any
 
 from prejudge.data.dataset import ImageDataset
 from prejudge.data.splits import Splits, random_split
-from prejudge.errors import InputError, unknown
+from prejudge.errors import InputError, check_integer, unknown
 from prejudge.spaces.base import Architecture, Space
 from prejudge.spaces.base import space as space_named
 from prejudge.train.images import load_training_images
@@ -138,8 +138,7 @@ def plan_training(
     if isinstance(recipe, str) and fitted.published.data == published.data:
         warnings += published.notes
     chosen_seed = (published.seed or 0) if seed is None else seed
-    if chosen_seed < 0:
-        raise InputError(f"a seed is not negative, but {seed} is")
+    chosen_seed = check_integer("a seed", chosen_seed, least=0)
     splits, held = _with_validation(data, selection, held_out, chosen_seed)
     return TrainingPlan(
         where,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from torch import nn
 
 from prejudge._version import __version__
 from prejudge.formats.atomic import write_atomically
+from prejudge.formats.escape import json_text
 from prejudge.train.device import DeviceConfig
 from prejudge.train.evaluation.evaluate import ClassificationMetrics
 from prejudge.train.export.standalone import standalone_source
@@ -158,4 +158,4 @@ def finite(value: Any) -> Any:
 
 
 def _write_json(path: Path, content: Any) -> None:
-    write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode())
+    write_atomically(path, json_text(content, indent=1, allow_nan=False).encode())

@@ -19,6 +19,7 @@ from torch import nn
 from prejudge.data.dataset import ImageDataset
 from prejudge.data.splits import Splits
 from prejudge.engine.random_state import own_random_state
+from prejudge.formats.atomic import make_folder
 from prejudge.formats.lock import alone
 from prejudge.spaces.base import Architecture, Space
 from prejudge.train.checkpoint import CheckpointManager
@@ -192,7 +193,7 @@ def _own_folder(folder: Path | str | None, config: DeviceConfig) -> Iterator[Pat
         with TemporaryDirectory() as temporary:
             yield Path(temporary)
     elif config.process_group.is_first:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(folder))
         with alone(Path(folder) / RUNNING):
             yield Path(folder)
     else:

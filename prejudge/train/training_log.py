@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from prejudge.errors import PrejudgeError
-from prejudge.formats.atomic import cannot_write, write_atomically
+from prejudge.formats.atomic import cannot_write, make_folder, write_atomically
 from prejudge.train.loop import Epoch
 
 FILE = "log.jsonl"
@@ -47,10 +46,7 @@ class TrainingLog:
             PrejudgeError: The folder or the file cannot be written.
         """
         path = self.folder / FILE
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise PrejudgeError(f"cannot make the folder {self.folder}: {error.strerror or error}") from error
+        make_folder(self.folder)
         write_atomically(path, "".join(line(n, epoch) for n, epoch in enumerate(history)).encode())
         if self._tensorboard:
             self._writer = self._open(len(history))

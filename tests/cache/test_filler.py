@@ -278,7 +278,9 @@ def test_a_changed_proxy_is_computed_anew(
         assert info["needs_labels"] and info["reference"] and info["version"] == get("snip").version
         changed = Proxy(**{**vars(get("snip")), "version": 77})
         monkeypatch.setitem(registry.register.items, "snip", changed)
-        with pytest.warns(UserWarning, match="2 scores of snip version"):
+        with pytest.warns(
+            UserWarning, match="snip was version . and is now version 77; its 2 earlier scores are dropped"
+        ):
             fill(cache, NB201, ARCHS[:2], data, ["snip", "zen"], **SMALL)
         assert [c["columns"] for c in calls[2:]] == [["snip"], ["snip"]]
         assert cache.column_info("snip")["version"] == 77
@@ -293,11 +295,11 @@ def test_bad_requests_cost_nothing(path: Path, data: ImageDataset) -> None:
         ("in_channels=3 does not fit", {"macro": {"in_channels": 3}}),
         ("num_classes=5 is too few", {"macro": {"num_classes": 5}}),
         ("41", {"batch_size": 41}),
-        ("batch_size must be positive", {"batch_size": 0}),
-        ("seed must not be negative", {"seed": -1}),
-        ("repeats must be positive", {"repeats": 0}),
-        ("repeats_at_once must be positive", {"repeats_at_once": 0}),
-        ("workers must be positive", {"workers": 0}),
+        ("batch_size must be a positive integer, not 0", {"batch_size": 0}),
+        ("seed must be an integer of at least 0, not -1", {"seed": -1}),
+        ("repeats must be a positive integer, not 1.5", {"repeats": 1.5}),
+        ("repeats_at_once must be a positive integer, not True", {"repeats_at_once": True}),
+        ("workers must be a positive integer, not nan", {"workers": float("nan")}),
         ("unknown batch 'all'", {"batch": "all"}),
         ("unknown mode 'quick'", {"mode": "quick"}),
         ("no device 'cuda:77' here", {"device": "cuda:77"}),

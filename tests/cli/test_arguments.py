@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
 
-from prejudge.cli.arguments import pairs, split_list
+import pytest
+from cyclopts import Token
+
+from prejudge import cli
+from prejudge.cli.arguments import check_numbers, pairs, split_list
 from prejudge.errors import InputError
 
 
@@ -40,3 +46,37 @@ def test_values_that_nest_deeply_are_texts() -> None:
 
 def test_long_lists_are_split_in_linear_time() -> None:
     assert split_list("x" * 10**6 + ",y") == ["x" * 10**6, "y"]
+
+
+def _commands(app: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name in app:
+        if not name.startswith("-"):
+            yield from _commands(app[name], (*words, name))
+    if app.default_command is not None:
+        yield words, app
+
+
+def test_every_option_that_is_a_number_takes_numbers_alone() -> None:
+    tried = 0
+    for words, app in _commands(cli.build_app()):
+        for argument in app.assemble_argument_collection():
+            kinds = {argument.hint, *get_args(argument.hint)}
+            if not {int, float} & kinds or str in kinds:
+                continue
+            fractions = ["2.6", "2.0", "1e3", "0x10", "True", "٣", ""] if int in kinds else []
+            for text in ("nan", "inf", "-Infinity", *fractions):
+                tried += 1
+                argument.tokens[:] = [Token(keyword=argument.name, value=text)]
+                with pytest.raises(InputError, match=rf"^{argument.name} must be a(n integer| finite number), not "):
+                    check_numbers(app, words, [argument])
+            argument.tokens[:] = [Token(keyword=argument.name, value="-12" if int in kinds else "1e-3")]
+            check_numbers(app, words, [argument])
+    assert tried > 500
+
+
+@pytest.mark.parametrize("text", ["2.5", ".nan", "true"])
+def test_a_recipe_gives_integers_where_they_are_meant(tmp_path: Path, text: str) -> None:
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text(f"title: t\nsearch:\n  method: random\n  benchmark: digits\n  queries: {text}\n")
+    with pytest.raises(InputError, match=r"^--queries must be an integer, not"):
+        cli.parse(["search", "--recipe", str(recipe)])

@@ -48,7 +48,7 @@ def test_another_recipe_does_not_continue_a_table(tmp_path: Path, capsys: pytest
     ids=" ".join,
 )
 def test_wrong_numbers_are_one_line(tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["bench", "train", "nasbench201", "--data", "digits", "--archs", "7", "--out", str(tmp_path / "t.h5")]
+    words = ["bench", "train", "nasbench201", "--data", "digits", "--archs", "index:7", "--out", str(tmp_path / "t.h5")]
     assert cli.run([*words, *options]) == 2
     err = capsys.readouterr().err
     assert err.startswith("prejudge: ")

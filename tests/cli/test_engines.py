@@ -26,7 +26,7 @@ from tests.caches import frame
 SMALL = ["--channels", "4", "--cells", "1", "--batch-size", "8"]
 SCORE = ["score", "nasbench201", "--data", "digits", "--archs", "random:7", "--proxies", "synflow,params", *SMALL]
 OTHERS = {
-    "bench train": ["bench", "train", "nasbench201", "--data", "digits", "--archs", "3"],
+    "bench train": ["bench", "train", "nasbench201", "--data", "digits", "--archs", "index:3"],
     "search": ["search", "random", "--benchmark", "digits", "--queries", "3"],
     "search te-nas": ["search", "te-nas", "--data", "digits"],
 }

@@ -101,6 +101,18 @@ def test_wrong_usage_is_one_line_and_exit_code_2(
     assert not [p for p in tmp_path.iterdir() if p.suffix != ".lock"], "wrong usage leaves no file behind"
 
 
+def test_integers_are_read_with_the_option_that_says_what_they_mean(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = ["bench", "query", "digits", "(4, 3, 3, 0, 0, 0)", "--metric", "digits_test_7ep"]
+    draw = ["draw", "nasbench201", "433000", "--out", str(tmp_path / "x.svg")]
+    for words in (query, draw):
+        assert cli.run(words) == 2
+        assert "notation='naslib'; say which" in capsys.readouterr().err
+        assert cli.run([*words, "--notation", "naslib", "--json"]) == 0
+        assert "|avg_pool_3x3~0|+|nor_conv_1x1~0|" in capsys.readouterr().out
+
+
 def raising(error: BaseException) -> object:
     def build_app() -> object:
         def app(*_: object, **__: object) -> None:
@@ -132,10 +144,20 @@ def test_failures_have_their_exit_code(
     assert err.count("\n") == 1
 
 
-def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "build_app", raising(ZeroDivisionError()))
-    with pytest.raises(ZeroDivisionError):
-        cli.run([])
+def test_a_bug_is_one_line_and_its_traceback_can_be_had(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "build_app", raising(ZeroDivisionError("one\n\x1b[2Jtwo")))
+    assert cli.run(["bench", "import", "csv", "x.csv"]) == 1
+    assert capsys.readouterr().err == (
+        "prejudge: `prejudge bench import` failed with ZeroDivisionError: one \\x1b[2Jtwo; "
+        "--debug shows where; report it if it is not your own code\n"
+    )
+    assert cli.run(["bench", "--debug", "import"]) == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "in fail" in err or "raise error" in err
+    assert "PREJUDGE_DEBUG" not in os.environ
 
 
 @pytest.mark.parametrize("kind", ["spaces", "genotypes", "proxies", "searches", "datasets", "benchmarks", "recipes"])

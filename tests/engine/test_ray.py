@@ -185,7 +185,7 @@ def test_an_engine_or_workers() -> None:
     assert local_unless(engine, 1) is engine
     with pytest.raises(InputError, match="not both"):
         local_unless(engine, 2)
-    with pytest.raises(InputError, match="must be positive"):
+    with pytest.raises(InputError, match="workers must be a positive integer, not 0"):
         LocalEngine(0)
 
 

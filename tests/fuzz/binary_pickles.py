@@ -193,7 +193,7 @@ def _official_content(rng: random.Random) -> bytes:
 def _read_official(path: Path) -> None:
     file = recognize(path)
     trials = Trials(2, (12,))
-    for index, _, results in iter_architectures(file):
+    for index, _, results in iter_architectures(file, partial=True):
         try:
             trials.add(index % 2, results)
         except MalformedTrial as error:

@@ -141,6 +141,17 @@ text_target(
     [*_TOKENS_201, "0", "4", "5", "-1", ",", "[", "(", "array(", *_PYTHON],
 )
 
+_SEEDS_SIZE = [
+    "8:8:8:16:32", "11", "[8, 8, 8, 16, 32]", '{"name": "infer.shape.tiny", "channels": "8:8:8:8:8"}',
+    '{"layer-0": 8, "layer-1": 8, "layer-2": 8, "layer-3": 16, "layer-4": 32}', "[03:41:23] 64:64:64:64:64 91.2%",
+]  # fmt: skip
+text_target(
+    "nats-size",
+    _round_trip(space("nats-size")),
+    _SEEDS_SIZE,
+    [":", "8", "64", "channels", "genotype", "layer-", "~", *_PYTHON],
+)
+
 _SEEDS_101 = [
     CELL_101,
     json.dumps({"matrix": MATRIX_101, "ops": OPS_101}),
@@ -204,6 +215,7 @@ text_target("genotype-name", published_genotype, [*genotype_names(), "x" * 100_0
 
 _VALUES = {
     "nasbench201": (space("nasbench201"), [json.dumps(["none"] * 6), "[0, 1, 2, 3, 4, 0]", "3", *_SEEDS_201[1:7]]),
+    "nats-size": (space("nats-size"), _SEEDS_SIZE[2:5]),
     "nasbench101": (nasbench101(), _SEEDS_101[1:5]),
     "darts": (space("darts"), _SEEDS_DARTS[2:6]),
 }

@@ -112,10 +112,11 @@ def test_a_budget_smaller_than_one_evaluation_is_an_error() -> None:
     ("given", "message"),
     [
         ({}, "a search needs a budget"),
-        ({"queries": 0}, "queries must be positive, not 0"),
-        ({"seconds": -1.0}, "seconds must be positive, not -1"),
-        ({"seconds": math.nan}, "seconds must be positive, not nan"),
-        ({"seconds": math.inf}, "seconds must be positive, not inf"),
+        *[({"queries": v}, "queries must be a positive integer, not ") for v in (0, 1.5, 2.0, math.nan, True, "3")],
+        *[
+            ({"seconds": v}, "seconds must be a positive number, not ")
+            for v in (-1.0, 0, math.nan, math.inf, True, "3")
+        ],
     ],
 )
 def test_budgets_that_are_none(given: dict[str, Any], message: str) -> None:

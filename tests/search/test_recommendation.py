@@ -12,6 +12,7 @@ from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.search import SearchResult, Trajectory, write_result
 from prejudge.search.recommendation import choose_architecture
 from prejudge.spaces import published_genotype
+from prejudge.spaces import space as find_space
 from prejudge.spaces.darts.genotype_file import write_genotype
 
 V2 = published_genotype("DARTS_V2").genotype
@@ -48,6 +49,13 @@ def test_the_notation_says_the_space(tmp_path: Path) -> None:
     spec = '{"matrix": [[0, 1, 0], [0, 0, 1], [0, 0, 0]], "ops": ["input", "conv3x3-bn-relu", "output"]}'
     assert choose_architecture(spec).space.name == "nasbench101"
     assert choose_architecture("7", "nasbench201").space.name == "nasbench201"
+    for text in ("8:8:8:16:32", '{"layer-0": 8, "layer-1": 8, "layer-2": 8, "layer-3": 16, "layer-4": 32}'):
+        assert str(choose_architecture(text).architecture) == "8:8:8:16:32"
+    for edges in ("0_1", "edge_0_1", "1<-0", "hp_x0"):
+        with pytest.raises(InputError, match="nasbench201: 1 of six edges are named"):
+            choose_architecture(f"{{'{edges}': 'none'}}")
+    key = choose_architecture("(4, 3, 3, 0, 0, 0)", "nasbench201", notation="naslib")
+    assert key.architecture == find_space("nasbench201")[0]
 
 
 def test_the_best_run_of_a_result_or_the_one_that_is_asked_for(tmp_path: Path) -> None:

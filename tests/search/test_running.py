@@ -137,7 +137,14 @@ def test_a_method_from_a_file_in_workers(mine: str, tmp_path: Path) -> None:
         ("local-search)", {}, r"cannot read search"),
         ("random()()", {}, r"cannot read search"),
         ("random", {"seeds": []}, "at least one seed"),
-        ("random", {"seeds": [1, -1]}, "seeds are not negative"),
+        ("random", {"seeds": [1, -1]}, "a seed must be an integer of at least 0, not -1"),
+        ("random", {"seeds": [2.6]}, "a seed must be an integer of at least 0, not 2.6"),
+        ("random", {"workers": 1.5}, "workers must be a positive integer, not 1.5"),
+        ("evolution(population=2.5)", {}, "evolution: population must be an integer, not 2.5"),
+        ("evolution", {"options": {"sample": True}}, "evolution: sample must be an integer, not True"),
+        ("bohb", {"options": {"random_fraction": math.nan}}, "bohb: random_fraction must be a number, not nan"),
+        ("bohb", {"options": {"ignore_epochs": 1}}, "bohb: ignore_epochs must be True or False, not 1"),
+        ("bohb(kernel=3)", {}, "bohb: kernel must be a text, not 3"),
     ],
 )
 def test_what_cannot_be_run(method: str, given: dict[str, Any], message: str) -> None:

@@ -36,9 +36,29 @@ def test_a_file_has_one_architecture_a_line(tmp_path: Path) -> None:
     assert select(SPACE, str(path), seed=0) == [SPACE.parse(TEXT), SPACE[42]]
 
 
+def test_integers_are_selected_with_their_notation(tmp_path: Path) -> None:
+    path = tmp_path / "cells.txt"
+    path.write_text(f"(4, 3, 3, 0, 0, 0)\n221424  # of NASLib\n{TEXT}\n")
+    assert select(SPACE, str(path), notation="naslib") == [SPACE[0], SPACE[11], SPACE.parse(TEXT)]
+    assert select(SPACE, "433000", notation="naslib") == [SPACE[0]]
+    with pytest.raises(InputError, match=r"line 1: .* notation='naslib'; say which"):
+        select(SPACE, str(path))
+
+
 def test_one_architecture_can_be_given_directly() -> None:
     assert select(SPACE, TEXT, seed=0) == [SPACE.parse(TEXT)]
-    assert select(SPACE, "7", seed=0) == [SPACE[7]]
+    assert select(SPACE, "index:7", seed=0) == [SPACE[7]]
+    for text in ("index:15625", "index:-1", "index:1.5", "index:"):
+        with pytest.raises(InputError, match=r"needs a number from 0 to 15,624 \(nasbench201\)"):
+            select(SPACE, text, seed=0)
+
+
+@pytest.mark.parametrize("name", ["nasbench201", "nasbench101", "nats-size", "darts"])
+def test_a_bare_number_is_asked_about(name: str) -> None:
+    where = prejudge.space(name)
+    with pytest.raises(InputError, match=r"one or many.* random:100 for so many") as error:
+        select(where, "100")
+    assert ("index:100" in str(error.value)) == (name != "darts")
 
 
 def test_some_classes() -> None:

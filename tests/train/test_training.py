@@ -109,7 +109,7 @@ def test_validation_images_are_split_off_only_to_select_by() -> None:
         ({"recipe": Recipe(auxiliary_weight=0.4)}, "has no auxiliary classifier"),
         ({"recipe": published_recipe("darts")}, "networks with 'auxiliary', which those of nasbench201 do not have"),
         ({"recipe": published_recipe("nasbench201"), "macro": {}}, "for_images"),
-        ({"seed": -1}, "a seed is not negative"),
+        ({"seed": -1}, "a seed must be an integer of at least 0, not -1"),
     ],
 )
 def test_what_does_not_fit_is_said_before_training(tmp_path: Path, options: dict[str, Any], message: str) -> None:

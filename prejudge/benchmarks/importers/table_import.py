@@ -25,10 +25,12 @@ class ImportResult(os.PathLike[str]):
     Attributes:
         path: The table file.
         already_there: Whether it was there already, made of the same source, so that nothing was written.
+        remark: What the user should know of it; empty where there is nothing.
     """
 
     path: Path
     already_there: bool
+    remark: str = ""
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -94,7 +96,7 @@ class TableImport:
         same = index.name == self.name and all(known.get(key) == str(value) for key, value in self.source.items())
         # Compared last: what is known at once (the source's size, options) mostly tells.
         same = same and self.digest is not None and known.get("sha256") == self.sha256
-        return ImportResult(self.target, already_there=True) if same else None
+        return ImportResult(self.target, already_there=True, remark=known.get("remark", "")) if same else None
 
     def write(
         self, columns: Mapping[Metric, Any], *, provenance: Mapping[str, object] | None = None, **options: Any
@@ -112,7 +114,7 @@ class TableImport:
         digest = {} if self.digest is None else {"sha256": self.sha256}
         known = {**self.source, **digest, **(provenance or {}), "imported by": f"prejudge {__version__}"}
         path = write_table(self.target, self.space, columns, name=self.name, provenance=known, **options)
-        return ImportResult(path, already_there=False)
+        return ImportResult(path, already_there=False, remark=str(known.get("remark", "")))
 
 
 def file_sha256(path: Path) -> str:
@@ -127,3 +129,24 @@ def require_file(path: Path, kind: str) -> Path:
         found = "is a folder, not" if path.is_dir() else "does not exist; it must be"
         raise MissingDataError(f"{path} {found} {kind}")
     return path
+
+
+FROM_FRACTIONS = "accuracies were fractions and are stored as per cent"
+"""A remark on a table."""
+
+
+def parts(rows: int, size: int) -> str:
+    """The remark on a table whose source does not have all architectures of the space; else nothing."""
+    return f"{rows:,} of {size:,} architectures are in the source; the others are NaN" if rows < size else ""
+
+
+def remark(*texts: str) -> dict[str, str]:
+    """The provenance that holds some remarks, of which some may be empty."""
+    found = "; ".join(filter(None, texts))
+    return {"remark": found} if found else {}
+
+
+def said(column: str | None, notation: str | None, fractions: bool | None) -> dict[str, str]:
+    """The provenance that says how a file was read, where the caller said so."""
+    given = {"column": column, "notation": notation, "fractions": fractions}
+    return {name: str(value) for name, value in given.items() if value is not None}

@@ -15,7 +15,7 @@ from prejudge.benchmarks.statistics.matched import Matched, match
 from prejudge.benchmarks.statistics.ranking import TiedRanking
 from prejudge.benchmarks.table.metric import Metric
 from prejudge.benchmarks.table.table import Table
-from prejudge.errors import InputError
+from prejudge.errors import InputError, check_integer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,8 +94,7 @@ def correlate_matched(
     """:func:`correlate` for what :func:`~prejudge.benchmarks.statistics.matched.match` returned."""
     import pandas as pd
 
-    if resamples < 1:
-        raise InputError(f"resamples must be a positive integer, not {resamples}")
+    resamples, seed = check_integer("resamples", resamples), check_integer("seed", seed, least=0)
     if not 0 < confidence < 1:
         raise InputError(f"confidence must lie between 0 and 1, not {confidence}")
     columns = {c: matched.oriented(c) for c in matched.scores.columns}

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from prejudge.benchmarks.table.table import Table, open_table
 from prejudge.errors import InputError, MissingDataError, quoted, unknown
+from prejudge.formats.atomic import make_folder
 from prejudge.formats.text import is_file, user_path
 
 ALIASES = {"digits": "nasbench201-digits"}
@@ -67,14 +68,10 @@ def place_for(name: str) -> Path:
 
     Raises:
         InputError: The name cannot be a file name, or belongs to a table that comes with prejudge.
-        MissingDataError: The folder cannot be made.
+        PrejudgeError: The folder cannot be made.
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"a benchmark's name is made of letters, digits, '.', '_' and '-', not {quoted(name)}")
     if name in ALIASES or (shipped_folder() / f"{name}.h5").is_file():
         raise InputError(f"benchmark {name!r} comes with prejudge; choose another name")
-    try:
-        user_folder().mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise MissingDataError(f"cannot make {user_folder()}: {error.strerror}; say where with --out") from error
-    return user_folder() / f"{name}.h5"
+    return make_folder(user_folder()) / f"{name}.h5"

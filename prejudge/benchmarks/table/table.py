@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -122,12 +123,20 @@ class Table:
             "provenance": dict(self.index.provenance),
         }
 
-    def query(self, arch: Architecture, metric: Metric | str | None = None, **which: Unpack[MetricFields]) -> float:
+    def query(
+        self,
+        arch: Any,
+        metric: Metric | str | None = None,
+        *,
+        notation: str | None = None,
+        **which: Unpack[MetricFields],
+    ) -> float:
         """Trained accuracy (or another quantity) of one architecture.
 
         Args:
-            arch: An architecture, its text, or its index.
+            arch: An architecture in any notation of the space: its text, its index, an object of the space …
             metric: The metric; or say by keyword which.
+            notation: What integers in ``arch`` mean, as for the space's ``parse``.
             **which: ``dataset``, ``split``, ``epochs``; ``seed`` for one training run; ``quantity`` for a loss, a cost.
 
         Returns:
@@ -139,6 +148,8 @@ class Table:
                 the message names what it has.
         """
         key = metric if metric is not None else tuple(which.items())
+        if notation is not None:
+            arch = find_space(self.space).parse(arch, notation=notation)
         try:
             value = self._columns[key].item(self._rows[arch])
         except (KeyError, TypeError):
@@ -149,15 +160,19 @@ class Table:
 
     def query_many(
         self,
-        archs: np.ndarray | Iterable[Architecture],
+        archs: np.ndarray | Iterable[Any],
         metric: Metric | str | None = None,
+        *,
+        notation: str | None = None,
         **which: Unpack[MetricFields],
     ) -> np.ndarray:
         """Trained accuracies of many architectures.
 
         Args:
-            archs: Rows as an integer array of any shape (fast), or architectures or their texts.
+            archs: Rows as an integer array of any shape (fast), or architectures in any notation of the space. With a
+                notation, an integer array of shape ``(N, edges)`` is N architectures.
             metric: As in :meth:`query`.
+            notation: As in :meth:`query`.
             **which: As in :meth:`query`.
 
         Returns:
@@ -165,9 +180,15 @@ class Table:
             for every member of a class, as :meth:`query` does.
         """
         column = self._column(metric if metric is not None else tuple(which.items()))
+        if notation is not None:
+            parse = find_space(self.space).parse
+            archs = [parse(arch, notation=notation) for arch in archs]
         if not isinstance(archs, np.ndarray):
-            rows = self._rows
-            return column[[rows[a] if a in rows else self._row(a) for a in _hashable(archs)]]
+            rows, asked = self._rows, list(archs)
+            try:
+                return column[[rows[a] if a in rows else self._row(a) for a in asked]]
+            except TypeError:  # some are lists or dicts, which no dict remembers
+                return column[[self._row(a) for a in asked]]
         if archs.dtype.kind not in "iu":
             return self.query_many(archs.ravel().tolist(), metric, **which).reshape(archs.shape)
         if archs.size and not 0 <= archs.min() <= archs.max() < self.index.size:
@@ -197,9 +218,7 @@ class Table:
         column = self._column(metric if metric is not None else tuple(which.items()))
         return column[self.answering] if expand else column.copy()
 
-    def curve(
-        self, arch: Architecture, metric: Metric | str | None = None, **which: Unpack[MetricFields]
-    ) -> np.ndarray:
+    def curve(self, arch: Any, metric: Metric | str | None = None, **which: Unpack[MetricFields]) -> np.ndarray:
         """Value after each epoch of one architecture, shape ``(epochs,)``; arguments as in :meth:`query`.
 
         Raises:
@@ -318,7 +337,7 @@ class Table:
         row = self._answering(asked)
         if row != asked and not self._warned:
             self._warn()
-        if not isinstance(arch, list | dict | np.ndarray):
+        with contextlib.suppress(TypeError):  # a list, a dict, an array
             self._rows[arch] = row
         return row
 
@@ -343,7 +362,3 @@ class Table:
         return InputError(
             f"table {self.name} has no {metric} of {arch}; it has {trained} of {self.index.size} architectures"
         )
-
-
-def _hashable(archs: Iterable[Any]) -> Iterable[Any]:
-    return (tuple(a) if isinstance(a, list) else a for a in archs)

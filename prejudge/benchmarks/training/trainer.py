@@ -23,7 +23,8 @@ from prejudge.benchmarks.training.runs import FinishedTrainings
 from prejudge.benchmarks.training.table_recipe import TableRecipe
 from prejudge.engine import Engine, Progress, local_unless
 from prejudge.engine.worker import prepare
-from prejudge.errors import InputError
+from prejudge.errors import InputError, check_integer
+from prejudge.formats.atomic import destination
 from prejudge.spaces.base import space as space_named
 from prejudge.spaces.selection import select
 
@@ -158,6 +159,8 @@ def train_table(
     """
     from prejudge.data.splits import load_splits
 
+    if destination(Path(out)) is None:
+        raise InputError(f"{out} is a pipe or a device; a table that is trained needs a file, by custom NAME.h5")
     engine = local_unless(engine, workers)
     if isinstance(space, str):
         space = space_named(space)
@@ -176,11 +179,9 @@ def train_table(
     if not has_own_order(space):  # one training for architectures that the table would hold in one row
         cells = list({space.canonical(a): a for a in reversed(cells)}.values())[::-1]
     texts = list(dict.fromkeys(str(a) for a in cells))
-    seeds = list(dict.fromkeys(seeds))
+    seeds = list(dict.fromkeys(check_integer("a seed", seed, least=0) for seed in seeds))
     if not texts or not seeds:
         raise InputError("nothing to train: at least one architecture and one seed are needed")
-    if min(seeds) < 0:
-        raise InputError(f"a seed must be at least 0, not {min(seeds)}")
     plan = {
         "space": space.name,
         "data": data.name,
@@ -263,6 +264,7 @@ def _write(
         provenance=_provenance(log, order, recipe, data, sum("failed" in r for r in runs.values())),
         curves=curves,
         per_class=per_class,
+        fractions=False,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Self
 from prejudge.engine.base import Engine, Job, Result
 from prejudge.engine.ray.connection import connect, find_ray
 from prejudge.engine.ray.team import Need, Team
-from prejudge.errors import InputError
+from prejudge.errors import InputError, check_integer
 
 
 @dataclass
@@ -54,8 +54,8 @@ class RayEngine(Engine):
         gpus = self.gpus_per_worker
         checks = (("workers", self.workers, 1), ("threads_per_worker", self.threads_per_worker, 1))
         for name, number, least in (*checks, ("retries", self.retries, 0)):
-            if number is not None and number < least:
-                raise InputError(f"{name} must be at least {least}, not {number}")
+            if number is not None:
+                setattr(self, name, check_integer(name, number, least))
         if not math.isfinite(gpus) or gpus < 0 or (gpus > 1 and gpus != int(gpus)):
             raise InputError(f"gpus_per_worker must be a fraction of one GPU or a whole number, not {gpus}")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from prejudge.errors import FileFormatError, InputError, MissingDataError, quoted
 from prejudge.formats.atomic import write_atomically
+from prejudge.formats.escape import json_text
 from prejudge.formats.text import parse_json
 from prejudge.spaces.darts.genotype import Genotype
 from prejudge.spaces.darts.notations import parse_genotype, to_dict
@@ -62,7 +63,7 @@ def write_genotype(
     head = {"format": FORMAT, "version": VERSION, "space": space}
     content = head | {"network": dict(network or {}), "origin": dict(origin or {})} | to_dict(genotype)
     try:
-        lines = [f" {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)}" for key, value in content.items()]
+        lines = [f" {json.dumps(key)}: {json_text(value)}" for key, value in content.items()]
     except (TypeError, ValueError) as error:
         raise InputError(f"{target}: network and origin must be plain values for JSON ({error})") from None
     write_atomically(target, ("{\n" + ",\n".join(lines) + "\n}\n").encode())

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from prejudge.errors import PrejudgeError
-from prejudge.formats.atomic import write_atomically
+from prejudge.formats.atomic import make_folder, write_atomically
 from prejudge.spaces.nasbench101.cell import MAX_EDGES, MAX_VERTICES, OPERATIONS, Cell101, Matrix
 from prejudge.spaces.nasbench101.hash import INPUT, OUTPUT, hash_graphs
 
@@ -193,5 +193,5 @@ def _keep(path: Path, cells: Enumeration) -> None:
     content = BytesIO()
     np.savez(content, **vars(cells))
     with suppress(OSError, PrejudgeError):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_atomically(path, content.getbuffer())

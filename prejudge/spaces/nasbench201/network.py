@@ -9,11 +9,7 @@ from torch import Tensor, nn
 
 from prejudge.spaces.nasbench201.cell import CONV1, CONV3, EDGES, NONE, POOL, SKIP, Cell201, MacroConfig201
 from prejudge.spaces.nn.operations import ReLUConvBN, Zero, average_pool, conv_bn
-
-
-def convolution(c_in: int, c_out: int, kernel: int, stride: int = 1) -> ReLUConvBN:
-    """ReLU, convolution without bias, affine batch norm."""
-    return ReLUConvBN([nn.Conv2d(c_in, c_out, kernel, stride, padding=kernel // 2, bias=False)])
+from prejudge.spaces.nn.reduction import Reduction
 
 
 def operation(op: int, c: int, *, bias: bool = False, affine: bool = True, track: bool = True) -> nn.Module:
@@ -59,25 +55,6 @@ class CellModule201(nn.Module):
         return nodes[3]
 
 
-class Reduction(nn.Module):
-    """The residual block between stages: halves the side, doubles the channels."""
-
-    def __init__(self, c_in: int, c_out: int, form: str):
-        super().__init__()
-        # ceil_mode: an odd side is halved as the strided convolution halves it (the official block fails there).
-        shortcut = nn.Sequential(nn.AvgPool2d(2, stride=2, ceil_mode=True), nn.Conv2d(c_in, c_out, 1, bias=False))
-        if form != "official":  # zero-cost-nas registers the shortcut first
-            self.downsample = shortcut
-        self.conv_a = convolution(c_in, c_out, 3, stride=2)
-        self.conv_b = convolution(c_out, c_out, 3)
-        if form == "official":
-            self.downsample = shortcut
-
-    def forward(self, x: Tensor) -> Tensor:
-        result: Tensor = self.conv_b(self.conv_a(x)) + self.downsample(x)
-        return result
-
-
 class Network201(nn.Module):
     """Images ``(N, in_channels, H, W)`` to logits ``(N, num_classes)``."""
 
@@ -88,7 +65,7 @@ class Network201(nn.Module):
         blocks: list[nn.Module] = []
         for stage in range(macro.stages):
             if stage:
-                blocks.append(Reduction(c, 2 * c, macro.form))
+                blocks.append(Reduction(c, 2 * c, shortcut_first=macro.form != "official"))
                 c *= 2
             blocks += [CellModule201(cell, c, macro.form) for _ in range(macro.cells)]
         self.cells = nn.ModuleList(blocks)

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from prejudge.errors import InputError
 from prejudge.spaces.nasbench201.cell import CELL, EDGES, OPERATIONS, Cell201, MacroConfig201
-from prejudge.spaces.nasbench201.network import Reduction, operation
+from prejudge.spaces.nasbench201.network import operation
 from prejudge.spaces.nn.batch_norm import exact_batch_norms
 from prejudge.spaces.nn.mixed_operations import CellState, WeightedSum
 from prejudge.spaces.nn.operations import conv_bn
+from prejudge.spaces.nn.reduction import Reduction
 from prejudge.spaces.nn.supernet import MixedEdge, Mixture, Supernet, Terms
 
 
@@ -86,7 +87,7 @@ class Supernet201(Supernet):
         for width, following in pairwise((*widths, 0)):
             blocks += [MixedCell201(self.candidates[CELL], width, affine=affine) for _ in range(macro.cells)]
             if following:
-                blocks.append(Reduction(width, following, macro.form))
+                blocks.append(Reduction(width, following, shortcut_first=macro.form != "official"))
         self.cells = nn.ModuleList(blocks)
         self.lastact = nn.Sequential(nn.BatchNorm2d(widths[-1]), nn.ReLU())
         self.pool = nn.AdaptiveAvgPool2d(1)

@@ -77,7 +77,7 @@ def standalone_source(
 
     Args:
         space: The search space, or its name. Its network must be a class that takes the architecture and the macro
-            numbers, both dataclasses; those of the DARTS spaces, ``nasbench201`` and ``nasbench101`` are.
+            numbers, both dataclasses, as those of all spaces that come with prejudge are.
         architecture: The architecture, in any notation of the space.
         macro: The macro-architecture: the space's dataclass, or a mapping of those that are not the defaults.
         classes: Name of each class, for the reader.
@@ -98,7 +98,7 @@ def standalone_source(
     if not is_dataclass(arch) or not is_dataclass(numbers):
         raise InputError(
             f"no standalone source for networks of {where.name}: its architectures are not dataclasses, as those of "
-            "DARTS, nasbench201 and nasbench101 are"
+            "prejudge's own spaces are"
         )
     with torch.device("meta"):
         network = type(where.network(arch, **given))

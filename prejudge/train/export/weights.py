@@ -19,6 +19,7 @@ from torch import nn
 
 from prejudge.errors import FileFormatError, InputError
 from prejudge.formats.atomic import write_atomically
+from prejudge.formats.escape import json_text
 from prejudge.spaces.base import Space, space
 from prejudge.train.export.safetensors_file import read_tensors
 from prejudge.train.export.third_party import match_state_dict
@@ -107,7 +108,7 @@ def export_weights(
     )  # fmt: skip
     try:
         texts = {
-            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, allow_nan=False)
+            name: value if isinstance(value, str) else json_text(value, allow_nan=False)
             for name, value in asdict(described).items()
         }
     except (TypeError, ValueError) as error:

@@ -155,14 +155,20 @@ def _imagenet(source: str, **others: Any) -> Numbers:
     return _said(source, **(values | others))
 
 
+_OF_TABLES: Mapping[str, Any] = {
+    "epochs": 200, "batch_size": 256, "learning_rate": 0.1, "schedule": "cosine", "momentum": 0.9, "nesterov": True,
+    "weight_decay": 5e-4, "augment": True, "augmentation": "crop-flip", "padding": 4, "seed": 777,
+}  # fmt: skip
+
+
 def _nasbench201(normalization: str, classes: int, **others: Any) -> Numbers:
-    values: dict[str, Any] = {
-        "epochs": 200, "batch_size": 256, "learning_rate": 0.1, "schedule": "cosine", "momentum": 0.9,
-        "nesterov": True, "weight_decay": 5e-4, "augment": True, "augmentation": "crop-flip", "padding": 4,
-        "space": "nasbench201", "channels": 16, "cells": 5, "num_classes": classes, "form": "official",
-        "normalization": normalization, "seed": 777,
-    }  # fmt: skip
-    return _said(_NB201, **(values | others))
+    network = {"space": "nasbench201", "channels": 16, "cells": 5, "num_classes": classes, "form": "official"}
+    return _said(_NB201, **{**_OF_TABLES, **network, "normalization": normalization, **others})
+
+
+def _nats_size(normalization: str, classes: int, **others: Any) -> Numbers:
+    values = {**_OF_TABLES, "epochs": 90, "space": "nats-size", "num_classes": classes, "normalization": normalization}
+    return _said("NATS-Bench, training protocol of the size space's tables", **{**values, **others})
 
 
 _LAST_AND_BEST = (
@@ -172,6 +178,7 @@ _SEEDS_201 = (
     "the tables have seeds 777, 888 and 999",
     "the short tables have epochs=12 with a cosine of their own, also with seed 111",
 )
+_SEEDS_SIZE = ("the short tables have epochs=1 (seed 777) and epochs=12 (777, 888, 999), with a cosine of their own",)
 _STAC = (
     _LAST_AND_BEST,
     "the tables' 'fancy' rows use switches of the code, AutoAugment among them, in an unknown combination",
@@ -248,6 +255,11 @@ PUBLISHED: Mapping[str, Mapping[str, tuple[Numbers, tuple[str, ...]]]] = {
         "cifar10": (_nasbench201("cifar10-nasbench201", 10), _SEEDS_201),
         "cifar100": (_nasbench201("cifar100-nasbench201", 100), _SEEDS_201),
         "imagenet16-120": (_nasbench201("imagenet16-120", 120, padding=2), _SEEDS_201),
+    },
+    "nats-size": {
+        "cifar10": (_nats_size("cifar10-nasbench201", 10), _SEEDS_SIZE),
+        "cifar100": (_nats_size("cifar100-nasbench201", 100), _SEEDS_SIZE),
+        "imagenet16-120": (_nats_size("imagenet16-120", 120, padding=2), _SEEDS_SIZE),
     },
     "nasbench101": {
         "cifar10": (

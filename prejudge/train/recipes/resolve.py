@@ -14,7 +14,7 @@ from prejudge.train.recipes.recipe import Recipe
 
 _USUAL_SIDE = 32
 _OF_SEARCHES = ("te-nas", "hnas", "stacnas", "ista", "ista-onestage")
-_OF_SPACES = ("nasbench201", "nasbench101")
+_OF_SPACES = ("nasbench201", "nats-size", "nasbench101")
 
 
 @dataclass(frozen=True)

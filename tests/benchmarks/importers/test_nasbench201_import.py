@@ -63,7 +63,9 @@ def test_values_of_every_kind_are_those_that_were_written(kind: str, tmp_path: P
 
 def test_rows_that_the_file_does_not_have_are_nan(tmp_path: Path) -> None:
     source = official_files.write_pth(tmp_path, content(4, omit=(1,)))
-    column = open_table(import_nasbench201(source, tmp_path / "t.h5").path).column("cifar10_test_200ep")
+    table = open_table(import_nasbench201(source, tmp_path / "t.h5", partial=True).path)
+    assert table.index.provenance["remark"] == "3 of 15,625 architectures are in the source; the others are NaN"
+    column = table.column("cifar10_test_200ep")
     assert column.shape == (15625,)
     assert np.flatnonzero(np.isfinite(column)).tolist() == [0, 2, 3]
 
@@ -215,7 +217,10 @@ def test_an_object_in_fast_mode_is_read_from_its_directory(tmp_path: Path) -> No
     ("source", "message"),
     [
         (7, "cannot read NAS-Bench-201 from int; give a published file, or an object of nas_201_api or nats_bench"),
-        (SimpleNamespace(meta_archs=[], arch2infos_dict={}, search_space_name="size"), "holds the size space"),
+        (
+            SimpleNamespace(meta_archs=["8:8:8:8:8"], arch2infos_dict={}, search_space_name="size"),
+            "0 of 1 architectures",
+        ),
     ],
 )
 def test_other_objects_are_refused(source: Any, message: str, tmp_path: Path) -> None:
@@ -280,7 +285,7 @@ def test_impossible_accuracies_are_refused(value: float, message: str, tmp_path:
 
 
 def test_a_file_without_results_is_refused(tmp_path: Path) -> None:
-    refused(content(2, omit=(0, 1)), tmp_path, "holds no results")
+    refused(content(0), tmp_path, "holds no results")
 
 
 def test_a_damaged_file_is_refused_unless_told_not_to_check(tmp_path: Path) -> None:

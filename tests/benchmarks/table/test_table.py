@@ -91,6 +91,23 @@ def test_architecture_text_and_index_ask_for_the_same(path: Path) -> None:
     assert table.query(0, dataset="imagenet16-120", split="test", epochs=200) == table.query(0, "imagenet16_test_200ep")
 
 
+def test_integers_are_asked_for_with_their_notation(path: Path) -> None:
+    table = open_table(path)
+    key, other = (4, 3, 3, 0, 0, 0), (2, 2, 1, 4, 2, 4)  # of NASLib, index 0 and 11
+    for asked in (key, list(key), np.array(key), str(key), "433000"):
+        with pytest.raises(InputError, match=r"notation='official' and .* notation='naslib'; say which"):
+            table.query(asked, TEST)
+        for _ in range(2):
+            assert table.query(asked, TEST, notation="naslib") == _accuracies()[0]
+    for many in ([key, other], np.array([key, other]), [str(key), "221424"]):
+        np.testing.assert_array_equal(table.query_many(many, TEST, notation="naslib"), _accuracies()[[0, 11]])
+    config = {"arch_str": FIRST}
+    nested = ([["avg_pool_3x3", 0]], [["nor_conv_1x1", 0], ["skip_connect", 1]],
+              [["nor_conv_1x1", 0], ["skip_connect", 1], ["skip_connect", 2]])  # fmt: skip
+    for form in (config, nested, f"Structure(4 nodes with {FIRST})"):
+        assert table.query(form, TEST) == table.query_many([form], TEST)[0] == _accuracies()[0]
+
+
 def test_many_at_once(path: Path) -> None:
     table = open_table(path)
     asked = np.array([[3, 5], [0, SIZE - 1]])

@@ -234,7 +234,7 @@ def test_per_class_trains_representatives(digits: Splits, tmp_path: Path) -> Non
     [
         ({"archs": []}, "nothing to train"),
         ({"seeds": []}, "nothing to train"),
-        ({"seeds": [0, -1]}, "seed must be at least 0"),
+        ({"seeds": [0, -1]}, "seed must be an integer of at least 0, not -1"),
         ({"archs": ["|none~0|"]}, "nasbench201"),
         ({"recipe": replace(RECIPE, macro=(("width", 4),))}, "macro field 'width'"),
         ({"recipe": replace(RECIPE, macro=(("num_classes", 4),))}, "num_classes=10"),

@@ -242,7 +242,7 @@ def test_identical_images_are_one_clear_error() -> None:
 @pytest.mark.parametrize(
     ("others", "message"),
     [
-        ({"seed": -1}, "seeds are not negative"),
+        ({"seed": -1}, "seed must be an integer of at least 0, not -1"),
         ({"workers": 0}, "workers must be"),
         ({"device": "tpu9"}, "no device 'tpu9' here"),
         ({"options": {"convention": "tenas"}}, "unknown pruning convention 'tenas'; did you mean 'te-nas'"),

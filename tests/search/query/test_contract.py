@@ -15,7 +15,7 @@ from prejudge.search.registry import register
 from tests.search.toy_objectives import Anywhere, Convolutions
 
 BUILT_IN = ("random", "evolution", "local-search", "reinforce", "successive-halving", "hyperband", "bohb")
-SPACES = ("nasbench201", "nasbench101", "darts", "darts-s1")
+SPACES = ("nasbench201", "nats-size", "nasbench101", "darts", "darts-s1")
 SCHEDULES = (1, 4, 12)
 
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from prejudge.errors import InputError
 from prejudge.spaces.darts.genotype import OPERATIONS
 from prejudge.spaces.darts.operations import Noise, drop_path, operation, preprocess
-from prejudge.spaces.nasbench201.network import Reduction
 from prejudge.spaces.nn.operations import FactorizedReduce, ReLUConvBN
+from prejudge.spaces.nn.reduction import Reduction
 
 SWITCHES = {
     "darts_search": {"affine": False, "pool_norm": True},
@@ -33,7 +33,7 @@ def build(tag: str) -> nn.Module:
     if name.startswith("nor_conv"):
         kernel = int(name[-1])
         return ReLUConvBN([nn.Conv2d(4, 4, kernel, padding=kernel // 2, bias=False)], affine=False)
-    return Reduction(4, 8, "official") if name == "resnet_block_s2" else operation(name, 4, 1)
+    return Reduction(4, 8) if name == "resnet_block_s2" else operation(name, 4, 1)
 
 
 def input_gradient(module: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:

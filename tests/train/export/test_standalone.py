@@ -49,6 +49,7 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
         {"channels": 11, "cells": 1, "stacks": 2},
     ),
     ("nasbench101", "1:", {"channels": 4, "cells": 1}),
+    ("nats-size", "8:16:8:8:24", {}),
 ]
 RUNNER = """
 import importlib.util, sys, torch

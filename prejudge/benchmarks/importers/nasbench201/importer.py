@@ -1,13 +1,13 @@
-"""NAS-Bench-201 and NATS-Bench's topology space (Dong & Yang, ICLR 2020; Dong et al., TPAMI 2021) into one table."""
+"""NAS-Bench-201 and NATS-Bench's two spaces (Dong & Yang, ICLR 2020; Dong et al., TPAMI 2021) into one table."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import time
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +19,22 @@ from prejudge.benchmarks.importers.nasbench201.official_file import (
     iter_architectures,
     recognize,
 )
-from prejudge.benchmarks.importers.nasbench201.official_objects import directory_of, iter_objects, kind_of
+from prejudge.benchmarks.importers.nasbench201.official_objects import directory_of, iter_objects, kind_of, space_of
 from prejudge.benchmarks.importers.nasbench201.trials import UNITS, MalformedTrial, Trials
-from prejudge.benchmarks.importers.table_import import ImportResult, TableImport, file_sha256
+from prejudge.benchmarks.importers.table_import import (
+    ImportResult,
+    TableImport,
+    file_sha256,
+    parts,
+    remark,
+)
 from prejudge.engine import Progress
 from prejudge.errors import FileFormatError, InputError, MissingDataError
-from prejudge.spaces.nasbench201.space import NASBench201
+from prejudge.spaces import space as find_space
+from prejudge.spaces.base import EnumerableSpace, require_enumerable
 
-SCHEDULES = (12, 200)
-"""Epochs of the published trainings."""
-
-TABLE_NAMES = {"nas-bench-201": "nasbench201", "nats-bench": "nats-tss", "nats-bench-simple": "nats-tss"}
-"""Names of the tables. They are two, since NATS-Bench estimated all times anew."""
+SCHEDULES = {"nasbench201": (12, 200), "nats-size": (1, 12, 90)}
+"""Epochs of the published trainings of each space."""
 
 _OTHER_NAMES = {"ImageNet16-120": "imagenet16-120", "imagenet16": "imagenet16-120"}
 _MEGABYTE = 1_000_000
@@ -54,6 +58,7 @@ class ImportPlan:
         bytes: Size of the file; 0 for a loaded object.
         memory: Most bytes of memory that the whole process will take (for a loaded object: beyond it).
         curves: Schedules whose learning curves will be kept.
+        space: Name of the search space.
     """
 
     kind: str
@@ -61,6 +66,14 @@ class ImportPlan:
     bytes: int
     memory: int
     curves: tuple[int, ...]
+    space: str = "nasbench201"
+
+    @property
+    def table_name(self) -> str:
+        """Name of the table. NATS-Bench estimated all times of the topology space anew, so that its is another one."""
+        if self.space == "nats-size":
+            return "nats-sss"
+        return "nats-tss" if self.kind.startswith("nats") else "nasbench201"
 
 
 def plan(source: str | os.PathLike[str] | Any, *, curves: bool | Collection[int] = False) -> ImportPlan:
@@ -75,17 +88,18 @@ def plan(source: str | os.PathLike[str] | Any, *, curves: bool | Collection[int]
         FileFormatError: It is another file.
         InputError: It is neither a file nor an object of the official packages; or no such schedule is published.
     """
-    schedules = _schedules(curves)
-    memory = _PROCESS_MEMORY + _COPIES * 8 * _CURVES * len(NASBench201()) * sum(schedules)
     file: OfficialFile | None
     if isinstance(source, str | os.PathLike):
         file = recognize(Path(source))
+        kind, space = file.kind, file.space
     else:
-        kind, directory = kind_of(source), directory_of(source)
-        file = recognize(directory) if directory else None
-        if file is None:
-            return ImportPlan(kind, None, 0, memory, schedules)
-    return ImportPlan(file.kind, file, file.bytes, memory + expected_memory(file), schedules)
+        kind, space, directory = kind_of(source), space_of(source), directory_of(source)
+        file = replace(recognize(directory), space=space) if directory else None
+    schedules = _schedules(space, curves)
+    memory = _PROCESS_MEMORY + _COPIES * 8 * _CURVES * len(_enumerable(space)) * sum(schedules)
+    if file is None:
+        return ImportPlan(kind, None, 0, memory, schedules, space)
+    return ImportPlan(file.kind, file, file.bytes, memory + expected_memory(file), schedules, space)
 
 
 def import_nasbench201(
@@ -95,12 +109,14 @@ def import_nasbench201(
     name: str | None = None,
     curves: bool | Collection[int] = False,
     check_published: bool = True,
+    partial: bool = False,
     progress: Progress | None = None,
 ) -> ImportResult:
-    """Read ``NAS-Bench-201-v1_*.pth``, ``NATS-tss-v1_*.pickle.pbz2`` or its ``-simple`` directory; write a table file.
+    """Read ``NAS-Bench-201-v1_*.pth``, or NATS-Bench's ``NATS-tss-v1_*`` or ``NATS-sss-v1_*``; write a table file.
 
-    Neither torch nor the official packages are needed. A file of fewer architectures makes a table with NaN for the
-    others. Columns, for each schedule of 12 and 200 epochs, for each seed and the mean over all seeds that there are:
+    Neither torch nor the official packages are needed. A file that lists fewer architectures than the space has makes a
+    table with NaN for the others. Columns, for each schedule (12 and 200 epochs; 1, 12 and 90 of the size space), for
+    each seed and the mean over all seeds that there are:
 
     * dataset ``cifar10``: ``train`` (50,000 images) and ``test`` (official ``ori-test``); ``valid`` is the next one's.
     * dataset ``cifar10-valid``: ``train`` (25,000 images), ``valid`` (the other 25,000; ``x-valid``), ``test``.
@@ -117,18 +133,19 @@ def import_nasbench201(
         source: The file or directory; or an object of ``nas_201_api`` or ``nats_bench`` that has loaded it.
         out: The table file to write; by default one of this name among the user's own benchmarks.
         name: Name of the table, for ``prejudge.benchmark``; by default the file name of ``out``, or ``nasbench201``
-            (for NATS-Bench: ``nats-tss``).
+            (for NATS-Bench: ``nats-tss`` or ``nats-sss``).
         curves: Whether to keep the numbers after each epoch too, for all schedules or for those named (``(12,)``): of
             ``train`` all quantities (``seconds`` are those until then), of the others accuracy and loss where the
             training was evaluated after each epoch. Curves of 200 epochs need gigabytes: :func:`plan` says how much.
         check_published: Whether the file must have the md5 whose digits are in its name.
+        partial: Whether architectures that the source lists may have no results; theirs are NaN.
         progress: Told (megabytes read, megabytes of the source, seconds); of a loaded object architectures instead.
 
     Returns:
         The table file, and whether it was there already, made of the same file.
 
     Raises:
-        MissingDataError: The file does not exist, a directory lacks parts, or the table's folder is missing.
+        MissingDataError: The file does not exist, results are missing that it lists, or the table's folder is.
         FileFormatError: It is another, a truncated or a damaged file, or its architectures are not in the official
             order; the message names the first offender.
         InputError: The name is unusable; the object is none of the official packages; no such schedule is published.
@@ -137,13 +154,17 @@ def import_nasbench201(
     planned = plan(source, curves=curves)
     file, start = planned.file, time.perf_counter()
     schedules = ", ".join(map(str, planned.curves))
-    known = {"kind": planned.kind, "learning curves": f"after {schedules} epochs" if schedules else "left out"}
+    known = {
+        "kind": planned.kind,
+        "partial": "yes" if partial else "no",
+        "learning curves": f"after {schedules} epochs" if schedules else "left out",
+    }
     if file is None:
         known["source"] = f"a loaded {type(source).__name__}"
     else:
         known |= {"source": file.path.name, "bytes": str(file.bytes)}
-    digest = None if file is None else partial(_sha256, file)
-    job = TableImport.begin(out, name, TABLE_NAMES[planned.kind], "nasbench201", known, digest)
+    digest = None if file is None else functools.partial(_sha256, file)
+    job = TableImport.begin(out, name, planned.table_name, planned.space, known, digest)
     if not job.target.parent.is_dir():  # said before minutes of reading
         raise MissingDataError(
             f"no folder {job.target.parent} for the table {job.target.name}; make it, or say another --out"
@@ -151,12 +172,13 @@ def import_nasbench201(
     if existing := job.existing():
         return existing
     if file is None:
-        archs = _counted(source, progress, start)
+        archs = _counted(source, progress, start, partial)
     else:
         if check_published:
             check_digest(file)
-        archs = iter_architectures(file, _in_megabytes(progress, start))
-    trials, read = _gather(known["source"], archs, planned.curves)
+        archs = iter_architectures(file, _in_megabytes(progress, start), partial=partial)
+    space = _enumerable(planned.space)
+    trials, read = _gather(known["source"], space, archs, planned.curves)
     columns, (extra, extra_units) = trials.columns(), trials.extras()
     datasets = {m.dataset for m in columns}
     version = {} if file is None else {"version": file.version or "unknown"}
@@ -165,30 +187,42 @@ def import_nasbench201(
             columns,
             extra=extra,
             units=UNITS | extra_units,
-            provenance={"architectures": read, "left out": ", ".join(sorted(trials.left_out)) or "nothing", **version},
+            provenance={
+                "architectures": read,
+                "left out": ", ".join(sorted(trials.left_out)) or "nothing",
+                **version,
+                **remark(parts(read, len(space))),
+            },
             curves=trials.curves(),
+            fractions=False,
             aliases={other: dataset for other, dataset in _OTHER_NAMES.items() if dataset in datasets},
         )
     except InputError as error:
         raise FileFormatError(f"{known['source']}: {error}") from error
 
 
-def _schedules(curves: bool | Collection[int]) -> tuple[int, ...]:
+def _enumerable(space: str) -> EnumerableSpace[Any]:
+    return require_enumerable(find_space(space))
+
+
+def _schedules(space: str, curves: bool | Collection[int]) -> tuple[int, ...]:
+    published = SCHEDULES[space]
     if isinstance(curves, bool):
-        return SCHEDULES if curves else ()
-    unpublished = sorted(set(curves) - set(SCHEDULES))
+        return published if curves else ()
+    unpublished = sorted(set(curves) - set(published))
     if unpublished:
-        raise InputError(f"there are learning curves of {SCHEDULES} epochs, not of {unpublished[0]}")
+        raise InputError(f"there are learning curves of {published} epochs, not of {unpublished[0]}")
     return tuple(sorted(set(curves)))
 
 
-def _gather(source: str, archs: Iterator[OfficialArchitecture], curves: Collection[int]) -> tuple[Trials, int]:
+def _gather(
+    source: str, space: EnumerableSpace[Any], archs: Iterator[OfficialArchitecture], curves: Collection[int]
+) -> tuple[Trials, int]:
     """The trainings of all architectures, and how many architectures there were."""
-    space, read = NASBench201(), 0
-    trials = Trials(len(space), curves)
+    trials, read = Trials(len(space), curves), 0
     for index, text, results in archs:
         if not 0 <= index < len(space):
-            raise FileFormatError(f"{source}: NAS-Bench-201 has no architecture {index}, only 0..{len(space) - 1}")
+            raise FileFormatError(f"{source}: {space.name} has no architecture {index}, only 0..{len(space) - 1}")
         if text != str(space[index]):
             raise FileFormatError(
                 f"{source}: architecture {index} is {text}, but in the official order it is {space[index]}"
@@ -219,8 +253,8 @@ def _in_megabytes(progress: Progress | None, start: float) -> Any:
     return lambda done, total: progress(done // _MEGABYTE, -(-total // _MEGABYTE), time.perf_counter() - start)
 
 
-def _counted(api: Any, progress: Progress | None, start: float) -> Iterator[OfficialArchitecture]:
-    for done, arch in enumerate(iter_objects(api), start=1):
+def _counted(api: Any, progress: Progress | None, start: float, partial: bool) -> Iterator[OfficialArchitecture]:
+    for done, arch in enumerate(iter_objects(api, partial=partial), start=1):
         yield arch
         if progress is not None:
             progress(done, len(api.arch2infos_dict), time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""The published files of NAS-Bench-201 and of NATS-Bench's topology space, read one architecture at a time.
+"""The published files of NAS-Bench-201 and of NATS-Bench's two spaces, read one architecture at a time.
 
 Three kinds hold the same state dicts of the official classes ``ArchResults`` and ``ResultsCount``: the torch file of
 NAS-Bench-201 (Dong & Yang, ICLR 2020), and NATS-Bench (Dong et al., TPAMI 2021) as one compressed pickle or as a
@@ -10,13 +10,13 @@ from __future__ import annotations
 import bz2
 import hashlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prejudge.errors import FileFormatError, MissingDataError
+from prejudge.errors import FileFormatError, MissingDataError, quoted
 from prejudge.formats.pickle.entries import EntryUnpickler
 from prejudge.formats.zip import READ_ERRORS, open_zip
 
@@ -28,7 +28,13 @@ OfficialArchitecture = tuple[int, str, dict[str, dict[str, Any]]]
 """The official index, the text, and the results by epochs of the schedule."""
 
 _EXTENSION = ".pickle.pbz2"
-_EPOCHS = {"less": "12", "full": "200", "12": "12", "200": "200"}
+_EPOCHS = {
+    "nasbench201": {"12": "12", "200": "200", "less": "12", "full": "200"},
+    "nats-size": {"01": "1", "12": "12", "90": "90"},
+}
+"""The epochs of each schedule, as the files of a space name it."""
+
+_SIZE = re.compile(r"(?<![a-z])(sss|size)(?![a-z])", re.IGNORECASE)
 _TORCH_MAGIC = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19."
 """The first pickle of a torch file in the legacy format: a number that says just this."""
 
@@ -49,6 +55,7 @@ class OfficialFile:
         version: The version in its name, e.g. ``"v1_1"``; None if the name has none.
         digest: The hex digits of its md5 in its name; None if the name has none.
         bytes: Its size, for a directory that of all its files.
+        space: Name of the search space; by the name of the file.
     """
 
     path: Path
@@ -56,6 +63,7 @@ class OfficialFile:
     version: str | None
     digest: str | None
     bytes: int
+    space: str = "nasbench201"
 
 
 def recognize(path: str | Path) -> OfficialFile:
@@ -71,20 +79,19 @@ def recognize(path: str | Path) -> OfficialFile:
     path = Path(path)
     if not path.exists():
         raise MissingDataError(f"no file or directory {path}")
-    if re.match(r"NATS-sss-", path.name):
-        raise FileFormatError(f"{path} holds the size space of NATS-Bench; the topology space is in NATS-tss-…")
+    space = "nats-size" if _SIZE.search(path.name) else "nasbench201"
     version = re.search(r"-(v\d+_\d+)(?![0-9a-z])", path.name)
     found = version[1] if version else None
     if path.is_dir():
         if not (path / f"meta{_EXTENSION}").is_file():
             raise MissingDataError(f"{path} has no meta{_EXTENSION}, so it is not a NATS-Bench directory (…-simple)")
         size = sum(file.stat().st_size for file in path.glob(f"*{_EXTENSION}"))
-        return OfficialFile(path, "nats-bench-simple", found, None, size)
+        return OfficialFile(path, "nats-bench-simple", found, None, size, space)
     with path.open("rb") as stream:
         start = stream.read(512)
     kind = _kind(path, start)
     digest = re.search(r"-v\d+_\d+-([0-9a-f]{5,32})\.", path.name)
-    return OfficialFile(path, kind, found, digest[1] if digest else None, path.stat().st_size)
+    return OfficialFile(path, kind, found, digest[1] if digest else None, path.stat().st_size, space)
 
 
 def _kind(path: Path, start: bytes) -> str:
@@ -137,28 +144,42 @@ def check_digest(file: OfficialFile, progress: BytesRead | None = None) -> None:
         )
 
 
-def iter_architectures(file: OfficialFile, progress: BytesRead | None = None) -> Iterator[OfficialArchitecture]:
+def iter_architectures(
+    file: OfficialFile, progress: BytesRead | None = None, *, partial: bool = False
+) -> Iterator[OfficialArchitecture]:
     """Read the architectures one after the other.
 
     Args:
         file: The result of :func:`recognize`.
         progress: Called after each architecture.
+        partial: Whether architectures that the file lists may have no results.
 
     Yields:
         ``(index, text, results)`` with the official index, the architecture's text, and ``results["12"]`` and
-        ``results["200"]``: the state dict of ``ArchResults`` by epochs of the schedule (the older files call them
-        "less" and "full"), as plain dicts, lists, texts and numbers. Nothing is kept of what was yielded.
+        ``results["200"]`` (of the size space ``"1"``, ``"12"`` and ``"90"``): the state dict of ``ArchResults`` by
+        epochs of the schedule (the older files call them "less" and "full"), as plain dicts, lists, texts and numbers.
+        Nothing is kept of what was yielded.
 
     Raises:
-        MissingDataError: A NATS-Bench directory lacks files.
+        MissingDataError: Architectures have no results.
         FileFormatError: The file is truncated or damaged (found out only when reading comes there), holds anything but
             plain values, or is of another benchmark.
     """
     report = progress or (lambda done, total: None)
-    return _from_directory(file, report) if file.kind == "nats-bench-simple" else _from_file(file, report)
+    read = _from_directory if file.kind == "nats-bench-simple" else _from_file
+    return read(file, report, partial)
 
 
-def _from_file(file: OfficialFile, report: BytesRead) -> Iterator[OfficialArchitecture]:
+def _lacking(path: Path, missing: int, whole: int, what: str, some: Sequence[str]) -> MissingDataError:
+    """The error for a source that lacks results which it should have."""
+    names = ", ".join(some[:3]) + (", …" if missing > 3 else "")
+    return MissingDataError(
+        f"{path} lacks {missing:,} of {whole:,} {what} ({names}); unpack or download it again, or take what is there "
+        "with --partial (partial=True)"
+    )
+
+
+def _from_file(file: OfficialFile, report: BytesRead, partial: bool) -> Iterator[OfficialArchitecture]:
     with ExitStack() as stack:
         raw = stack.enter_context(file.path.open("rb"))
         read: Callable[[int], bytes] = raw.read
@@ -176,7 +197,7 @@ def _from_file(file: OfficialFile, report: BytesRead) -> Iterator[OfficialArchit
             raise FileFormatError(f"{file.path} is a torch file of an unknown version")
         texts: dict[int, str] = {}
         for index, value in machine.entries("arch2infos"):
-            text, results = _normalized(file.path, index, value)
+            text, results = _normalized(file, file.path, index, value)
             if index in texts:
                 raise FileFormatError(f"{file.path} holds architecture {index} twice")
             texts[index] = text
@@ -185,7 +206,7 @@ def _from_file(file: OfficialFile, report: BytesRead) -> Iterator[OfficialArchit
         content = machine.value
         if legacy and machine.load() != []:
             raise FileFormatError(f"{file.path} holds tensors, which the benchmark files do not")
-        _check_content(file.path, content, texts)
+        _check_content(file.path, content, texts, partial)
         report(file.bytes, file.bytes)
 
 
@@ -211,7 +232,7 @@ def _zip_member(path: Path, raw: Any, stack: ExitStack) -> Callable[[int], bytes
     return read
 
 
-def _check_content(path: Path, content: Any, texts: dict[int, str]) -> None:
+def _check_content(path: Path, content: Any, texts: dict[int, str], partial: bool) -> None:
     """Compare what surrounded the architectures with what was read."""
     if type(content) is not dict or type(content.get("arch2infos")) is not dict:
         raise FileFormatError(f"{path} has no arch2infos, so it is not a file of NAS-Bench-201 or NATS-Bench")
@@ -221,6 +242,9 @@ def _check_content(path: Path, content: Any, texts: dict[int, str]) -> None:
             raise FileFormatError(f"{path}: the results of architecture {index} are of another one, {text!r}")
     if isinstance(evaluated, list | set) and {index for index in evaluated if type(index) is int} != set(texts):
         raise FileFormatError(f"{path} holds {len(texts)} architectures, but its evaluated_indexes are others")
+    if not partial and len(texts) < len(archs):
+        absent = [str(index) for index in range(len(archs)) if index not in texts]
+        raise _lacking(path, len(absent), len(archs), "architectures", absent)
 
 
 def _meta_archs(path: Path, content: Any) -> list[str]:
@@ -230,24 +254,18 @@ def _meta_archs(path: Path, content: Any) -> list[str]:
     return archs
 
 
-def _from_directory(file: OfficialFile, report: BytesRead) -> Iterator[OfficialArchitecture]:
+def _from_directory(file: OfficialFile, report: BytesRead, partial: bool) -> Iterator[OfficialArchitecture]:
     machine = EntryUnpickler()
-
-    def load(path: Path) -> Any:
-        with bz2.open(path) as stream:
-            machine.go_on(stream.read, f"{path} (decompressed)")
-            return machine.load()
-
-    meta = file.path / f"meta{_EXTENSION}"
-    archs = _meta_archs(meta, load(meta))
-    paths = [file.path / f"{index:06d}{_EXTENSION}" for index in range(len(archs))]
+    archs, paths = _parts(file, machine)
     missing = [path.name for path in paths if not path.is_file()]
-    if missing:
-        some = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
-        raise MissingDataError(f"{file.path} lacks {len(missing)} of {len(paths)} files ({some}); unpack it again")
-    done = meta.stat().st_size
+    if missing and not partial:
+        raise _lacking(file.path, len(missing), len(paths), "files", missing)
+    absent = set(missing)
+    done = (file.path / f"meta{_EXTENSION}").stat().st_size
     for index, path in enumerate(paths):
-        text, results = _normalized(path, index, load(path))
+        if path.name in absent:
+            continue
+        text, results = _normalized(file, path, index, _load(machine, path))
         if text != archs[index]:
             raise FileFormatError(f"{path}: the results are of another architecture than meta{_EXTENSION} says")
         yield index, text, results
@@ -255,16 +273,32 @@ def _from_directory(file: OfficialFile, report: BytesRead) -> Iterator[OfficialA
         report(min(done, file.bytes), file.bytes)
 
 
-def _normalized(path: Path, index: Any, value: Any) -> tuple[str, dict[str, dict[str, Any]]]:
+def _parts(file: OfficialFile, machine: EntryUnpickler) -> tuple[list[str], list[Path]]:
+    """The architectures of a directory, and the file that each of them should have."""
+    meta = file.path / f"meta{_EXTENSION}"
+    archs = _meta_archs(meta, _load(machine, meta))
+    return archs, [file.path / f"{index:06d}{_EXTENSION}" for index in range(len(archs))]
+
+
+def _load(machine: EntryUnpickler, path: Path) -> Any:
+    with bz2.open(path) as stream:
+        machine.go_on(stream.read, f"{path} (decompressed)")
+        return machine.load()
+
+
+def _normalized(file: OfficialFile, path: Path, index: Any, value: Any) -> tuple[str, dict[str, dict[str, Any]]]:
     """The architecture's text and its results by epochs, checked as far as every reader relies on them."""
     if type(index) is not int or index < 0 or type(value) is not dict or not value:
         raise FileFormatError(f"{path}: arch2infos has an entry that is not an architecture's results")
-    other = [key for key in value if key not in _EPOCHS]
+    epochs = _EPOCHS[file.space]
+    other = [key for key in value if key not in epochs]
     if other:
+        known = " and ".join(dict.fromkeys(epochs.values()))
         raise FileFormatError(
-            f"{path} has results for the schedule {other[0]!r} instead of 12 and 200 epochs, so it is of another space"
+            f"{path} has results for the schedule {quoted(other[0])} instead of {known} epochs, so it is not of "
+            f"{file.space}; its name says the space: NATS-sss-… is the size space, NATS-tss-… the topology"
         )
-    results = {_EPOCHS[key]: result for key, result in value.items()}
+    results = {epochs[key]: result for key, result in value.items()}
     for result in results.values():
         trials = result.get("all_results") if type(result) is dict else None
         if type(trials) is not dict or type(result.get("arch_str")) is not str:

@@ -89,8 +89,11 @@ def test_everything_is_plain(writer: str, tmp_path: Path) -> None:
 
 
 def test_architectures_without_results(tmp_path: Path) -> None:
-    content = files.contents(5, omit=(1, 3))
-    assert list(read(files.write_pth(tmp_path, content))) == [0, 2, 4]
+    for write, version in ((files.write_pth, "v1_1"), (files.write_directory, "nats")):
+        path = write(tmp_path, files.contents(5, version, omit=(1, 3)))
+        found = iter_architectures(recognize(path), partial=True)
+        assert [index for index, _, _ in found] == [0, 2, 4]
+        assert re.search(r"lacks 2 of 5 (files|architectures) \((000001|1).*--partial", failure(path, MissingDataError))
 
 
 def test_what_torch_wrote(tmp_path: Path) -> None:
@@ -155,7 +158,9 @@ def test_other_files(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"has no meta\.pickle\.pbz2, so it is not a NATS-Bench directory"):
         recognize(tmp_path)
     packed = bz2.compress(b"x")
-    assert "size space of NATS-Bench" in message("NATS-sss-v1_0-50262.pickle.pbz2", packed)
+    size = tmp_path / "NATS-sss-v1_0-50262.pickle.pbz2"
+    size.write_bytes(packed)
+    assert recognize(size).space == "nats-size"
     assert f"give the directory {tmp_path}" in message("000123.pickle.pbz2", packed)
     assert f"give the directory {tmp_path}" in message("meta.pickle.pbz2", packed)
     assert "is a web page, so the download failed" in message("v.pth", b"\n<!DOCTYPE html><html>Quota exceeded")

@@ -1,0 +1,1 @@
+"""NATS-Bench's size space: five widths around one fixed cell."""
