@@ -4,13 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 JOBS   ?= 2
+ROUNDS ?= 100
 LOCKED := requirements/locked.txt
 # The exact versions also of what builds the package; newer Pythons, for which they have no wheels, get the newest.
 EXACT  := $$($(BIN)/python -c 'import sys; sys.version_info < (3, 15) and print("PIP_CONSTRAINT=$(LOCKED) PIP_BUILD_CONSTRAINT=$(LOCKED)")')
 # Every test process computes with one thread: with more, the processes get in each other's way.
 ONE    := OMP_NUM_THREADS=1
 
-.PHONY: help demo test test-slow test-cluster test-newest test-oldest fuzz lint format docs lock clean
+.PHONY: help demo test test-slow test-cluster test-newest test-oldest chaos fuzz lint format docs lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +20,7 @@ help:
 	@echo 'make test-newest  the fast tests with the newest versions of everything; test-oldest: with the oldest allowed'
 	@echo 'make test-slow  the tests that take minutes'
 	@echo 'make test-cluster  several Ray nodes on this machine: some minutes, too'
+	@echo 'make chaos ROUNDS=100  long commands that are killed at random moments and started again: some hours'
 	@echo 'make fuzz       100,000 broken inputs for every parser and reader: some hours'
 	@echo 'make lint       ruff, mypy and import-linter alone   make format   let ruff rewrite the sources'
 	@echo 'make docs       build the manual into build/site'
@@ -72,6 +74,10 @@ test-oldest:
 	.venv-oldest/bin/python -m pip --disable-pip-version-check install --quiet -c requirements/oldest.txt -e '.[parquet]' \
 	  'pyarrow==15.*' pytest pytest-timeout pytest-xdist hypothesis pillow
 	$(ONE) .venv-oldest/bin/python -m pytest -n $(JOBS)
+
+# Commands that are killed at random moments, ROUNDS times each, and started again.
+chaos: $(VENV)/installed-dev
+	PREJUDGE_CHAOS_ROUNDS=$(ROUNDS) $(ONE) $(BIN)/python -m pytest -s -m slow --timeout 0 tests/engine/test_chaos.py tests/engine/test_chaos_learning.py
 
 # What is found is kept in build/fuzz; tests/fuzz/explore.py runs one of the targets under atheris.
 fuzz: $(VENV)/installed-dev
