@@ -56,6 +56,13 @@ def test_a_method_with_schedules_on_learning_curves(capsys: pytest.CaptureFixtur
     assert found["runs"][0]["seconds"] <= 10
 
 
+def test_without_a_budget_the_usual_one_is_taken_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["search", "random", "--benchmark", "digits", "--seeds", "3", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "each run may spend 50 simulated seconds; --budget SECONDS or --queries N for another budget" in err
+    assert all(150 < run["queries"] < 300 for run in json.loads(out)["runs"])
+
+
 def test_a_live_proxy_and_a_live_training_that_is_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     small = ["--space", "nasbench201", "--data", "digits", "--channels", "4", "--cells", "1", "--queries", "3"]
     found = _json(capsys, "search", "random", *small, "--proxy", "synflow")
