@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from prejudge._version import __version__
 from prejudge.cli.stopping import BROKEN_PIPE, RUN_AGAIN, Stopped, is_broken, silence, stop_behind, stopping
+from prejudge.engine.orphans import is_hung
 from prejudge.errors import InputError, PrejudgeError, one_line, quoted, visible
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = run(sys.argv[1:] if arguments is None else list(arguments))
     except Stopped as stop:  # when all was done already
         code = stop.exit_code
+    if is_hung():
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
