@@ -147,7 +147,7 @@ _NOTHING = asdict(Cost(0, 0.0, 0, "nothing"))
 @cache
 def bombs() -> list[tuple[str, bytes]]:
     """Inputs that are dear for naive readers: ``(part of the target's name, content)``."""
-    keys = [_pickled_integer(k * _MERSENNE) for k in range(1, 20_000)]  # never in a dict here: that is what is dear
+    keys = [pickled_integer(k * _MERSENNE) for k in range(1, 20_000)]  # never in a dict here: that is what is dear
     shared = bytearray(100_000)
     doubling: Any = ["x"]
     for _ in range(24):
@@ -193,7 +193,7 @@ def bombs() -> list[tuple[str, bytes]]:
     ]
 
 
-def _pickled_integer(number: int) -> bytes:
+def pickled_integer(number: int) -> bytes:
     content = number.to_bytes(number.bit_length() // 8 + 1, "little")
     return b"\x8a" + bytes([len(content)]) + content
 

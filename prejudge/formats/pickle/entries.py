@@ -341,9 +341,10 @@ def _check_plain(keys: Iterable[Any]) -> None:
     for key in keys:
         if type(key) in ATOMS:  # no integer has more than 64 bits
             continue
+        if type(key) is tuple:
+            check_keys((key,))
         if type(key) is not tuple or not ATOMS.issuperset(map(type, key)):
             raise Refused(f"uses a {type(key).__name__} that is not of plain values as a key")
-        check_keys((key,))
 
 
 def _dict(by: Name, args: tuple[Any, ...]) -> dict[Any, Any]:
