@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from prejudge.engine.device_errors import named_device_errors
 from prejudge.errors import InputError
 from prejudge.proxies.kernels.double_backward import Projection, cheap_double_backward
 from prejudge.proxies.kernels.per_sample import ShareGram, share_gram
@@ -119,7 +120,8 @@ def first_order(
 
 def _forward(network: nn.Module, x: Tensor) -> Any:
     try:
-        return network(x)
+        with named_device_errors(x.device):
+            return network(x)
     except (torch.OutOfMemoryError, Unstackable):
         raise
     except (RuntimeError, ValueError, TypeError) as error:
