@@ -7,16 +7,20 @@ JOBS   ?= 2
 LOCKED := requirements/locked.txt
 # The exact versions also of what builds the package; newer Pythons, for which they have no wheels, get the newest.
 EXACT  := $$($(BIN)/python -c 'import sys; sys.version_info < (3, 15) and print("PIP_CONSTRAINT=$(LOCKED) PIP_BUILD_CONSTRAINT=$(LOCKED)")')
+# What test-newest and test-oldest run; continuous integration takes CORE, what depends most on the versions.
+TESTS  ?= tests
+CORE   := tests/spaces tests/proxies tests/cache tests/benchmarks tests/pipeline tests/cli/test_demo_command.py
 # Every test process computes with one thread: with more, the processes get in each other's way.
 ONE    := OMP_NUM_THREADS=1
 
-.PHONY: help demo test test-slow test-cluster test-newest test-oldest fuzz lint format docs lock clean
+.PHONY: help demo test test-slow test-cluster test-newest test-oldest core-newest core-oldest fuzz lint format docs lock clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo       install and run the main job on a small scale (no data needed); writes prejudge-demo/report.html'
 	@echo 'make test       install with the tools of development; lint, type check, fast tests'
 	@echo 'make test-newest  the fast tests with the newest versions of everything; test-oldest: with the oldest allowed'
+	@echo 'make core-newest, core-oldest  the part of them over spaces, proxies, cache, benchmarks and a demo'
 	@echo 'make test-slow  the tests that take minutes'
 	@echo 'make test-cluster  several Ray nodes on this machine: some minutes, too'
 	@echo 'make fuzz       100,000 broken inputs for every parser and reader: some hours'
@@ -64,14 +68,17 @@ test-cluster: $(VENV)/installed-dev
 test-newest:
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/python -m pip --disable-pip-version-check install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'
-	$(ONE) .venv-newest/bin/python -m pytest -n $(JOBS)
+	$(ONE) .venv-newest/bin/python -m pytest -n $(JOBS) $(TESTS)
 
 # The lower bounds of pyproject.toml, on the oldest Python: make test-oldest PYTHON=python3.11
 test-oldest:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip --disable-pip-version-check install --quiet -c requirements/oldest.txt -e '.[parquet]' \
 	  'pyarrow==15.*' pytest pytest-timeout pytest-xdist hypothesis pillow
-	$(ONE) .venv-oldest/bin/python -m pytest -n $(JOBS)
+	$(ONE) .venv-oldest/bin/python -m pytest -n $(JOBS) $(TESTS)
+
+core-newest core-oldest: core-%:
+	$(MAKE) test-$* TESTS="$(CORE)"
 
 # What is found is kept in build/fuzz; tests/fuzz/explore.py runs one of the targets under atheris.
 fuzz: $(VENV)/installed-dev

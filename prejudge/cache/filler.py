@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from prejudge.cache.protocol import Protocol
+from prejudge.cache.scorer import Job, Scorer
 from prejudge.cache.shard import Shard
 from prejudge.cache.sharing import representatives
 from prejudge.engine import Engine, Progress, local_unless
-from prejudge.engine.random_state import own_generators
 from prejudge.engine.worker import prepare
-from prejudge.errors import DeviceError, InputError, check_integer
+from prejudge.errors import InputError, check_integer
 from prejudge.proxies.registry import ProxyRequest, resolve
-from prejudge.proxies.score import Score
 from prejudge.spaces.base import Architecture, Space
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from prejudge.cache.store import ScoreCache
     from prejudge.data.dataset import ImageDataset
-    from prejudge.data.probe_batch import Batch
-    from prejudge.proxies.passes.memory import Memory
 
 
 REPEATS_AT_ONCE = 16
@@ -56,6 +51,7 @@ def fill(
     augment: bool = False,
     share_classes: bool = False,
     retry_failed: bool = False,
+    rescore: bool = False,
     shard: Shard | None = None,
     engine: Engine | None = None,
     repeats_at_once: int | None = None,
@@ -70,6 +66,10 @@ def fill(
 
     An architecture that cannot be built or scored gets failed scores with the reason. After Ctrl-C, a crash or a full
     disk, calling again goes on where it stopped.
+
+    The columns of third-party proxies hold the digest of their source: that of the file for ``FILE.py:NAME``, and of
+    all local modules that it imports. Where it differs, a warning says so, the scores are kept as ``NAME@DIGEST`` and
+    computed anew (:meth:`ScoreCache.declare`). Failed scores of third-party proxies are always tried again.
 
     Args:
         cache: Open for writing.
@@ -90,6 +90,8 @@ def fill(
             architectures, for the class's representative; ``frame(space=space, expand=True)`` gives the value to the
             other members. All other proxies are computed for each architecture.
         retry_failed: Try again what failed before.
+        rescore: Compute everything that is asked for anew; a score stays until the new one takes its place. After an
+            interruption the same call goes on.
         shard: Compute only this part; the caches of all parts together, merged, are the cache of the whole.
         engine: Where to compute, in place of ``workers`` processes; e.g. :class:`~prejudge.engine.RayEngine`.
         repeats_at_once: How many repeats of an architecture run as one network, at most; default: some on CUDA, where
@@ -101,9 +103,10 @@ def fill(
         The protocol, which selects these scores in the cache.
 
     Raises:
-        InputError: An unknown proxy, macro field or device, a batch larger than the data or too small for a proxy.
-        PrejudgeError: A worker died, the engine cannot be had, or the cache cannot be written. What was computed before
-            is kept.
+        InputError: An unknown proxy, macro field or device, a batch larger than the data or too small for a proxy, or a
+            module of a proxy that has changed since this process imported it.
+        PrejudgeError: A worker died, the source of a proxy changed meanwhile, the engine cannot be had, or the cache
+            cannot be written. What was computed before is kept.
     """
     engine = local_unless(engine, workers)
     requests = resolve(proxies)
@@ -145,12 +148,18 @@ def fill(
         mine = shard.of(str(arch) for _, archs in wanted for arch in archs)
         wanted = [(columns, [arch for arch in archs if str(arch) in mine]) for columns, archs in wanted]
     at_once = repeats_at_once or (REPEATS_AT_ONCE if str(device).startswith("cuda") else 1)
-    jobs = _missing_jobs(cache, protocol, wanted, repeats, retry_failed, at_once)
+    retried = {str(r) for r in requests if retry_failed or not r.proxy.built_in}
+    plan = _Plan(protocol, wanted, repeats, retried, at_once)
+    since = plan.first_run(cache) if rescore else 0
+    jobs = plan.jobs(cache, since)
     if not jobs:
         return protocol
-    scorer = Scorer(space, data, protocol, _spellings(proxies, requests, engine), device)
+    definitions = {str(request): request.proxy.definition for request in requests}
+    scorer = Scorer(space, data, protocol, _spellings(proxies, requests, engine), definitions, device)
     with engine:
-        _compute(cache, scorer, jobs, engine, progress, at_once)
+        _compute(
+            cache, scorer, jobs, engine, progress, at_once, {"rescore": plan.digest, "since": since} if rescore else {}
+        )
     return protocol
 
 
@@ -169,117 +178,8 @@ def declaration(request: ProxyRequest) -> dict[str, Any]:
         "deterministic": proxy.deterministic,
         "invariant_to_dead_edges": proxy.invariant_to_dead_edges,
         "min_batch": proxy.min_batch,
+        **({} if proxy.built_in else {"source": proxy.definition}),
     }
-
-
-@dataclass(frozen=True)
-class Job:
-    """The columns that one architecture lacks, for one repeat or for several that lack the same."""
-
-    architecture: str
-    repeats: tuple[int, ...]
-    columns: tuple[str, ...]
-
-    def __str__(self) -> str:
-        several = "s" if len(self.repeats) > 1 else ""
-        return f"{self.architecture} (repeat{several} {', '.join(map(str, self.repeats))})"
-
-
-@dataclass
-class Scorer:
-    """Scores jobs, in this process or in a worker.
-
-    Attributes:
-        space: The search space.
-        data: The images.
-        protocol: The protocol.
-        proxies: For each column the proxy as the user wrote it, for a worker to resolve, or already resolved.
-        device: Where to score.
-    """
-
-    space: Space[Any]
-    data: ImageDataset
-    protocol: Protocol
-    proxies: dict[str, str | ProxyRequest]
-    device: str | None = None
-    _batches: dict[int, Batch] = field(default_factory=dict, repr=False)
-    _on_device: dict[int, Tensor] = field(default_factory=dict, repr=False)
-
-    @cached_property
-    def _requests(self) -> dict[str, ProxyRequest]:
-        return {column: resolve([proxy])[0] for column, proxy in self.proxies.items()}
-
-    @cached_property
-    def _memory(self) -> Memory:
-        from prejudge.engine.device import find_device
-        from prejudge.proxies.passes.memory import Memory
-
-        return Memory(find_device(self.device or "cpu"))
-
-    def __call__(self, job: Job) -> list[dict[str, Score]]:
-        """For each repeat of a job the scores of its columns; whatever goes wrong with a network makes them failed."""
-        from prejudge.engine.device_errors import raise_if_device_failed
-        from prejudge.engine.torch_state import standard_torch_state
-
-        try:
-            with standard_torch_state(self.device):
-                found = self._scores(job)
-        except Exception as error:  # one architecture must not cost the others
-            try:
-                raise_if_device_failed(error, self.device or "cpu")
-            except DeviceError as failed:
-                hint = "finished results are kept, run again to go on"
-                raise DeviceError(f"{failed} while it scored {job}; {hint}") from error
-            if len(job.repeats) > 1:  # nor one repeat the others
-                return [scores for repeat in job.repeats for scores in self(replace(job, repeats=(repeat,)))]
-            return [dict.fromkeys(job.columns, Score.failed(f"{type(error).__name__}: {error}"))]
-        return [{c: scores.get(c, Score.failed("the scoring gave no value")) for c in job.columns} for scores in found]
-
-    def _scores(self, job: Job) -> list[dict[str, Score]]:
-        from prejudge.proxies.scoring import score_repeats
-
-        networks, inputs, targets = [], [], []
-        for repeat, batch in zip(job.repeats, self.batches(job), strict=True):
-            with own_generators(self.protocol.seed + repeat):
-                networks.append(self.space.network(self.space.parse(job.architecture), **dict(self.protocol.macro)))
-            inputs.append(self._resident(repeat, batch))
-            targets.append(batch.targets)  # a few numbers, which are checked where they are cheap to read
-        return score_repeats(
-            networks,
-            inputs,
-            targets,
-            [self._requests[column] for column in job.columns],
-            mode=self.protocol.mode,
-            device=self.device,
-            seeds=[self.protocol.seed + repeat for repeat in job.repeats],
-            memory=self._memory,
-        )
-
-    def batches(self, job: Job) -> list[Batch]:
-        """The batches of a job: by repeat, and by architecture where the protocol says so."""
-        from prejudge.data.probe_batch import batch
-
-        p = self.protocol
-        if p.batch == "per-architecture":
-            keys = (f"{p.seed + repeat} {job.architecture}".encode() for repeat in job.repeats)
-            seeds = [int.from_bytes(hashlib.sha256(key).digest()[:6], "big") for key in keys]
-            return [batch(self.data, p.batch_size, seed=seed, augment=p.augment) for seed in seeds]
-        known, self._batches = self._batches, {}  # jobs come with the same repeats for long: these are enough
-        for r in job.repeats:
-            drawn = known.get(r)
-            if drawn is None:
-                drawn = batch(self.data, p.batch_size, seed=p.seed + r, augment=p.augment)
-            self._batches[r] = drawn
-        self._on_device = {r: x for r, x in self._on_device.items() if r in self._batches}
-        return list(self._batches.values())
-
-    def _resident(self, repeat: int, batch: Batch) -> Tensor:
-        """The images of a batch where they are to be scored, moved there once if other architectures share them."""
-        if self.device is None or self.protocol.batch == "per-architecture":
-            return batch.inputs
-        if repeat not in self._on_device:
-            self._on_device[repeat] = batch.inputs.to(self.device)
-        return self._on_device[repeat]
 
 
 def _resolved_macro(space: Space[Any], given: dict[str, Any], data: ImageDataset) -> dict[str, Any]:
@@ -295,27 +195,61 @@ def _resolved_macro(space: Space[Any], given: dict[str, Any], data: ImageDataset
     return resolved
 
 
-def _missing_jobs(
-    cache: ScoreCache,
-    protocol: Protocol,
-    wanted: Iterable[tuple[Sequence[str], Sequence[Architecture]]],
-    repeats: int,
-    retry_failed: bool,
-    at_once: int,
-) -> list[Job]:
-    """Jobs repeat by repeat, so that an interrupted run has the first repeat of as many as possible.
+@dataclass(frozen=True)
+class _Plan:
+    """The scores that a fill is asked for.
 
-    Where several repeats run at once, the first ones of all architectures come before the next ones of any.
+    Attributes:
+        protocol: Their protocol.
+        wanted: Columns, and the architectures that are to have them.
+        repeats: How many of each.
+        retried: The columns whose failed scores are tried again.
+        at_once: Repeats that are scored as one network, at most.
     """
-    columns: dict[tuple[str, int], tuple[str, ...]] = {}
-    for names, archs in wanted:
-        for text, repeat, missing in cache.missing(protocol, archs, names, repeats, retry_failed=retry_failed):
-            columns[text, repeat] = columns.get((text, repeat), ()) + missing
-    together: dict[tuple[str, int, tuple[str, ...]], list[int]] = {}
-    for (text, repeat), missing in sorted(columns.items(), key=lambda item: item[0][1]):
-        together.setdefault((text, repeat // at_once, missing), []).append(repeat)
-    jobs = [Job(text, tuple(found), missing) for (text, _, missing), found in together.items()]
-    return sorted(jobs, key=lambda job: job.repeats[0] // at_once)
+
+    protocol: Protocol
+    wanted: Sequence[tuple[Sequence[str], Sequence[Architecture]]]
+    repeats: int
+    retried: set[str]
+    at_once: int
+
+    def jobs(self, cache: ScoreCache, first_run: int) -> list[Job]:
+        """Jobs repeat by repeat, so that an interrupted run has the first repeat of as many as possible.
+
+        Where several repeats run at once, the first ones of all architectures come before the next ones of any.
+
+        Args:
+            cache: Whose scores need not be computed.
+            first_run: Scores of earlier runs are computed nonetheless.
+        """
+        columns: dict[tuple[str, int], tuple[str, ...]] = {}
+        for names, archs in self.wanted:
+            for retry in (False, True):
+                group = [name for name in names if (name in self.retried) == retry]
+                for text, repeat, missing in cache.missing(
+                    self.protocol, archs, group, self.repeats, retry_failed=retry, first_run=first_run
+                ):
+                    columns[text, repeat] = columns.get((text, repeat), ()) + missing
+        together: dict[tuple[str, int, tuple[str, ...]], list[int]] = {}
+        for (text, repeat), missing in sorted(columns.items(), key=lambda item: item[0][1]):
+            together.setdefault((text, repeat // self.at_once, missing), []).append(repeat)
+        jobs = [Job(text, tuple(found), missing) for (text, _, missing), found in together.items()]
+        return sorted(jobs, key=lambda job: job.repeats[0] // self.at_once)
+
+    @property
+    def digest(self) -> str:
+        """Names this plan in the runs that compute it anew."""
+        wanted = [[sorted(names), sorted(map(str, archs))] for names, archs in self.wanted]
+        return hashlib.sha256(json.dumps([self.protocol.digest, wanted, self.repeats]).encode()).hexdigest()[:16]
+
+    def first_run(self, cache: ScoreCache) -> int:
+        """The first run that counts for computing this plan anew: of the attempt that was interrupted, or the next."""
+        runs = cache.runs()
+        for run in reversed(runs):
+            since = run.get("since")
+            if run.get("rescore") == self.digest and isinstance(since, int):
+                return since if self.jobs(cache, since) else len(runs)
+        return len(runs)
 
 
 def _spellings(
@@ -328,14 +262,15 @@ def _spellings(
 
 
 def _compute(
-    cache: ScoreCache, scorer: Scorer, jobs: Sequence[Job], engine: Engine, progress: Progress | None, at_once: int
-) -> None:
+    cache: ScoreCache, scorer: Scorer, jobs: Sequence[Job], engine: Engine, progress: Progress | None, at_once: int,
+    marks: dict[str, Any],
+) -> None:  # fmt: skip
     import torch
 
     first = scorer.batches(jobs[0])[0]  # a batch that cannot be drawn is the caller's error too
     threads = engine.threads(torch.get_num_threads())
     environment = _environment(scorer.device, threads, engine) | {"first batch": first.digest}
-    run = cache.begin_run(environment | ({"repeats at once": at_once} if at_once > 1 else {}))
+    run = cache.begin_run(environment | ({"repeats at once": at_once} if at_once > 1 else {}) | marks)
     start = time.perf_counter()
     results = engine.run(
         scorer,

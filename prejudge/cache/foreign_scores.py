@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,16 +33,40 @@ class ImportReport:
     """What was imported.
 
     Attributes:
-        protocol: Selects the scores in the cache.
+        protocols: Select the scores in the cache; one for each data set of the file.
         architectures: Records read.
         scores: Values taken over.
         failed: Values that are no finite number; kept as failed scores.
+        left_out: Names in the file that are no proxies.
     """
 
-    protocol: Protocol
+    protocols: tuple[Protocol, ...]
     architectures: int
     scores: int
     failed: int
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def protocol(self) -> Protocol:
+        """The first protocol."""
+        return self.protocols[0]
+
+
+@dataclass(frozen=True)
+class ForeignRecord:
+    """The scores of one architecture in a file of others.
+
+    Attributes:
+        architecture: In any notation of the space.
+        scores: By the names of the file.
+        data: Name of the images, where the file says it.
+        is_hash: Whether ``architecture`` is a hash of NAS-Bench-101, which is kept as it is.
+    """
+
+    architecture: Any
+    scores: Mapping[str, Score]
+    data: str = ""
+    is_hash: bool = False
 
 
 def import_pickles(
@@ -51,6 +75,7 @@ def import_pickles(
     *,
     space: Space[Any] | None = None,
     protocol: Protocol | None = None,
+    notation: str | None = None,
     repeat: int = 0,
 ) -> ImportReport:
     """Read a score file of zero-cost-nas or HNAS into a cache, running nothing that is in it.
@@ -64,6 +89,7 @@ def import_pickles(
         space: The search space; architectures are brought into its canonical notation. Without one, the texts (or the
             hashes of NAS-Bench-101) are kept as they are.
         protocol: What is known of the protocol; its ``source`` is filled in where empty.
+        notation: What integers in an architecture mean, as for the space's ``parse``.
         repeat: Which repeat these are, where several files are the seeds of one protocol.
 
     Raises:
@@ -72,38 +98,83 @@ def import_pickles(
         InputError: An architecture that the space does not have.
     """
     path = Path(path)
+    chosen = foreign_protocol(path, "zero-cost-nas", space, protocol)
+    return take_records(cache, path, _records(path), chosen, space=space, notation=notation, repeat=repeat)
+
+
+def foreign_protocol(
+    path: Path, convention: str, space: Space[Any] | None, protocol: Protocol | None = None
+) -> Protocol:
+    """The protocol of scores that others computed: it says where they come from, and by default nothing else.
+
+    Args:
+        path: Their file.
+        convention: Whose file it is, and how its architectures are written.
+        space: Their search space, where known.
+        protocol: What else is known; its ``source`` is filled in where empty.
+
+    Raises:
+        InputError: The protocol is of another space.
+    """
     unknown = "not stated"
     chosen = protocol or Protocol(
         space.name if space is not None else unknown,
         image_size=0, batch_size=0, batch="per-architecture", init=unknown, dtype=unknown,
     )  # fmt: skip
-    if not chosen.source:
-        chosen = replace(chosen, source=f"imported from {path.name} (zero-cost-nas)")
     if space is not None and chosen.space != space.name:
         raise InputError(f"the protocol is of space {chosen.space}, the scores of {space.name}")
+    return chosen if chosen.source else replace(chosen, source=f"imported from {path.name} ({convention})")
+
+
+def take_records(
+    cache: ScoreCache,
+    path: Path,
+    records: Iterable[ForeignRecord],
+    protocol: Protocol,
+    *,
+    space: Space[Any] | None,
+    notation: str | None,
+    repeat: int,
+    left_out: Iterable[str] = (),
+) -> ImportReport:
+    """Put records into a cache; arguments and errors as for :func:`import_pickles`.
+
+    Args:
+        cache: Open for writing.
+        path: Their file, for messages and provenance.
+        records: Read one after the other.
+        protocol: Theirs; that of a record with ``data`` has that, too.
+        space: Parses the architectures; None keeps the texts.
+        notation: For the space's ``parse``.
+        repeat: Which repeat these are.
+        left_out: Names in the file that are no proxies; read when all records are.
+    """
     run = cache.begin_run({"imported": path.name})
     known = set(names())
     counts = {"records": 0, "ok": 0, "failed": 0}
+    protocols: dict[str, Protocol] = {}
     try:
-        for record in _records(path):
-            text = next(str(record[key]) for key in _KEYS if key in record)
-            scores = {str(k): _score(v) for k, v in record["logmeasures"].items()}
-            if space is not None and "hash" not in record:
-                text = str(space.parse(text))
-            for column in scores:
+        for record in records:
+            if record.data not in protocols:
+                protocols[record.data] = replace(protocol, data=record.data) if record.data else protocol
+            chosen = protocols[record.data]
+            text = str(record.architecture)
+            if space is not None and not record.is_hash:
+                text = str(space.parse(record.architecture, notation=notation))
+            for column in record.scores:
                 cache.declare(chosen, column, _declaration(column, known, path))
-            cache.put(chosen, text, scores, repeat=repeat, run=run)
+            cache.put(chosen, text, dict(record.scores), repeat=repeat, run=run)
             counts["records"] += 1
-            for score in scores.values():
+            for score in record.scores.values():
                 counts["ok" if score.ok else "failed"] += 1
     except FileFormatError as error:
         raise FileFormatError(f"{error}; the {counts['records']} records before it are imported") from None
     if not counts["records"]:
         raise FileFormatError(f"{path} is empty")
-    return ImportReport(chosen, counts["records"], counts["ok"], counts["failed"])
+    return ImportReport(tuple(protocols.values()), counts["records"], counts["ok"], counts["failed"], tuple(left_out))
 
 
-def _records(path: Path) -> Iterator[dict[str, Any]]:
+def _records(path: Path) -> Iterator[ForeignRecord]:
     for offset, value in read_pickles(path):
         for record in value if isinstance(value, list) else [value]:
             if not (
@@ -115,10 +186,13 @@ def _records(path: Path) -> Iterator[dict[str, Any]]:
                     f"{path}: the pickle at byte {offset} is not a score record; it needs 'arch' or 'hash', and "
                     "'logmeasures' with a number per proxy"
                 )
-            yield record
+            text = next(str(record[key]) for key in _KEYS if key in record)
+            scores = {str(k): foreign_score(v) for k, v in record["logmeasures"].items()}
+            yield ForeignRecord(text, scores, is_hash="hash" in record)
 
 
-def _score(value: object) -> Score:
+def foreign_score(value: object, seconds: float = math.nan) -> Score:
+    """The score that a file of others has for a value; a failed one where it is no finite number."""
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     try:
@@ -128,7 +202,7 @@ def _score(value: object) -> Score:
         return Score.failed(f"the file has {text[:80]!r} instead of a number", math.nan)
     if not math.isfinite(number):
         return Score.failed(f"the file has {number}", math.nan)
-    return Score(number, seconds=math.nan)
+    return Score(number, seconds=seconds)
 
 
 def _declaration(column: str, known: set[str], path: Path) -> dict[str, Any]:

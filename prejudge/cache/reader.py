@@ -161,6 +161,12 @@ class ScoreReader:
         ]
         return pd.DataFrame(rows, columns=["architecture", "proxy", "repeat", "reason"])
 
+    def counts(self, protocol: Protocol | str | None, column: str, *, first_run: int = 0) -> tuple[int, int]:
+        """How many scores of a column are there and how many failed, of all runs or from ``first_run`` on."""
+        data = self._column(self._scores(protocol), column)
+        status = data.status[data.run >= first_run] if first_run else data.status
+        return int(np.count_nonzero(status == OK)), int(np.count_nonzero(status == FAILED))
+
     def seconds(self, protocol: Protocol | str | None = None) -> dict[str, float]:
         """Mean cost of one successful score per column, in seconds; NaN where unknown."""
         means = {}
@@ -177,6 +183,7 @@ class ScoreReader:
         repeats: int = 1,
         *,
         retry_failed: bool = False,
+        first_run: int = 0,
     ) -> list[tuple[str, int, tuple[str, ...]]]:
         """List the scores that are still to be computed.
 
@@ -186,6 +193,7 @@ class ScoreReader:
             columns: Columns that are wanted.
             repeats: Repeats 0 to ``repeats - 1`` are wanted.
             retry_failed: Whether failed scores count as missing.
+            first_run: Scores of runs before this one count as missing, and those of an unknown run unless it is 0.
 
         Returns:
             ``(architecture, repeat, columns)`` for each that lacks any, first all of repeat 0, then of repeat 1 …
@@ -200,6 +208,8 @@ class ScoreReader:
             if name in scores.columns and scores.architectures:
                 column = scores.full(name)
                 known = (column.status == OK) if retry_failed else (column.status != MISSING)
+                if first_run:
+                    known = known & (column.run >= first_run)
                 for repeat in range(min(repeats, column.repeats)):
                     lacking[repeat, :, number] = (rows < 0) | ~known[rows, repeat]
         # Most architectures lack the same columns: each combination is spelt out once.
@@ -228,8 +238,8 @@ class ScoreReader:
                     "columns": {
                         name: {
                             "version": column.info.get("version", 1),
-                            "ok": int(np.count_nonzero(column.status == OK)),
-                            "failed": int(np.count_nonzero(column.status == FAILED)),
+                            "source": column.info.get("source", ""),
+                            **dict(zip(("ok", "failed"), self.counts(scores.protocol, name), strict=True)),
                             "repeats": column.repeats,
                             "seconds": None if math.isnan(costs[name]) else costs[name],
                             "digest": layout.column_digest(scores.full(name)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -48,7 +49,7 @@ def build_app() -> App:
         help="Judge neural architectures before you train them.",
         version=__version__,
         version_flags=["--version"],
-        help_epilogue="Start with: prejudge demo",
+        help_epilogue="Start with: prejudge demo. Any command with --debug shows the traceback of an error.",
         config=(fill_in, check_numbers),
         default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
         help_format="plaintext",
@@ -92,8 +93,11 @@ def parse(arguments: Sequence[str]) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line; returns the exit code instead of leaving the process."""
+    words, debug = _without_debug(arguments)
+    if debug:
+        os.environ["PREJUDGE_DEBUG"] = "1"  # for workers too
     try:
-        return run_step(arguments)
+        return run_step(words)
     except Stopped as stop:
         with suppress(OSError):
             _complain(str(stop), stop.exit_code)
@@ -101,6 +105,9 @@ def run(arguments: list[str]) -> int:
             return stop.exit_code
         silence()
         return stop.exit_code
+    finally:
+        if debug:
+            del os.environ["PREJUDGE_DEBUG"]
 
 
 def run_step(arguments: list[str]) -> int:
@@ -117,8 +124,15 @@ def check(arguments: list[str]) -> int:
     return _guarded(lambda: parse(arguments), arguments)
 
 
+def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    """The words but ``--debug``, and whether it was among them; what follows ``--`` stays."""
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    options = [word for word in arguments[:end] if word != "--debug"]
+    return [*options, *arguments[end:]], len(options) < end
+
+
 def is_debugging() -> bool:
-    """Whether errors that nobody expected are to show their traceback."""
+    """Whether errors show their traceback: after ``--debug``, or where ``PREJUDGE_DEBUG`` is set."""
     return bool(os.environ.get("PREJUDGE_DEBUG"))
 
 
@@ -133,6 +147,8 @@ def _guarded(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     except BaseException as error:
         if (stop := stop_behind(error)) is not None:
             raise stop from None
+        if is_debugging():
+            traceback.print_exception(error)
         return _say_error(error, arguments)
     return result if isinstance(result, int) else 0
 
@@ -157,7 +173,7 @@ def _say_error(error: BaseException, arguments: Sequence[str]) -> int:
         return _complain(f"cannot read or write{where}: {error.strerror or error}; {RUN_AGAIN} once that is solved", 1)
     if isinstance(error, MemoryError):
         return _complain("out of memory; try a smaller --batch-size or fewer --workers", 1)
-    if not isinstance(error, Exception) or is_debugging():
+    if not isinstance(error, Exception):
         raise error
     return _complain(_unexpected(error, arguments), 1)
 
@@ -195,7 +211,7 @@ def _unexpected(error: Exception, arguments: Sequence[str]) -> str:
     said = f": {' '.join(str(error).split())}" if str(error) else ""
     return one_line(
         f"`{' '.join(['prejudge', *words])}` failed with {type(error).__name__}{said}; "
-        "set PREJUDGE_DEBUG=1 to see where, and report it if it is not your own code"
+        "--debug shows where; report it if it is not your own code"
     )
 
 

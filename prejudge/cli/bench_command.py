@@ -139,6 +139,8 @@ def join(
     *,
     out: Path | None = None,
     unit: list[str] | None = None,
+    column: str | None = None,
+    notation: Notation = None,
     as_json: output.Json = False,
 ) -> None:
     """Add latency, energy or other columns of a CSV file to a table, as extras.
@@ -149,6 +151,7 @@ def join(
         table: Name of an imported table, or its file.
         file: CSV file (.csv or .csv.gz), like HW-NAS-Bench's: arch_str, edgegpu_latency, edgegpu_energy …
         out: Table file to write; the table itself is replaced if left out.
+        column: Column of architectures, where it is not arch_str.
         unit: COLUMN=UNIT; latency is in milliseconds and energy in millijoules if left out.
         as_json: Print JSON instead of text.
     """
@@ -158,7 +161,7 @@ def join(
 
     opened = benchmark(table)
     units = {column: str(value) for column, value in pairs(unit or []).items()}
-    written = join_hardware(opened, file, out, units=units)
+    written = join_hardware(opened, file, out, units=units, column=column, notation=notation)
     added = [e for e in open_table(written).extras if e not in opened.extras] if written.is_file() else []
     if as_json:
         output.print_json({"written": written, "added": added})

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from prejudge.cli import output
+from prejudge.cli.notation_option import Notation
 from prejudge.cli.progress import ProgressBar
 
 Kind = Literal["csv", "npz", "nasbench201", "nats-bench", "nasbench101", "nasbench301"]
@@ -31,6 +32,9 @@ def import_file(
     out: Path | None = None,
     name: str | None = None,
     space: str = "nasbench201",
+    column: str | None = None,
+    notation: Notation = None,
+    fractions: Annotated[bool | None, Parameter(negative="--percent")] = None,
     curves: Annotated[list[int] | None, Parameter(consume_multiple=True)] = None,
     unpublished: bool = False,
     partial: bool = False,
@@ -47,6 +51,9 @@ def import_file(
         out: Table file to write; among your own benchmarks, where its name is enough to use it, if left out.
         name: Name of the table; that of --out, or of the benchmark, if left out.
         space: Search space of a csv or npz file.
+        column: Column or array of architectures in a csv or npz file, where it is not arch_str; e.g. net_str, index.
+        fractions: Accuracies of a csv, npz or nasbench301 file are fractions, or (--percent) per cent although none is
+            above 1; per cent if left out, and columns that look like fractions are refused.
         curves: Of nasbench201 and nats-bench: schedules whose learning curves are kept too, e.g. --curves 12; those of
             200 epochs need gigabytes of memory.
         unpublished: Take the file although its digest is not the published one.
@@ -68,6 +75,9 @@ def import_file(
             out,
             name=name,
             space=space,
+            column=column,
+            notation=notation,
+            fractions=fractions,
             curves=curves or (),
             check_published=not unpublished,
             partial=partial,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from cyclopts import App, Parameter
 
 from prejudge.cli import COMMANDS, output
+from prejudge.cli.notation_option import Notation
 
 app = App(
     name="cache",
@@ -142,37 +143,63 @@ def verify(file: Path, /, *, as_json: output.Json = False) -> int:
     return 1 if problems else 0
 
 
-@app.command(name="import", help_epilogue="Example: prejudge cache import nb2_cf10_seed42_base.p --out published.h5")
+@app.command(
+    name="import",
+    help_epilogue=(
+        "Example: prejudge cache import nb2_cf10_seed42_base.p --out published.h5\n"
+        "Example: prejudge cache import zc_nasbench201.json --dataset cifar10 --out suite-zero.h5\n"
+        "Example: prejudge cache import synflow.csv --column index --dataset cifar10 --out freerea.h5"
+    ),
+)
 def import_scores(
     file: Path,
     /,
     *,
     out: Path,
     space: str = "nasbench201",
+    column: str | None = None,
+    notation: Notation = None,
+    dataset: str | None = None,
+    proxies: str | None = None,
     repeat: int = 0,
     as_json: output.Json = False,
 ) -> None:
-    """Take over the score pickles of zero-cost-nas and HNAS; nothing in them is run.
+    """Take over scores that others computed: pickles of zero-cost-nas and HNAS, NASLib's zc_*.json, CSV.
+
+    Nothing in the files is run. The cache says whose scores they are, and never mixes them with its own.
 
     Args:
-        file: The .p file.
+        file: The .p, .json, .csv or .csv.gz file.
         out: Score cache to add to.
         space: Search space of the architectures.
+        column: Column of architectures in a CSV file, where it is not arch_str; e.g. net_str, net, index.
+        dataset: Of a JSON file: take this data set only. Of a CSV file: name of the images.
+        proxies: Comma-separated names of the scores to take; all that look like scores if left out.
         repeat: Which repeat these are, where several files are the seeds of one protocol.
         as_json: Print JSON instead of text.
     """
-    from prejudge.cache import ScoreCache, import_pickles
+    from prejudge.cache import ScoreCache
+    from prejudge.cache import import_scores as take
+    from prejudge.cli.arguments import split_list
     from prejudge.spaces import space as find_space
 
     where = find_space(space)
     _must_exist(file)
+    chosen = split_list(proxies) if proxies is not None else None
     with ScoreCache(out) as cache:
-        report = import_pickles(cache, file, space=where, repeat=repeat)
+        report = take(
+            cache, file, space=where, column=column, notation=notation, dataset=dataset, proxies=chosen, repeat=repeat
+        )
     if as_json:
-        output.print_json({"protocol": report.protocol.digest, **{k: getattr(report, k) for k in _IMPORTED}})
-    else:
-        output.tell(f"{out}: {report.scores} scores of {report.architectures} architectures, {report.failed} failed")
-        output.say(f"next: prejudge report {out} --benchmark TABLE --out report.html")
+        digests = {"protocol": report.protocol.digest, "protocols": [p.digest for p in report.protocols]}
+        output.print_json({**digests, **{k: getattr(report, k) for k in (*_IMPORTED, "left_out")}})
+        return
+    output.tell(f"{out}: {report.scores} scores of {report.architectures} architectures, {report.failed} failed")
+    for protocol in report.protocols:
+        output.say(f"{protocol.digest}: {protocol.data or 'images not stated'}, {protocol.source}")
+    if report.left_out:
+        output.say(f"left out: {', '.join(report.left_out)}")
+    output.say(f"next: prejudge report {out} --benchmark TABLE --out report.html")
 
 
 def _must_exist(file: Path) -> None:

@@ -135,9 +135,12 @@ def print_columns(title: str, columns: Mapping[str, Mapping[str, Any]]) -> None:
     """Print the columns of a score cache."""
     print_table(
         title,
-        ["proxy", "scored", "failed", "repeats", "seconds", "version", "digest"],
-        [[n, c["ok"], c["failed"], c["repeats"], c["seconds"], c["version"], c["digest"]] for n, c in columns.items()],
-        numeric=["scored", "failed", "repeats", "seconds", "version"],
+        ["proxy", "scored", "failed", "repeats", "seconds", "definition", "digest"],
+        [
+            [n, c["ok"], c["failed"], c["repeats"], c["seconds"], c["source"] or f"version {c['version']}", c["digest"]]
+            for n, c in columns.items()
+        ],
+        numeric=["scored", "failed", "repeats", "seconds"],
     )
 
 

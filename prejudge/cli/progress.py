@@ -1,7 +1,9 @@
-"""The progress bar of long work, on standard error, with the time left."""
+"""The progress of long work, on standard error: a bar in a terminal, a line a minute elsewhere."""
 
 from __future__ import annotations
 
+import sys
+import threading
 import time
 from types import TracebackType
 from typing import Self
@@ -9,6 +11,7 @@ from typing import Self
 from prejudge.errors import visible
 
 _REDRAW_SECONDS = 0.5
+_LINE_SECONDS = 60.0
 
 
 class ProgressBar:
@@ -33,7 +36,10 @@ class ProgressBar:
             TimeRemainingColumn,
         )
 
-        self.done = 0
+        self.done = self._total = 0
+        console = Console(stderr=True)
+        self._lines = None if quiet or console.is_terminal else threading.Event()
+        self._begin = time.monotonic()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -42,17 +48,22 @@ class ProgressBar:
             TextColumn("·"),
             TimeRemainingColumn(),
             TextColumn("left"),
-            console=Console(stderr=True),
+            console=console,
             disable=quiet,
         )
-        self._task = self._bar.add_task(visible(what), total=None)
+        self._text = visible(what)
+        self._task = self._bar.add_task(self._text, total=None)
 
     def __enter__(self) -> Self:
+        if self._lines is not None:
+            threading.Thread(target=self._print_lines, args=(self._lines,), daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._lines is not None:
+            self._lines.set()
         if self.done:
             self._bar.stop()
 
@@ -60,12 +71,31 @@ class ProgressBar:
         """Jobs done, of all jobs, after so many seconds."""
         if not self.done:  # nothing is shown where there is nothing to do
             self._bar.start()
-        self.done = done
+        self.done, self._total = done, total
         self._bar.update(self._task, completed=done, total=total)
 
     def describe(self, text: str) -> None:
         """Change the text before the bar."""
-        self._bar.update(self._task, description=visible(text))
+        self._text = visible(text)
+        self._bar.update(self._task, description=self._text)
+
+    def _print_lines(self, ended: threading.Event) -> None:
+        """Say every minute how far the work is, in a thread: one job may take longer than that."""
+        while not ended.wait(_LINE_SECONDS):
+            print(f"prejudge: {self._state(time.monotonic() - self._begin)}", file=sys.stderr, flush=True)
+
+    def _state(self, seconds: float) -> str:
+        elapsed = f"{self._text}: {duration(seconds)} so far"
+        if not self.done:
+            return f"{elapsed}, nothing finished yet"
+        left = seconds / self.done * (self._total - self.done)
+        return f"{elapsed}, {self.done} of {self._total} done, about {duration(left)} left"
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds, such as ``1:02:03``."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
 class ClusterBar(ProgressBar):

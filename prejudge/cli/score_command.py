@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import App, Group, Parameter, validators
 
@@ -22,6 +22,9 @@ from prejudge.cli.options import (
 from prejudge.cli.progress import ClusterBar
 from prejudge.cli.recipe_option import Recipe
 
+if TYPE_CHECKING:
+    from prejudge.cache import Protocol, ScoreCache
+
 app = App(
     name="score",
     help_epilogue=(
@@ -32,6 +35,7 @@ app = App(
 )
 
 _BATCH = Group("Batch and repeats", sort_key=2)
+_CACHED = Group("Scores that the cache has", sort_key=3)
 
 
 @app.default
@@ -52,12 +56,14 @@ def score(
     repeats: Annotated[int, Parameter(group=_BATCH, validator=Positive)] = 1,
     repeats_at_once: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
     seed: Annotated[int, Parameter(group=_BATCH, validator=validators.Number(gte=0))] = 0,
+    retry_failed: Annotated[bool, Parameter(group=_CACHED)] = False,
+    rescore: Annotated[bool, Parameter(group=_CACHED)] = False,
     mode: Annotated[Literal["exact", "fast"], Parameter(group=MACHINE)] = "exact",
     device: Annotated[str | None, Parameter(group=MACHINE)] = None,
     machine: EngineOptions = THIS_PROCESS,
     notation: Notation = None,
     as_json: output.Json = False,
-) -> None:
+) -> int:
     """Score untrained architectures of a space; only what the cache lacks is computed.
 
     Args:
@@ -78,6 +84,8 @@ def score(
         repeats_at_once: How many repeats of an architecture may be scored as one network, which saves launches: 16 on
             CUDA and 1 elsewhere if left out. Fewer where memory is short; scores do not depend on it.
         seed: Of initializations, batches and random:N.
+        retry_failed: Try again what failed before; of proxies of your own it always is.
+        rescore: Compute all scores of this command anew; the same command goes on after an interruption.
         mode: exact, or fast (bf16: approximate).
         device: cpu, cuda, cuda:1, mps …; the CPU if left out.
         machine: Where the networks are scored.
@@ -103,6 +111,7 @@ def score(
     bar = ClusterBar("scoring", quiet=as_json)
     engine = machine.open(device, bar.watch)
     with ScoreCache(out) as cache, bar:
+        first_run = len(cache.runs())
         protocol = fill(
             cache,
             where,
@@ -119,21 +128,49 @@ def score(
             batch=batch,
             augment=augment,
             share_classes=shared,
+            retry_failed=retry_failed,
+            rescore=rescore,
             shard=part,
             engine=engine,
             progress=bar,
         )
         content = next(p for p in cache.info()["protocols"] if p["protocol"] == protocol.digest)
+        failures = _failures(cache, protocol, columns)
+        counts = [cache.counts(protocol, name, first_run=first_run if bar.done else 0) for name in columns]
+    code = 1 if any(failed for _, failed in counts) and not any(ok for ok, _ in counts) else 0
     summary = {name: content["columns"][name] for name in columns}
     if as_json:
-        found = {"file": str(out), "protocol": protocol.digest, "computed": bar.done, "columns": summary}
+        found = {
+            "file": str(out),
+            "protocol": protocol.digest,
+            "computed": bar.done,
+            "columns": summary,
+            "failures": failures,
+        }
         output.print_json(found | ({"nodes": bar.nodes.done} if bar.nodes.done else {}))
-        return
+        return code
     output.print_columns(f"{out}, protocol {protocol.digest}", summary)
     output.say(f"{bar.done} architectures scored now" if bar.done else "nothing to compute: the cache had every score")
+    for failure in failures:
+        output.say(f"{failure['proxy']}: {failure['scores']} failed: {failure['reason']} (first: {failure['first']})")
+    if failures:
+        output.say("failed scores are kept; --retry-failed tries them again (those of your own proxies always are)")
     if bar.summary:
         output.say(f"by node: {bar.summary}")
     if part is not None:
         output.say("next, when all parts are there: prejudge cache merge PART.h5 … --out scores.h5")
-        return
+        return code
+    if code:
+        return code
     output.say(f"next: prejudge report {out} --benchmark TABLE --out report.html   (tables: prejudge list benchmarks)")
+    return 0
+
+
+def _failures(cache: ScoreCache, protocol: Protocol, columns: list[str]) -> list[dict[str, Any]]:
+    """The reasons of failed scores: for each proxy and reason the number of scores and the first architecture."""
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in cache.failures(protocol).to_dict("records"):
+        if row["proxy"] in columns:
+            entry = {"proxy": row["proxy"], "reason": row["reason"], "first": row["architecture"], "scores": 0}
+            found.setdefault((row["proxy"], row["reason"]), entry)["scores"] += 1
+    return sorted(found.values(), key=lambda entry: (columns.index(entry["proxy"]), -entry["scores"]))

@@ -28,7 +28,7 @@ from prejudge.errors import InputError
 
 if TYPE_CHECKING:
     from prejudge.benchmarks import Table
-    from prejudge.search import Objective, SearchResult
+    from prejudge.search import Budget, Objective, SearchResult
 
 app = App(
     name="search",
@@ -81,14 +81,16 @@ def search(
 
     Args:
         method: Name of the method (see: prejudge list searches), NAME(option=value) or FILE.py:NAME.
-        out: Result file (HDF5) with every step of every run. Live evaluations are kept beside it, and go on from there.
+        out: Result file (HDF5) with every step of every run. Live evaluations, and finished runs on a table, are kept
+            beside it, and go on from there.
         space: Search space; that of the table if left out.
         option: Option of the method: NAME=VALUE.
         seeds: Runs, each from its own seed.
         seed: The first seed.
         recipe: YAML file that fills in what is left out here.
         queries: Evaluations.
-        budget: Seconds: simulated ones of a table (12000 if neither is given), or real ones.
+        budget: Seconds: simulated ones of a table, or real ones. If neither is given, of a table 12000, or what about
+            200 of its trainings cost if that is less.
         overshoot: Let the last evaluation end after the budget, as NATS-Bench's scripts do.
         looked_up: Which accuracies of a table.
         images: Images to train on, or to score on.
@@ -100,7 +102,8 @@ def search(
         machine: Where the runs take place.
         as_json: Print JSON instead of text.
     """
-    from prejudge.search import Budget, run, write_result
+    from prejudge.search import run, write_result
+    from prejudge.search.finished import discard
     from prejudge.search.registry import read_method
 
     chosen, options = read_method(method, pairs(option or []))
@@ -134,20 +137,38 @@ def search(
         raise InputError("--data needs --space, too")
     else:
         objective = live.open(space, images, network, training, device)
-    seconds = 12_000.0 if table is not None and queries is None and budget is None else budget
+    finished = None if kept is None or table is None else kept / f"{chosen.name}.jsonl"
+    limits = _budget(objective, queries, budget, overshoot)
     with bar:
         result = run(
             method,
             objective,
-            Budget(queries, seconds, overshoot),
+            limits,
             seeds=range(seed, seed + seeds),
             options=options,
             folder=kept if table is None else None,
+            finished=finished,
             engine=engine,
             progress=bar,
         )
     written = write_result(result, out) if out is not None else None
+    if finished is not None:
+        discard(finished)
     _show(result, table, objective, written, as_json)
+
+
+def _budget(objective: Objective, queries: int | None, seconds: float | None, overshoot: bool) -> Budget:
+    """The budget of each run: what was given, or what is usual for the table, which is said."""
+    from prejudge.search import Budget
+    from prejudge.search.objectives.table import USUAL_TRAININGS, TableObjective
+
+    if queries is not None or seconds is not None or not isinstance(objective, TableObjective):
+        return Budget(queries, seconds, overshoot)
+    seconds = objective.usual_seconds() or None
+    queries = None if seconds else USUAL_TRAININGS
+    text = f"{seconds:g} simulated seconds" if seconds else f"{queries} queries"
+    output.say(f"note: each run may spend {text}; --budget SECONDS or --queries N for another budget")
+    return Budget(queries, seconds, overshoot)
 
 
 def _show(result: SearchResult, table: Table | None, objective: Objective, written: Path | None, as_json: bool) -> None:

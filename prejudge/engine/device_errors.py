@@ -13,7 +13,7 @@ from prejudge.errors import DeviceError
 _OF_A_DEVICE = re.compile(r"\b(CUDA|HIP|XPU|MPS|cuDNN) (driver )?error\b|\bGPU is lost|\bECC error", re.I)
 _SHORT_OF_MEMORY = re.compile(r"(CUBLAS|CUDNN|CUSOLVER)_STATUS_ALLOC_FAILED|out of memory|DefaultCPUAllocator")
 _HARMLESS = re.compile(
-    r"invalid (argument|configuration|value|device)|no kernel image|not (supported|permitted)|out of memory"
+    r"invalid (argument|configuration|value|device)|no kernel image|not (supported|permitted)"
     r"|too many resources|peer access|STATUS_NOT_SUPPORTED|STATUS_BAD_PARAM",
     re.I,
 )
@@ -57,6 +57,7 @@ def raise_if_device_failed(error: BaseException, device: torch.device | str) -> 
         if isinstance(seen, DeviceError):
             raise seen
         text = str(seen)
-        if isinstance(seen, RuntimeError) and _OF_A_DEVICE.search(text) and not _HARMLESS.search(text):
+        goes_on = _HARMLESS.search(text) or _SHORT_OF_MEMORY.search(text)
+        if isinstance(seen, RuntimeError) and _OF_A_DEVICE.search(text) and not goes_on:
             raise DeviceError(f"{device} has failed ({text.splitlines()[0]})") from error
         seen = seen.__cause__ or seen.__context__

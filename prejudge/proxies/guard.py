@@ -29,11 +29,6 @@ T = TypeVar("T")
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 
-def is_third_party(request: ProxyRequest) -> bool:
-    """Whether a proxy is not one of this package's."""
-    return not str(getattr(request.proxy.function, "__module__", "")).startswith("prejudge.")
-
-
 def value_of(request: ProxyRequest, probe: Probe) -> float:
     """The value of a third-party proxy; its draws are seeded, and no generator is moved.
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
 
-from prejudge.errors import InputError
-from prejudge.plugins import Register, options_of, summary_of
+from prejudge.errors import InputError, PrejudgeError
+from prejudge.plugins import Register, digest_of_function, options_of, summary_of
 from prejudge.proxies.quantities import LABELED, Quantity, checked
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Proxy:
         min_batch: Fewest images for which it is defined.
         version: Raised when the definition changes, so that stale cached scores are never mixed in.
         options: Keyword options of ``function`` with their defaults.
+        source: Digest of the file that it was read from; empty where it was registered by an import.
     """
 
     name: str
@@ -50,6 +51,21 @@ class Proxy:
     min_batch: int = 1
     version: int = 1
     options: dict[str, Any] = field(default_factory=dict)
+    source: str = ""
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it comes with prejudge."""
+        return self.function.__module__.startswith("prejudge.")
+
+    @property
+    def definition(self) -> str:
+        """The digest of the source of a third-party proxy, empty for a built-in one, which has a version instead.
+
+        Raises:
+            InputError: A module that it uses has changed since this process imported it.
+        """
+        return "" if self.built_in else self.source or digest_of_function(self.function)
 
     @property
     def summary(self) -> str:
@@ -98,7 +114,8 @@ def proxy(
         version: Raised when the definition changes.
 
     Raises:
-        InputError: A quantity does not exist, one needs labels but the proxy does not, or an option has no default.
+        InputError: A quantity does not exist, one needs labels but the proxy does not, an option has no default, or a
+            built-in proxy has that name.
 
     Example:
         >>> @proxy("weight_sum", reference="mine, 2026", reads=["weights"])
@@ -112,6 +129,9 @@ def proxy(
         raise InputError(f"proxy {name!r} reads {labeled[0]}, which depends on the targets; declare needs_labels=True")
 
     def add(function: Function) -> Function:
+        known = register.items.get(name)
+        if known is not None and known.built_in and not function.__module__.startswith("prejudge."):
+            raise InputError(f"proxy {name!r} is built in; give yours another name")
         register.add(
             Proxy(
                 name,
@@ -146,9 +166,7 @@ def default_names(*, labels: bool = True) -> list[str]:
     return [
         name
         for name, p in register.items.items()
-        if p.function.__module__.startswith("prejudge.")
-        and "jacobian_kernel" not in p.reads
-        and (labels or not p.needs_labels)
+        if p.built_in and "jacobian_kernel" not in p.reads and (labels or not p.needs_labels)
     ]
 
 
@@ -171,10 +189,27 @@ def resolve(requests: str | ProxyRequest | Iterable[str | ProxyRequest]) -> list
     """
     if isinstance(requests, str | ProxyRequest):
         requests = [requests]
-    found = {str(r): r for r in (r if isinstance(r, ProxyRequest) else _read(r) for r in requests)}
+    found: dict[str, ProxyRequest] = {}
+    for request in (r if isinstance(r, ProxyRequest) else _read(r) for r in requests):
+        first = found.setdefault(str(request), request)
+        if first.proxy.source != request.proxy.source:
+            raise InputError(f"two different proxies are called {request.proxy.name}; give one another name")
     if not found:
         raise InputError(f"no proxy requested (known: {', '.join(names())})")
     return list(found.values())
+
+
+def resolve_unchanged(proxy: str | ProxyRequest, definition: str) -> ProxyRequest:
+    """The request, in a process that may read its file later than the one that planned the work.
+
+    Raises:
+        PrejudgeError: Its source is not the one whose digest is ``definition``.
+        InputError: It cannot be resolved.
+    """
+    (request,) = resolve([proxy])
+    if request.proxy.definition != definition:
+        raise PrejudgeError(f"the source of {request} has changed since this run began; run it again")
+    return request
 
 
 def _read(text: str) -> ProxyRequest:

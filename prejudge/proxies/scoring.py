@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from types import FunctionType
 
 import torch
 from torch import Tensor, nn
 
 from prejudge.engine.device import where_to_run
-from prejudge.engine.device_errors import raise_if_device_failed
+from prejudge.engine.device_errors import named_device_errors, raise_if_device_failed
 from prejudge.engine.torch_state import standard_torch_state
 from prejudge.errors import InputError, PrejudgeError, check_integer
 from prejudge.proxies import guard
@@ -179,10 +183,11 @@ def _evaluate(request: ProxyRequest, probe: Probe) -> Score:
         return max(own, 0.0) + probe.seconds_for(request.proxy.reads)
 
     try:
-        if guard.is_third_party(request):
-            value = guard.value_of(request, probe)
-        else:
-            value = guard.number(request.proxy.function(probe, **dict(request.options)))
+        with named_device_errors(probe.device):
+            if request.proxy.built_in:
+                value = guard.number(request.proxy.function(probe, **dict(request.options)))
+            else:
+                value = guard.value_of(request, probe)
     except (PrejudgeError, Unstackable):
         raise
     except torch.OutOfMemoryError:
@@ -193,10 +198,21 @@ def _evaluate(request: ProxyRequest, probe: Probe) -> Score:
         return Score.failed(str(failure), seconds())
     except Exception as error:  # a third party's proxy may raise anything, and the other scores must survive it
         raise_if_device_failed(error, probe.device)
-        return Score.failed(f"{type(error).__name__}: {error}", seconds())
+        return Score.failed(f"{type(error).__name__}: {error}{_place(error, request)}", seconds())
     if value != value or value in (float("inf"), float("-inf")):
         return Score.failed(f"the value is {value}", seconds())
     return Score(value, seconds=seconds())
+
+
+def _place(error: Exception, request: ProxyRequest) -> str:
+    """The line of a third-party proxy's file that raised an error; PREJUDGE_DEBUG shows the whole traceback."""
+    if os.environ.get("PREJUDGE_DEBUG"):
+        traceback.print_exception(error)
+    if request.proxy.built_in:
+        return ""
+    file = request.proxy.function.__code__.co_filename if isinstance(request.proxy.function, FunctionType) else ""
+    lines = [line for path, line, *_ in traceback.extract_tb(error.__traceback__) if path == file]
+    return f" ({Path(file).name}, line {lines[-1]})" if lines else ""
 
 
 def _too_large(device: torch.device, seconds: float = 0.0) -> Score:

@@ -25,6 +25,7 @@ class SearchMethod:
         spaces: Patterns of the names of the spaces that it searches.
         continues: Whether it can start from the supernet of an earlier run.
         options: Keyword options of ``function`` with their defaults.
+        source: Digest of the file that it was read from; empty where it was registered by an import.
     """
 
     name: str
@@ -34,6 +35,7 @@ class SearchMethod:
     spaces: Sequence[str] = ("*",)
     continues: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+    source: str = ""
 
     @property
     def summary(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +16,7 @@ from prejudge.engine import LATER, Engine, LocalEngine, Progress, local_unless
 from prejudge.errors import InputError, check_integer
 from prejudge.search.budget import Budget
 from prejudge.search.driver import Evaluator, Request, SearchRun
+from prejudge.search.finished import FinishedRuns, digest_of_file
 from prejudge.search.objectives.base import Evaluation, Objective
 from prejudge.search.protocol import SearchCallback, SearchContext
 from prejudge.search.records import RunRecords
@@ -43,6 +44,7 @@ def run(
     engine: Engine | None = None,
     device: Any = None,
     folder: str | Path | None = None,
+    finished: str | Path | None = None,
     resume_from: str | Path | None = None,
     resume_epoch: int | None = None,
     progress: Progress | None = None,
@@ -70,6 +72,8 @@ def run(
             :class:`~prejudge.train.device.DeviceConfig`, or a function that makes one where the run takes place.
         folder: Folder in which answers and checkpoints are kept as they come, so that calling again goes on after an
             interruption. Workers elsewhere need the same folder.
+        finished: File in which runs are kept once they have ended, so that calling again computes the others alone; for
+            searches of tables, whose single answers are not worth keeping. It is removed by the caller.
         resume_from: Folder of an earlier run whose supernet is taken, by methods that start from one.
         resume_epoch: Epoch of that run's kept checkpoint; its last one if left out.
         progress: Called with the number of runs done (of pruning: networks measured), of all, and the seconds so far.
@@ -106,14 +110,20 @@ def run(
     job = RunJob(method, given, numbers, None if folder is None else Path(folder).absolute())
     engine = local_unless(engine, workers)
     described = context(**numbers).describe()
-    runs = _Runs(job, order, engine, progress, tuple(callbacks))
+    plan = {
+        "method": chosen.name, "file": digest_of_file(method), "options": given, "space": where.name,
+        "objective": described, "budget": None if budget is None else asdict(budget), "prejudge": __version__,
+    }  # fmt: skip
+    with FinishedRuns(None if finished is None else Path(finished), plan) as kept:
+        runs = _Runs(job, order, engine, progress, tuple(callbacks), kept)
+        trajectories = runs.results(objective if context.needs == "objective" else None)
     return SearchResult(
         method=chosen.name,
         options=given,
         space=where.name,
         objective=described,
         budget={} if budget is None else asdict(budget),
-        trajectories=runs.results(objective if context.needs == "objective" else None),
+        trajectories=trajectories,
         provenance={"prejudge": __version__},
     )
 
@@ -182,6 +192,7 @@ class RunJob:
         budget = context.budget
         return {
             "method": method.name,
+            **({"source": method.source} if method.source else {}),
             "options": self.options,
             "space": context.space.name,
             "objective": context.describe(),
@@ -201,6 +212,7 @@ class _Runs:
     engine: Engine
     progress: Progress | None
     callbacks: tuple[SearchCallback, ...]
+    kept: FinishedRuns
     start: float = field(default_factory=time.perf_counter)
 
     def results(self, objective: Objective | None) -> list[Trajectory]:
@@ -211,36 +223,34 @@ class _Runs:
             from prejudge.engine.device import find_device
 
             find_device(device)
-        if context.side_by_side == "work" or self.engine.in_process:
-            return self._one_by_one(context)
-        workers = self.engine.workers
-        if objective is not None and objective.live and (workers is None or workers > len(self.seeds)):
+        workers, alone = self.engine.workers, context.side_by_side == "work" or self.engine.in_process
+        if not alone and objective is not None and objective.live and (workers is None or workers > len(self.seeds)):
             return self._questions_shared(objective, device)
-        return self._seeds_shared(device)
+        left = [seed for seed in self.seeds if seed not in self.kept.runs]
+        with closing(self._one_by_one(left) if alone else self._seeds_shared(left, device)) as runs:
+            for trajectory in runs:
+                self.kept.add(trajectory)
+                if context.side_by_side != "work":
+                    self._tell(len(self.kept.runs), len(self.seeds))
+        return [self.kept.runs[seed] for seed in self.seeds]
 
-    def _one_by_one(self, context: type[SearchContext]) -> list[Trajectory]:
-        found = []
+    def _one_by_one(self, seeds: list[int]) -> Generator[Trajectory]:
         with self.engine:
-            for done, seed in enumerate(self.seeds):
+            for done, seed in enumerate(seeds):
                 with ExitStack() as stack:
                     run = self.job.begin(
                         seed, stack, engine=self.engine, callbacks=self.callbacks, report=self._within(done)
                     )
-                    found.append(run.complete())
-                if context.side_by_side != "work":
-                    self._tell(done + 1, len(self.seeds))
-        return found
+                    found = run.complete()
+                yield found
 
-    def _seeds_shared(self, device: Any) -> list[Trajectory]:
+    def _seeds_shared(self, seeds: list[int], device: Any) -> Generator[Trajectory]:
         engine = self.engine
-        if type(engine) is LocalEngine:
-            engine = LocalEngine(min(engine.workers, len(self.seeds)))
-        found: dict[int, Trajectory] = {}
-        with closing(engine.run(self.job, self.seeds, **_setup(engine, device))) as results:
-            for done, (seed, trajectory) in enumerate(results, start=1):
-                found[seed] = trajectory
-                self._tell(done, len(self.seeds))
-        return [found[seed] for seed in self.seeds]
+        if type(engine) is LocalEngine and seeds:
+            engine = LocalEngine(min(engine.workers, len(seeds)))
+        with closing(engine.run(self.job, seeds, **_setup(engine, device))) as results:
+            for _, found in results:
+                yield found
 
     def _questions_shared(self, objective: Objective, device: Any) -> list[Trajectory]:
         """All runs are driven by this process; the others answer their questions."""

@@ -96,7 +96,7 @@ def test_another_version_of_a_proxy_is_a_conflict(tmp_path: Path, protocol: Prot
     ours = make(tmp_path / "ours.h5", protocol, {"a": 1.0, "b": 2.0})
     theirs = make(tmp_path / "theirs.h5", protocol, {"c": 3.0}, version=2)
     with ScoreCache(ours) as cache:
-        with pytest.raises(InputError, match="snip has another version of the proxy there"):
+        with pytest.raises(InputError, match="snip has another version or source of the proxy there"):
             cache.merge(theirs)
         cache.merge(theirs, on_conflict="keep")
         assert cache.frame()["snip"].dropna().to_dict() == {"a": 1.0, "b": 2.0}

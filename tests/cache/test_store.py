@@ -167,7 +167,9 @@ def test_a_new_proxy_version_drops_the_old_scores_and_says_so(filled: Path, prot
             warnings.simplefilter("error")
             cache.declare(protocol, "snip", {"proxy": "snip", "version": 1, "higher_is_better": False})
         assert cache.frame()["snip"].count() == 27 and not cache.column_info("snip")["higher_is_better"]
-        with pytest.warns(UserWarning, match="30 scores of snip version 1 are dropped.* version 2"):
+        with pytest.warns(
+            UserWarning, match="snip was version 1 and is now version 2; its 30 earlier scores are dropped"
+        ):
             cache.declare(protocol, "snip", {"proxy": "snip", "version": 2})
         cache.put(protocol, "arch 0", {"snip": 9.0})
         crashed = ScoreCache(filled, "r")  # what a reader sees now is what a replay after a crash gives

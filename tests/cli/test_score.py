@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -206,3 +207,55 @@ def test_ctrl_c_keeps_what_was_computed(tmp_path: Path) -> None:
     assert "Traceback" not in err
     with prejudge.ScoreCache(out, "r") as cache:
         assert len(cache.frame()) > 10
+
+
+MINE = """
+import prejudge
+
+@prejudge.proxy("mine", reference="a test", reads=[{reads}])
+def mine(probe):
+    "Mine."
+    return {value}
+"""
+
+
+def test_the_loop_of_an_inventor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Write, score, see why it fails, mend, score again."""
+    monkeypatch.chdir(tmp_path)
+    file = Path("mine.py")
+
+    def score(*more: str, proxies: str = "mine.py:mine") -> tuple[int, str, dict[str, Any]]:
+        words = [w if w != "synflow,params,naswot" else proxies for w in SCORE]
+        code = cli.run([*words, "--out", "c.h5", *more])
+        captured = capsys.readouterr()
+        return code, captured.err, json.loads(captured.out) if "--json" in more else {}
+
+    file.write_text(MINE.format(value="1.0", reads="'no_such_quantity'"))
+    code, err, _ = score()
+    assert (code, err.count("\n")) == (2, 1)
+    assert "unknown probe quantity 'no_such_quantity'" in err
+    assert not Path("c.h5").exists()
+
+    file.write_text(MINE.format(value="1 / 0", reads=""))
+    code, err, _ = score()
+    assert code == 1
+    assert "mine: 5 failed: ZeroDivisionError: division by zero (mine.py, line 7) (first: |" in err
+    assert "Traceback" not in err
+    code, err, found = score("--json", "--debug")
+    assert code == 1
+    assert err.count("ZeroDivisionError: division by zero") == 5
+    assert "in mine" in err
+    assert [(f["proxy"], f["scores"]) for f in found["failures"]] == [("mine", 5)]
+    assert score(proxies="mine.py:mine,params")[0] == 0  # not everything failed
+
+    file.write_text(MINE.format(value="3.0", reads=""))
+    code, err, _ = score()
+    assert code == 0
+    assert "the source of mine has changed" in err
+    assert "5 architectures scored now" in err
+    assert "nothing to compute" in score()[1]
+    assert "5 architectures scored now" in score("--rescore")[1]
+    with prejudge.ScoreCache("c.h5", "r") as cache:
+        assert cache.frame().mine.tolist() == [3.0] * 5

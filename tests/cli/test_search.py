@@ -33,9 +33,34 @@ def test_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
 
 
+def test_finished_runs_on_a_table_are_kept_until_the_result_is_there(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prejudge.search.finished.KEEP_SECONDS", 0.0)
+    out = tmp_path / "e.h5"
+    words = ["search", "evolution", "--benchmark", "digits", "--queries", "30", "--seeds", "3", "--out", str(out)]
+    with monkeypatch.context() as patched:
+        patched.setattr("prejudge.search.write_result", lambda *_: 1 / 0)
+        cli.run(words)
+    assert out.with_name("e.h5.run").exists() and not out.exists()
+    with monkeypatch.context() as patched:
+        patched.setattr("prejudge.search.driver.SearchRun.complete", lambda _: 1 / 0)  # none is run again
+        found = _json(capsys, *words)["runs"]
+    assert [path.name for path in tmp_path.iterdir()] == ["e.h5"]
+    again = _json(capsys, *words)["runs"]
+    assert [run | {"overhead": 0} for run in again] == [run | {"overhead": 0} for run in found]
+
+
 def test_a_method_with_schedules_on_learning_curves(capsys: pytest.CaptureFixture[str]) -> None:
     found = _json(capsys, "search", "hyperband", "--benchmark", "digits", "--budget", "10")
     assert found["runs"][0]["seconds"] <= 10
+
+
+def test_without_a_budget_the_usual_one_is_taken_and_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["search", "random", "--benchmark", "digits", "--seeds", "3", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert "each run may spend 50 simulated seconds; --budget SECONDS or --queries N for another budget" in err
+    assert all(150 < run["queries"] < 300 for run in json.loads(out)["runs"])
 
 
 def test_a_live_proxy_and_a_live_training_that_is_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from prejudge.engine.journal import read_journal
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process groups and /proc of Linux")
 
 SEARCH = ["search", "random", "--benchmark", "digits", "--queries", "2000", "--seeds", "100000"]
@@ -80,6 +82,8 @@ def test_signals_end_a_command_and_its_workers(signals: str, code: int, workers:
     assert (process.returncode, out) == (code, "")
     assert err.startswith("prejudge: ") and err.endswith(ONE_LINE) and err.count("\n") == 1, err
     assert wait_until(lambda: not members(process.pid), 5), "a worker is left"
+    kept = read_journal(tmp_path / "out.h5.run" / "random.jsonl")
+    assert kept is not None and kept.records
 
 
 @pytest.mark.parametrize(

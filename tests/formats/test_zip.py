@@ -96,6 +96,19 @@ def test_rare_compression_is_refused(tmp_path: Path) -> None:
         open_zip(tmp_path / "a.zip", most_bytes=10**7)
 
 
+def test_encrypted_entries_and_too_many_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = archive(tmp_path / "a.zip", "a", "b")
+    content = bytearray(path.read_bytes())
+    for head, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.find(head) + flags] |= 1
+    (tmp_path / "e.zip").write_bytes(content)
+    with pytest.raises(FileFormatError, match="has an encrypted entry 'a'"):
+        open_zip(tmp_path / "e.zip", most_bytes=100)
+    monkeypatch.setattr("prejudge.formats.zip.MOST_ENTRIES", 1)
+    with pytest.raises(FileFormatError, match="has 2 entries, more than the 1"):
+        open_zip(path, most_bytes=100)
+
+
 @pytest.mark.parametrize("shape", ["(1099511627776,)", "(-1,)", "(0, 1099511627776, -1)", "(3,)", "x"])
 def test_an_array_is_as_large_as_it_says(tmp_path: Path, shape: str) -> None:
     header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}\n".encode()

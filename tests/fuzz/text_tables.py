@@ -20,7 +20,7 @@ from prejudge.benchmarks.table.metric import Metric
 from prejudge.benchmarks.table.rows import ListedRows, row_key
 from prejudge.benchmarks.table.selection import select_metrics
 from prejudge.benchmarks.training.table_recipe import DIGITS_RECIPE, TableRecipe
-from prejudge.cache import Shard
+from prejudge.cache import ScoreCache, Shard, import_scores
 from prejudge.errors import FileFormatError, InputError
 from prejudge.spaces import space
 from prejudge.train.recipes.recipe import Recipe
@@ -100,6 +100,33 @@ file_target(
     lambda path: join_hardware(_digits(), path, Path("joined.h5"), units={}),
     lambda: [f"arch_str,edgegpu_latency,edgegpu_energy\n{CELL_201},1.5,2\n3,4,\n".encode()],
     [b"_latency", b"_energy", b"arithmetic_intensity", *(c.encode() for c in _NUMBERS), b",", b'"'],
+)
+
+
+def _import_scores(path: Path) -> None:
+    Path("scores.h5").unlink(missing_ok=True)
+    Path("scores.h5.journal").unlink(missing_ok=True)
+    with ScoreCache(Path("scores.h5")) as scores:
+        import_scores(scores, path, space=space("nasbench201"))
+
+
+_SUITE_ZERO = {"cifar10": {"(4, 3, 3, 0, 0, 0)": {"synflow": {"score": 46.4, "time": 0.1}, "val_accuracy": 81.9}}}
+file_target(
+    "scores-json",
+    "zc.json",
+    _import_scores,
+    lambda: [json.dumps(c).encode() for c in (
+        _SUITE_ZERO, {"nasbench201": _SUITE_ZERO}, [{"idx": 0, "arch": CELL_201, "snip": {"score": 1, "time": 0}}],
+    )],
+    [b"Infinity", b"NaN", b"null", b"{}", b"[]", b"score", b"time", b"class_scene", b"nb101", b"(0, 0, 0, 0, 0)"],
+)  # fmt: skip
+file_target(
+    "scores-csv",
+    "scores.csv",
+    _import_scores,
+    lambda: [f"arch_str,synflow,zen,val_accs\n{CELL_201},1e40,inf,3\n7,,nan,\n".encode()],
+    [*(c.encode() for c in [*_COLUMNS, *_NUMBERS, CELL_201]), b",", b'"'],
+    generate=_csv,
 )
 
 

@@ -55,7 +55,7 @@ def test_a_proxy_from_an_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
         registry.proxy("from_a_package", reference="elsewhere")(lambda probe: 1.0)
 
     monkeypatch.setattr(registry.register, "_announced", False)
-    monkeypatch.setattr(plugins, "entry_points", lambda group: [SimpleNamespace(load=load, name=group)])
+    monkeypatch.setattr(plugins.register, "entry_points", lambda group: [SimpleNamespace(load=load, name=group)])
     assert "from_a_package" in names()
     del registry.register.items["from_a_package"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,8 @@ def test_one_proxys_exception_is_its_own_failed_score() -> None:
         scores = score(network, x, y, ["broken_for_the_test", "vector_for_the_test", "snip"])
     finally:
         del registry.register.items["broken_for_the_test"], registry.register.items["vector_for_the_test"]
-    assert scores["broken_for_the_test"].reason == "ZeroDivisionError: on purpose"
+    reason = scores["broken_for_the_test"].reason
+    assert re.fullmatch(r"ZeroDivisionError: on purpose \(test_scoring\.py, line \d+\)", reason)
     assert "not a number" in scores["vector_for_the_test"].reason
     assert scores["snip"].ok
 

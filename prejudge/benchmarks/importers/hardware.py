@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from prejudge.benchmarks.importers.csv_file import ARCHITECTURE_COLUMNS, CsvFile
 from prejudge.benchmarks.table.library import shipped_folder
 from prejudge.benchmarks.table.rows import NotListed
 from prejudge.benchmarks.table.table import Table
 from prejudge.benchmarks.table.writer import extend_table
 from prejudge.errors import InputError, unknown
 from prejudge.spaces import space as find_space
+from prejudge.spaces.csv_file import ARCHITECTURE_COLUMNS, CsvFile
 
 UNITS = {"latency": "milliseconds", "energy": "millijoules", "arithmetic_intensity": "operations per byte"}
 """Unit of a column by what its name says, as HW-NAS-Bench (Li et al., ICLR 2021) has them: ``edgegpu_latency`` …"""
@@ -26,18 +26,22 @@ def join_hardware(
     out: str | os.PathLike[str] | None = None,
     *,
     units: Mapping[str, str] | None = None,
+    column: str | None = None,
+    notation: str | None = None,
 ) -> Path:
     """Add the columns of a CSV file to a table as extras.
 
-    The header must have a column ``arch_str`` (or ``arch``, ``architecture``), in any notation of the table's space;
-    columns whose name says ``latency``, ``energy`` or ``arithmetic_intensity`` are taken, and those that ``units``
-    names.
+    The header must have a column ``arch_str`` (or ``arch``, ``architecture``, or what ``column`` says), in any notation
+    of the table's space; columns whose name says ``latency``, ``energy`` or ``arithmetic_intensity`` are taken, and
+    those that ``units`` names.
 
     Args:
         table: The table.
         path: The CSV file (``.csv`` or ``.csv.gz``); architectures that it lacks get NaN.
         out: The table file to write; by default the table's own is replaced, in one step.
         units: Unit of columns, where it is not HW-NAS-Bench's.
+        column: The column of architectures.
+        notation: What integers in an architecture mean, as for the space's ``parse``.
 
     Returns:
         The file written; ``open_table(it).extra("edgegpu_latency")`` has the values.
@@ -50,23 +54,23 @@ def join_hardware(
     target = Path(out) if out is not None else table.path
     if target.absolute().parent == shipped_folder():
         raise InputError(f"table {table.name} comes with prejudge; say with out (--out) where the joined one goes")
-    file = CsvFile(Path(path))
+    file = CsvFile(Path(path), column)
     named = dict(units or {})
-    for column in named:
-        if column not in file.header:
-            raise unknown(f"column of {path}", column, [c for c in file.header if c not in ARCHITECTURE_COLUMNS])
+    for name in named:
+        if name not in file.header:
+            raise unknown(f"column of {path}", name, [c for c in file.header if c not in ARCHITECTURE_COLUMNS])
     taken = {i: c for i, c in enumerate(file.header) if c in named or _unit(c)}
     if not taken:
         raise InputError(
             f"{path} has no column to join: none is named after {', '.join(UNITS)} (it has {', '.join(file.header)})"
         )
-    for column in taken.values():
-        if column in table.extras:
-            raise InputError(f"table {table.name} has an extra {column!r} already; rename the column of {path}")
+    for name in taken.values():
+        if name in table.extras:
+            raise InputError(f"table {table.name} has an extra {name!r} already; rename the column of {path}")
     values = {c: np.full(table.index.size, np.nan) for c in taken.values()}
     first: dict[int, int] = {}
     elsewhere = 0
-    for line, arch, fields in file.rows(find_space(table.space)):
+    for line, arch, fields in file.rows(find_space(table.space), notation):
         try:
             row = table.architectures.index(arch)
         except NotListed:
@@ -75,8 +79,8 @@ def join_hardware(
         if row in first:
             raise file.error(line, f"{arch} was in line {first[row]} already")
         first[row] = line
-        for i, column in taken.items():
-            values[column][row] = file.number(line, i, fields)
+        for i, name in taken.items():
+            values[name][row] = file.number(line, i, fields)
     if not first:
         raise InputError(f"none of the {elsewhere} architectures of {path} is in table {table.name}")
     return extend_table(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from prejudge.errors import unknown
+from prejudge.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from prejudge.benchmarks.importers.table_import import ImportResult
@@ -22,6 +22,9 @@ def import_table(
     *,
     name: str | None = None,
     space: str = "nasbench201",
+    column: str | None = None,
+    notation: str | None = None,
+    fractions: bool | None = None,
     curves: Collection[int] = (),
     check_published: bool = True,
     partial: bool = False,
@@ -37,6 +40,10 @@ def import_table(
         out: The table file to write; by default one of this name among the user's own benchmarks.
         name: Name of the table, for ``prejudge.benchmark``; by default that of ``out``, or of the benchmark.
         space: Search space of a CSV or NumPy file.
+        column: Of a CSV or NumPy file: the column of architectures, where it is not called ``arch_str``.
+        notation: Of a CSV or NumPy file: what integers in an architecture mean, as for the space's ``parse``.
+        fractions: Of a CSV, NumPy or NAS-Bench-301 file: whether accuracies are fractions, which become per cent. If
+            left out they are per cent, and a column of which none is above 1 is refused.
         curves: Of NAS-Bench-201 and NATS-Bench: schedules whose learning curves are kept too.
         check_published: Whether a file that is called like a published one must be that.
         partial: Of NAS-Bench-201 and NATS-Bench: whether results of architectures may be missing, which are then NaN.
@@ -51,14 +58,18 @@ def import_table(
         InputError: The kind is unknown, a row is malformed, or the name is unusable.
         PrejudgeError: The table cannot be written.
     """
+    reading: dict[str, Any] = {"column": column, "notation": notation, "fractions": fractions}
     if kind == "csv":
         from prejudge.benchmarks.importers.csv import import_csv
 
-        return import_csv(source, out, space, name=name)
+        return import_csv(source, out, space, name=name, **reading)
     if kind == "npz":
         from prejudge.benchmarks.importers.npz import import_npz
 
-        return import_npz(source, out, space, name=name)
+        return import_npz(source, out, space, name=name, **reading)
+    for option in ("column", "notation", "fractions"):
+        if reading[option] is not None and not (kind == "nasbench301" and option == "fractions"):
+            raise InputError(f"{option} is for CSV and NumPy files; a file of {kind} says itself what it holds")
     if kind == "nasbench101":
         from prejudge.benchmarks.importers.nasbench101.importer import import_nasbench101
 
@@ -78,5 +89,5 @@ def import_table(
     if kind == "nasbench301":
         from prejudge.benchmarks.importers.nasbench301 import import_nasbench301
 
-        return import_nasbench301(source, out, name=name, progress=progress)
+        return import_nasbench301(source, out, name=name, fractions=fractions, progress=progress)
     raise unknown("kind of benchmark file", kind, KINDS)

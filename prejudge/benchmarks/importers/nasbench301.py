@@ -88,6 +88,7 @@ def import_nasbench301(
     name: str | None = None,
     protocol: Mapping[str, float] | None = None,
     curves: bool = False,
+    fractions: bool | None = None,
     progress: Progress | None = None,
 ) -> ImportResult:
     """Read the published result files and write the table file, of space ``darts``.
@@ -110,6 +111,7 @@ def import_nasbench301(
         protocol: Take only results with these entries of :data:`PROTOCOL`, e.g. ``{"layers": 8, "init_channels": 32}``.
             Results of different protocols are never mixed: of what remains the most frequent protocol is imported, if
             at least half of the results have it, and the others are counted in the provenance.
+        fractions: Whether accuracies are fractions: as for :func:`~prejudge.benchmarks.import_csv`.
         curves: Whether to keep the learning curves, where the files have them (the mean of an architecture's runs).
         progress: Told (files read, files, seconds) now and then.
 
@@ -143,6 +145,7 @@ def import_nasbench301(
         keys=numbers.keys,
         extra={"params": params, "n_seeds": np.bincount(rows, minlength=len(numbers))},
         units=UNITS,
+        fractions=fractions,
         curves=_curves(results, rows, len(numbers)),
         provenance={
             "trainings": len(results),

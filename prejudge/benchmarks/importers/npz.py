@@ -15,9 +15,19 @@ import numpy as np
 
 from prejudge.benchmarks.importers.columns import is_accuracy, is_metric, is_taken, no_accuracies, table_arguments
 from prejudge.benchmarks.importers.nasbench101.importer import check_hashes
-from prejudge.benchmarks.importers.table_import import ImportResult, TableImport, file_sha256, require_file
+from prejudge.benchmarks.importers.table_import import (
+    FROM_FRACTIONS,
+    ImportResult,
+    TableImport,
+    file_sha256,
+    parts,
+    remark,
+    require_file,
+    said,
+)
+from prejudge.benchmarks.table.per_cent import to_per_cent
 from prejudge.benchmarks.table.rows import RowNumbers
-from prejudge.errors import FileFormatError, InputError
+from prejudge.errors import FileFormatError, InputError, unknown
 from prejudge.formats.zip import PickledObjects, read_arrays
 from prejudge.spaces import space as find_space
 from prejudge.spaces.nasbench101.space import OPERATIONS, record_text
@@ -56,19 +66,24 @@ def import_npz(
     space: str | None = None,
     *,
     name: str | None = None,
+    column: str | None = None,
+    notation: str | None = None,
+    fractions: bool | None = None,
 ) -> ImportResult:
     """Read an ``.npz`` file and write the table file. Pickled objects are refused.
 
     All arrays have one entry (or row) per architecture. Architectures are either
 
-    * ``architectures`` (or ``arch_str``, ``arch``, ``architecture``): texts in any notation of the space; or
+    * ``architectures`` (or ``arch_str``, ``arch``, ``architecture``, or what ``column`` says): texts in any notation of
+      the space, official indices, or rows of integers in the notation that is said; or
     * cells of NAS-Bench-101: ``hash`` (16 bytes each), ``num_vertices`` (V), ``adjacency_bits`` (bit k: the k-th entry
       of the upper triangle of a 7 x 7 matrix, row by row, of which the first V vertices are used), ``ops`` (0 conv3x3,
       1 conv1x1, 2 maxpool3x3; the first V - 2 are read).
 
     Numbers are arrays named as the columns of a CSV file are (:func:`~prejudge.benchmarks.import_csv`):
     ``{dataset}_{split}_{epochs}ep`` in per cent, ``params``, ``flops_*``, … With cells of NAS-Bench-101 there may also
-    be ``{split}_acc_{epochs}``, accuracies on CIFAR-10 as fractions. Other arrays are left out and named in the
+    be ``{split}_acc_{epochs}``, accuracies on CIFAR-10 that are fractions by definition; they become per cent, and the
+    table's ``remark`` says so. Other arrays are left out and named in the
     provenance.
 
     Args:
@@ -76,6 +91,9 @@ def import_npz(
         out: The table file to write; by default one of this name among the user's own benchmarks.
         space: The search space; by default ``nasbench101`` for its cells and else ``nasbench201``.
         name: Name of the table, for ``prejudge.benchmark``; by default the file name of ``out``, or the space's.
+        column: The array of architectures.
+        notation: What integers in an architecture mean, as for the space's ``parse``.
+        fractions: Whether accuracies are fractions: as for :func:`~prejudge.benchmarks.import_csv`.
 
     Returns:
         The table file, and whether it was there already, made of the same file.
@@ -90,21 +108,34 @@ def import_npz(
     arrays = _load(path)
     is_cells = all(array in arrays for array in CELLS)
     where = "nasbench101" if is_cells else space or "nasbench201"
-    source = {"source": path.name, "bytes": path.stat().st_size, "space": where}
+    source = {
+        "source": path.name,
+        "bytes": path.stat().st_size,
+        "space": where,
+        **said(column, notation, fractions),
+    }
     job = TableImport.begin(out, name, where, where, source, partial(file_sha256, path))
     if existing := job.existing():
         return existing
-    found = _cells(path, arrays) if is_cells else _listed(path, arrays, where)
-    numbers = _numbers(path, arrays, len(found.rows), fractions=is_cells)
+    found = _cells(path, arrays) if is_cells else _listed(path, arrays, where, column, notation)
+    numbers, defined = _numbers(path, arrays, len(found.rows), is_cells, fractions)
     if not any(map(is_metric, numbers)):
         raise no_accuracies(path, "array", arrays)
-    used = {*numbers, *(CELLS if is_cells else ARCHITECTURES)}
+    used = {*numbers, *(CELLS if is_cells else ARCHITECTURES), column}
     left_out = [a for a in arrays if a not in used and not (is_cells and _FRACTION.fullmatch(a))]
     return job.write(
         **table_arguments({column: _placed(values, found) for column, values in numbers.items()}),
         architectures=found.architectures,
         keys=found.keys,
-        provenance={"rows": len(found.rows), "arrays left out": ", ".join(left_out) or "none"},
+        provenance={
+            "rows": len(found.rows),
+            "arrays left out": ", ".join(left_out) or "none",
+            **remark(
+                parts(len(found.rows), found.size),
+                FROM_FRACTIONS if fractions else f"{', '.join(defined)}: {FROM_FRACTIONS}" if defined else "",
+            ),
+        },
+        fractions=False,
     )
 
 
@@ -125,19 +156,28 @@ def _load(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def _listed(path: Path, arrays: Mapping[str, np.ndarray], where: str) -> _Rows:
-    name = next((name for name in ARCHITECTURES if name in arrays), None)
+def _listed(
+    path: Path, arrays: Mapping[str, np.ndarray], where: str, column: str | None, notation: str | None
+) -> _Rows:
+    if column is not None and column not in arrays:
+        raise unknown(f"array of {path}", column, arrays)
+    name = column or next((name for name in ARCHITECTURES if name in arrays), None)
     if name is None:
-        raise InputError(f"{path} has no array {ARCHITECTURES[0]!r} (it has {', '.join(arrays) or 'none'})")
+        raise InputError(
+            f"{path} has no array {ARCHITECTURES[0]!r} (it has {', '.join(arrays) or 'none'}); say which one names the "
+            "architectures: --column NAME (column=), and for integers --notation (notation=)"
+        )
     texts = arrays[name]
-    if texts.ndim != 1 or texts.dtype.kind not in "US" or not texts.size:
+    is_listed = texts.ndim == 1 and texts.dtype.kind in "US"
+    is_numbered = column is not None and texts.ndim in (1, 2) and texts.dtype.kind in "iu"
+    if not (is_listed or is_numbered) or not texts.size:
         raise InputError(f"{path}: {name} must be a list of texts, not {texts.dtype} of shape {texts.shape}")
     space = find_space(where)
     numbers = RowNumbers(space)
     first: dict[int, int] = {}
     for i, text in enumerate(texts.tolist()):
         try:
-            row = numbers.row(space.parse(text.decode() if isinstance(text, bytes) else text))
+            row = numbers.row(space.parse(text.decode() if isinstance(text, bytes) else text, notation=notation))
         except ValueError as error:
             raise InputError(f"{path}, row {i} of {name}: {error}") from error
         if row in first:
@@ -186,28 +226,36 @@ def _adjacency(vertices: int, bits: int) -> str:
     return "".join(str(int((i, j) in edges)) for i in range(vertices) for j in range(vertices))
 
 
-def _numbers(path: Path, arrays: Mapping[str, np.ndarray], rows: int, *, fractions: bool) -> dict[str, np.ndarray]:
-    """The arrays of numbers that are taken, by the name of their column, as float64."""
+def _numbers(
+    path: Path, arrays: Mapping[str, np.ndarray], rows: int, is_cells: bool, fractions: bool | None
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """The arrays of numbers that are taken, by the name of their column, as float64; those that were fractions."""
     found: dict[str, np.ndarray] = {}
+    defined: list[str] = []
     for name, array in arrays.items():
-        fraction = _FRACTION.fullmatch(name) if fractions else None
+        fraction = _FRACTION.fullmatch(name) if is_cells else None
         if not (fraction or is_taken(name)):
             continue
         if array.shape != (rows,) or array.dtype.kind not in "iuf":
             raise InputError(f"{path}: {name} must be {rows} numbers, not {array.dtype} of shape {array.shape}")
         column = f"cifar10_{fraction[1]}_{fraction[2]}ep" if fraction else name
-        values = array.astype(np.float64) * (100 if fraction else 1)
         bounded = is_accuracy(column)
+        is_fraction = bool(fraction) or (bool(fractions) and bounded)
+        values = array.astype(np.float64) * (100 if is_fraction else 1)
         wrong = np.isinf(values) | (bounded & ((values < 0) | (values > 100)))
         if wrong.any():
             row = int(np.argmax(wrong))
-            meant = "a fraction, from 0 to 1" if fraction else "per cent, from 0 to 100"
+            meant = "a fraction, from 0 to 1" if is_fraction else "per cent, from 0 to 100"
             reason = f"an accuracy here is {meant}" if bounded else "it is not a finite number"
             raise InputError(f"{path}, row {row}: {name} is {array[row]:g}; {reason}")
         if column in found:
             raise InputError(f"{path}: {name} and another array are both {column}")
+        if fraction:
+            defined.append(name)
+        elif bounded and not is_fraction:
+            values = to_per_cent(values, f"{path}, array {name}", fractions)
         found[column] = values
-    return found
+    return found, defined
 
 
 def _placed(values: np.ndarray, found: _Rows) -> np.ndarray:

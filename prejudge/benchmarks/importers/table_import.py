@@ -131,8 +131,22 @@ def require_file(path: Path, kind: str) -> Path:
     return path
 
 
-def remark_of_parts(rows: int, size: int) -> dict[str, str]:
-    """What the provenance of a table says where not all architectures of its space are in the source."""
-    if rows >= size:
-        return {}
-    return {"remark": f"{rows:,} of {size:,} architectures are in the source; the others are NaN"}
+FROM_FRACTIONS = "accuracies were fractions and are stored as per cent"
+"""A remark on a table."""
+
+
+def parts(rows: int, size: int) -> str:
+    """The remark on a table whose source does not have all architectures of the space; else nothing."""
+    return f"{rows:,} of {size:,} architectures are in the source; the others are NaN" if rows < size else ""
+
+
+def remark(*texts: str) -> dict[str, str]:
+    """The provenance that holds some remarks, of which some may be empty."""
+    found = "; ".join(filter(None, texts))
+    return {"remark": found} if found else {}
+
+
+def said(column: str | None, notation: str | None, fractions: bool | None) -> dict[str, str]:
+    """The provenance that says how a file was read, where the caller said so."""
+    given = {"column": column, "notation": notation, "fractions": fractions}
+    return {name: str(value) for name, value in given.items() if value is not None}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ import numpy as np
 
 from prejudge.benchmarks.table.index import FORMAT, KEYS, TEXTS, VERSION, TableIndex, read_index
 from prejudge.benchmarks.table.metric import Metric
+from prejudge.benchmarks.table.per_cent import to_per_cent
 from prejudge.benchmarks.table.rows import has_own_order, row_key
 from prejudge.errors import InputError
 from prejudge.formats import hdf5
@@ -43,6 +43,7 @@ def write_table(
     per_class: bool = False,
     name: str | None = None,
     aliases: Mapping[str, str] | None = None,
+    fractions: bool | None = None,
 ) -> Path:
     """Write a benchmark table: all of it or nothing.
 
@@ -62,6 +63,8 @@ def write_table(
         per_class: Whether only ``space.representative`` of each class was trained; other members' rows are NaN.
         name: Name of the table; by default the file's name without its ending.
         aliases: Other names of datasets, to the name that the columns use.
+        fractions: Whether accuracies are fractions, which become per cent; if left out they are per cent, and a column
+            of which none is above 1 is refused.
 
     Returns:
         The path written.
@@ -98,16 +101,18 @@ def write_table(
         provenance={str(k): str(v) for k, v in (provenance or {}).items()},
         listed=rows is not None,
     )
+    in_per_cent = unit["accuracy"] == "per cent"
     answers = _answers(where) if per_class else None
     digest = hashlib.sha256(index.to_json().encode())
-    low, high = math.inf, -math.inf
+    known = False
     stored: dict[int, str] = {}
     # One array after the other: columns may be made when they are asked for, and all at once may not fit into memory.
     with hdf5.writing(path) as file:
         for key, (values, what, shape) in given.items():
             array = _checked(values, what, shape)
-            if key in accuracies and np.isfinite(array).any():
-                low, high = min(low, float(np.nanmin(array))), max(high, float(np.nanmax(array)))
+            if key in accuracies and in_per_cent:
+                array = to_per_cent(array, what, fractions)
+                known = known or bool(np.isfinite(array).any())
             if answers is not None and key.startswith("columns/"):
                 _check_only_representatives(what, array, answers)
             array = array if rows is None else array[rows.order]
@@ -117,8 +122,8 @@ def write_table(
             else:
                 stored[id(values)] = key
                 _store(file, key, array)
-        if accuracies and unit["accuracy"] == "per cent":
-            _check_per_cent(low, high)
+        if accuracies and in_per_cent and not known:
+            raise InputError("no column has any value")
         others = {"answers": answers} if answers is not None else {}
         if rows is not None:
             others |= {KEYS: rows.keys, TEXTS: np.frombuffer("\n".join(rows.texts).encode(), dtype=np.uint8)}
@@ -233,16 +238,6 @@ def _checked(values: Any, what: str, shape: tuple[int | None, ...]) -> np.ndarra
             f"{what}: infinite at index {int(np.argmax(np.isinf(array).reshape(len(array), -1).any(axis=1)))}"
         )
     return array
-
-
-def _check_per_cent(low: float, high: float) -> None:
-    """Lowest and highest of all accuracies; infinite where there are none."""
-    if low > high:
-        raise InputError("no column has any value")
-    if low < 0 or high > 100:
-        raise InputError(f"accuracies must be per cent, from 0 to 100; these reach from {low:g} to {high:g}")
-    if high <= 1:
-        raise InputError(f"accuracies must be per cent; the highest of these is {high:g}: multiply fractions by 100")
 
 
 def _describe(file: Any, index: TableIndex) -> None:

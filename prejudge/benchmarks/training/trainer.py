@@ -264,6 +264,7 @@ def _write(
         provenance=_provenance(log, order, recipe, data, sum("failed" in r for r in runs.values())),
         curves=curves,
         per_class=per_class,
+        fractions=False,
     )
 
 

@@ -60,11 +60,12 @@ class Passes:
         self.limits = limits or widest(self.device, self.repeats, len(inputs[0]))
         self.clock = Clock(self.device)
         self._originals = list(networks)
-        inputs = [
-            batch.clone() if batch.is_inference() else batch for batch in inputs
-        ]  # a pass differentiates for them
-        self._batches = [batch.to(self.device, dtype, non_blocking=True) for batch in inputs]
-        self._labels = None if targets is None else [t.to(self.device, torch.int64, non_blocking=True) for t in targets]
+        self._batches = [_plain(batch).to(self.device, dtype, non_blocking=True) for batch in inputs]
+        self._labels = (
+            None
+            if targets is None
+            else [_plain(labels).to(self.device, torch.int64, non_blocking=True) for labels in targets]
+        )
         self._networks: dict[int, nn.Module] = {}
         self._found: dict[Any, Sequence[Any]] = {}
         if self.repeats == 1:
@@ -235,6 +236,11 @@ def _undisturbed(device: torch.device, seed: int) -> Iterator[None]:
         without_checkpoints(),
     ):
         yield
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """One that a graph may save: tensors made in inference mode are none."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _without_labels(what: str) -> InputError:

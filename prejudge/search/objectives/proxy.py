@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from prejudge.data.probe_batch import Batch
+    from prejudge.proxies.registry import ProxyRequest
 
 
 class ProxyObjective(Objective):
@@ -57,6 +58,7 @@ class ProxyObjective(Objective):
         self._macro = complete_macro(space, data, macro)
         (request,) = resolve([proxy])
         self._column, chosen = str(request), request.proxy
+        self._source = chosen.definition
         self._sign = 1.0 if chosen.higher_is_better else -1.0
         if not chosen.min_batch <= batch_size <= len(data):
             raise InputError(
@@ -76,7 +78,7 @@ class ProxyObjective(Objective):
             torch.manual_seed(self._seed)
             network = self.space.network(arch, **self._macro)
         found = score(
-            network, batch.inputs, batch.targets, [self._proxy], device=self.device, seed=self._seed
+            network, batch.inputs, batch.targets, [self._request], device=self.device, seed=self._seed
         )[self._column]  # fmt: skip
         value = self._sign * float(found) if found.ok else math.nan
         return Evaluation(value, time.perf_counter() - start)
@@ -84,6 +86,7 @@ class ProxyObjective(Objective):
     def describe(self) -> dict[str, Any]:
         return {
             "proxy": self._column,
+            **({"source": self._source} if self._source else {}),
             "turned": self._sign < 0,
             "data": self._data.name,
             "images": self._data.digest,
@@ -91,6 +94,15 @@ class ProxyObjective(Objective):
             "macro": self._macro,
             "seed": self._seed,
         }
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_request"}  # a worker reads it anew
+
+    @cached_property
+    def _request(self) -> ProxyRequest:
+        from prejudge.proxies.registry import resolve_unchanged
+
+        return resolve_unchanged(self._proxy, self._source)
 
     @cached_property
     def _batch(self) -> Batch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from prejudge.benchmarks.simulation import CostWarning, SimulatedTraining
@@ -19,13 +20,24 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+_PUBLISHED_SECONDS = 12_000.0
+"""Budget of a search in NAS-Bench-201's paper."""
+
+USUAL_TRAININGS = 200
+"""Trainings for which the usual budget suffices, where they are cheap."""
+
+_SAMPLED = 200
+"""Architectures from whose cost that of a training is estimated."""
+
+
 class TableObjective(Objective):
     """Accuracy that a table has, at the cost that training would have had.
 
     Args:
         table: The table.
         dataset: Name of the dataset.
-        epochs: Length of the training schedule; stopping earlier on it is possible where the table has learning curves.
+        epochs: Length of the training schedule. Shorter ones can be chosen, too: each epoch of it where the table has
+            learning curves, else the other schedules that it was trained on, each a training of its own.
         split: Whose accuracy is maximized: ``"valid"``, or ``"test"`` where a table has no other.
         seed: A training run's seed; ``"mean"``; or ``"random"``: every question draws one of the runs.
 
@@ -48,12 +60,13 @@ class TableObjective(Objective):
         seed: Seed | Literal["random"] = "mean",
     ) -> None:
         self.space = find_space(table.space)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CostWarning)  # it is in the description
-            self._simulated = SimulatedTraining(table, dataset, epochs, seed, split=split)
+        self._simulated = _simulated(table, dataset, epochs, seed, split)
+        self._shorter: dict[int, SimulatedTraining] = {}
+        if not self._simulated.stops:
+            self._shorter = _other_schedules(table, dataset, epochs, seed, split)
         self.note = self._simulated.note
         self.draws = seed == "random"
-        self.schedules = self._simulated.stops
+        self.schedules = self._simulated.stops or ((*self._shorter, epochs) if self._shorter else ())
         self._what = {
             "table": table.name,
             "digest": table.index.digest,
@@ -68,7 +81,8 @@ class TableObjective(Objective):
     def evaluate(self, arch: Architecture, epochs: int | None, rng: np.random.Generator) -> Evaluation:
         if epochs is not None and epochs not in self.schedules:
             self.check_epochs(epochs)
-        results = self._simulated.results(arch, epochs)
+        own = None if epochs is None else self._shorter.get(epochs)
+        results = self._simulated.results(arch, epochs) if own is None else own.results(arch)
         found = results[0] if len(results) == 1 else results[int(rng.random() * len(results))]
         return Evaluation(found.accuracy, found.seconds)
 
@@ -80,12 +94,49 @@ class TableObjective(Objective):
     def describe(self) -> dict[str, Any]:
         return dict(self._what)
 
+    def usual_seconds(self) -> float:
+        """The budget of each run where none is given: 0 where trainings cost nothing, so that no seconds limit them.
+
+        The 12,000 seconds of NAS-Bench-201's paper, or as many as about :data:`USUAL_TRAININGS` of this table cost if
+        those are less.
+        """
+        import numpy as np
+
+        rng = np.random.default_rng(0)
+        costs = []
+        for _ in range(_SAMPLED):
+            with suppress(InputError):  # it was not trained
+                costs.append(self.evaluate(self.space.sample(rng), None, rng).seconds)
+        mean = sum(costs) / max(1, len(costs))
+        return min(_PUBLISHED_SECONDS, float(f"{USUAL_TRAININGS * mean:.2g}"))
+
     def _mean(self, arch: Architecture) -> float:
         try:
             results = self._simulated.results(arch)
         except InputError:  # it was not trained
             return math.nan
         return sum(r.accuracy for r in results) / len(results)
+
+
+def _simulated(
+    table: Table, dataset: str, epochs: int, seed: Seed | Literal["random"], split: str
+) -> SimulatedTraining:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CostWarning)  # it is in the description
+        return SimulatedTraining(table, dataset, epochs, seed, split=split)
+
+
+def _other_schedules(
+    table: Table, dataset: str, epochs: int, seed: Seed | Literal["random"], split: str
+) -> dict[int, SimulatedTraining]:
+    """The shorter schedules of the table, ascending, as far as it has the same accuracy and its cost."""
+    name = table.index.aliases.get(dataset, dataset)
+    lengths = {m.epochs for m in table.metrics() if (m.dataset, m.split, m.quantity) == (name, split, "accuracy")}
+    found: dict[int, SimulatedTraining] = {}
+    for length in sorted(e for e in lengths if e < epochs):
+        with suppress(InputError):  # no such seed, or no cost
+            found[length] = _simulated(table, dataset, length, seed, split)
+    return found
 
 
 def open_objective(

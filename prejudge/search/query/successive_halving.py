@@ -80,7 +80,8 @@ def rungs(schedules: Sequence[int], eta: int, min_epochs: int, max_epochs: int, 
         offered = ", ".join(map(str, schedules)) or "none can be chosen"
         raise InputError(
             f"this search needs {least} or more schedules of {min_epochs} to {max_epochs or 'any number of'} epochs to "
-            f"choose from; the objective has: {offered}; take a table with learning curves"
+            f"choose from; the objective has: {offered}; take a table with learning curves, or, of one that was "
+            "trained on several schedules, the longest (--epochs)"
         )
     found = [known[-1]]
     part = known[-1] / eta

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prejudge import cli
 from prejudge.benchmarks import benchmark, benchmark_names, import_csv, import_table, open_table
 from prejudge.benchmarks.table.library import place_for
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
@@ -16,6 +17,7 @@ from prejudge.spaces import space
 
 A = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|"
 B = "|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+B_CELL = space("nasbench201").parse(B)
 GOOD = f"arch,cifar10_test_200ep,n_seeds_200ep,mflops_cifar10,color\n{B},93.2,3,15.65322,red\n\n{A},,2,1.5,\n"
 
 
@@ -168,3 +170,63 @@ def test_names_that_no_table_can_have(name: str, tmp_path: Path, monkeypatch: py
     assert len(str(error.value)) <= 500
     with pytest.raises(InputError, match="a benchmark's name"):
         place_for(name)
+
+
+def test_another_column_may_name_the_architectures(tmp_path: Path) -> None:
+    rows = [("(4, 3, 3, 0, 0, 0)", A, 0, 90.5), ("(2, 2, 0, 4, 2, 2)", B, space("nasbench201").index(B_CELL), 91.5)]
+    text = "net,net_str,index,x_test_2ep\n" + "".join(f'"{net}",{arch},{i},{v}\n' for net, arch, i, v in rows)
+    source = _write(tmp_path, text)
+    with pytest.raises(
+        InputError, match=r"no column arch_str .*it has net, net_str, index, x_test_2ep\).*--column NAME"
+    ):
+        import_csv(source, tmp_path / "t.h5")
+    with pytest.raises(InputError, match=r"line 2: .* notation='naslib'; say which"):
+        import_csv(source, tmp_path / "t.h5", column="net")
+    with pytest.raises(InputError, match=r"unknown column of .* 'nets'; did you mean 'net'"):
+        import_csv(source, tmp_path / "t.h5", column="nets")
+    for options in ({"column": "net", "notation": "naslib"}, {"column": "net_str"}, {"column": "index"}):
+        made = import_table("csv", source, tmp_path / "t.h5", **options)
+        assert not made.already_there
+        assert import_table("csv", source, tmp_path / "t.h5", **options).already_there
+        table = open_table(made)
+        assert [table.query(arch, "x_test_2ep") for _, arch, _, _ in rows] == [90.5, 91.5]
+        assert made.remark == "2 of 15,625 architectures are in the source; the others are NaN"
+        assert options["column"] not in table.index.provenance["columns left out"].split(", ")
+    with pytest.raises(InputError, match="notation is for CSV and NumPy files"):
+        import_table("nasbench101", source, notation="naslib")
+
+
+def test_fractions_are_said_to_be_such(tmp_path: Path) -> None:
+    """One rule for CSV, npz and Python: per cent, unless it is said; a column that may be either is refused."""
+    text = f"arch,x_test_2ep,y_test_2ep,x_test_2ep_loss\n{A},0.905,1,0.5\n{B},0.915,0.25,0.25\n"
+    source, out = _write(tmp_path, text), tmp_path / "t.h5"
+    np.savez(tmp_path / "in.npz", arch=np.array([A, B]), x_test_2ep=[0.905, 0.915], y_test_2ep=[1, 0.25])
+    for kind, path, what in (("csv", source, "column x_test_2ep"), ("npz", tmp_path / "in.npz", "array x_test_2ep")):
+        with pytest.raises(InputError, match=rf"{what}: .* highest of these is 0.915: .*--fractions .*--percent"):
+            import_table(kind, path, out)
+        made = import_table(kind, path, out, fractions=True)
+        assert "accuracies were fractions and are stored as per cent" in made.remark
+        assert open_table(made).query_many([A, B], "x_test_2ep").tolist() == [90.5, 91.5]
+        assert open_table(made).query_many([A, B], "y_test_2ep").tolist() == [100, 25]
+        made = import_table(kind, path, out, fractions=False)
+        assert "fractions" not in made.remark
+        assert open_table(made).query_many([A, B], "x_test_2ep").tolist() == [0.905, 0.915]
+    assert open_table(import_csv(source, out, fractions=True)).query(A, "x_test_2ep_loss") == 0.5  # no accuracy
+    beside = _write(tmp_path, text.replace("1,0.5", "95,0.5"))  # y is per cent; x would be silently wrong
+    with pytest.raises(InputError, match="column x_test_2ep: accuracies must be per cent"):
+        import_csv(beside, out)
+    with pytest.raises(InputError, match="line 2: y_test_2ep is 95; an accuracy is here a fraction, from 0 to 1"):
+        import_csv(beside, out, fractions=True)
+
+
+def test_options_of_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = _write(tmp_path, f"net,x_test_2ep\n433000,0.905\n{B},0.915\n")
+    command = ["bench", "import", "csv", str(source), "--column", "net", "--out", str(tmp_path / "t.h5")]
+    assert cli.run([*command, "--notation", "naslib"]) == 2
+    assert "--fractions" in capsys.readouterr().err
+    assert cli.run([*command, "--notation", "naslib", "--fractions"]) == 0
+    said = " ".join(capsys.readouterr().err.split())
+    assert "2 of 15,625 architectures are in the source; the others are NaN; accuracies were fractions" in said
+    assert open_table(tmp_path / "t.h5").query(A, "x_test_2ep") == 90.5
+    assert cli.run([*command, "--notation", "naslib", "--percent"]) == 0
+    assert open_table(tmp_path / "t.h5").query(A, "x_test_2ep") == 0.905

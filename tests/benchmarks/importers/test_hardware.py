@@ -53,6 +53,16 @@ def test_columns_become_extras_and_nothing_else_changes(tmp_path: Path, table: P
     assert before.extras == ("params",)  # the original was left alone
 
 
+def test_rows_may_be_named_by_naslibs_tuples(tmp_path: Path, table: Path) -> None:
+    source = _csv(tmp_path, 'net,edgegpu_latency\n"(4, 3, 3, 0, 0, 0)",4.25\n')
+    with pytest.raises(InputError, match="--column NAME"):
+        join_hardware(open_table(table), source)
+    with pytest.raises(InputError, match="say which"):
+        join_hardware(open_table(table), source, column="net")
+    joined = open_table(join_hardware(open_table(table), source, column="net", notation="naslib"))
+    assert np.flatnonzero(joined.extra("edgegpu_latency") == 4.25).tolist() == [0]
+
+
 def test_a_table_is_extended_in_place_once(tmp_path: Path, table: Path) -> None:
     source = _csv(tmp_path, GOOD)
     assert join_hardware(open_table(table), source) == table

@@ -46,6 +46,10 @@ SEARCH = [
     "search", "evolution", "--space", "nasbench201", "--data", "digits", "--proxy", "synflow", "--queries", "15",
     "--option", "population=5,sample=3", "--seeds", "3", *SMALL,
 ]  # fmt: skip
+HALVING = [
+    "search", "successive-halving", "--space", "nasbench201", "--data", "digits", "--proxy", "synflow",
+    "--queries", "13", *SMALL,
+]  # fmt: skip
 PRUNE = [
     "search", "te-nas", "--space", "nasbench201", "--data", "digits",
     *(f"--setting={s}" for s in ("repeats=1", "batch_size=8", "crops=50", "crop_batches=1", "prune_number=3")),
@@ -129,7 +133,18 @@ def test_searches_equal_those_of_one_process(cluster: Any, tmp_path: Path) -> No
     there = run([*SEARCH, *on(cluster)], tmp_path / "there.h5")
     assert here["best"] == there["best"]
     assert [r["recommendation"] for r in here["runs"]] == [r["recommendation"] for r in there["runs"]]
-    assert len(list((tmp_path / "there.h5.journal").glob("*.jsonl"))) == 3
+    assert len(list((tmp_path / "there.h5.run").glob("*.jsonl"))) == 3
+
+
+def test_questions_of_one_search_are_answered_side_by_side(cluster: Any, tmp_path: Path) -> None:
+    """Batches, whose answers come in any order, and between them a time in which there is no job."""
+    here = run([*HALVING, "--threads", "1"], tmp_path / "here.h5")
+    there = run([*HALVING, *on(cluster)], tmp_path / "there.h5")
+    assert here["best"] == there["best"]
+    steps = [read_result(tmp_path / name).trajectories[0] for name in ("here.h5", "there.h5")]
+    assert steps[0].architectures == steps[1].architectures
+    np.testing.assert_array_equal(steps[0].values, steps[1].values)
+    np.testing.assert_array_equal(steps[0].epochs, steps[1].epochs)
 
 
 def test_supernets_equal_those_of_one_process(cluster: Any, tmp_path: Path) -> None:

@@ -276,6 +276,7 @@ def _write(job: TableImport, collected: CollectedCells, provenance: Mapping[str,
         keys=keys,
         extra={"params": np.where(known, params, np.nan)} if known.any() else None,
         units=UNITS,
+        fractions=False,
         provenance={
             **(provenance or {}),
             "cells": cells,

@@ -25,7 +25,8 @@ from prejudge.benchmarks.importers.table_import import (
     ImportResult,
     TableImport,
     file_sha256,
-    remark_of_parts,
+    parts,
+    remark,
 )
 from prejudge.engine import Progress
 from prejudge.errors import FileFormatError, InputError, MissingDataError
@@ -190,9 +191,10 @@ def import_nasbench201(
                 "architectures": read,
                 "left out": ", ".join(sorted(trials.left_out)) or "nothing",
                 **version,
-                **remark_of_parts(read, len(space)),
+                **remark(parts(read, len(space))),
             },
             curves=trials.curves(),
+            fractions=False,
             aliases={other: dataset for other, dataset in _OTHER_NAMES.items() if dataset in datasets},
         )
     except InputError as error:

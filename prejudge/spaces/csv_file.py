@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from prejudge.errors import FileFormatError, InputError, MissingDataError, quoted
+from prejudge.errors import FileFormatError, InputError, MissingDataError, quoted, unknown
 from prejudge.formats.text import is_file
 from prejudge.spaces.base import Architecture, Space
 
@@ -28,6 +28,7 @@ class CsvFile:
 
     Args:
         path: The file.
+        column: Name of the column of architectures; by default the first of :data:`ARCHITECTURE_COLUMNS` that it has.
 
     Raises:
         MissingDataError: There is no such file.
@@ -35,7 +36,7 @@ class CsvFile:
         InputError: It is empty, a column is there twice, or none names architectures.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, column: str | None = None) -> None:
         self.path = path
         self._reader = csv.reader(io.StringIO(_content(path), newline=""))
         self.header = [c.strip() for c in next(self._lines(), [])]
@@ -49,20 +50,30 @@ class CsvFile:
         twice = [c for c, count in Counter(self.header).items() if c and count > 1]
         if twice:
             raise InputError(f"{path}: column {quoted(twice[0])} is there twice")
-        found = [c for c in ARCHITECTURE_COLUMNS if c in self.header]
+        if column is not None and column not in self.header:
+            raise unknown(f"column of {path}", column, self.header)
+        found = [c for c in ARCHITECTURE_COLUMNS if c in self.header] if column is None else [column]
         if not found:
             known = ", ".join(self.header)
-            raise InputError(f"{path} has no column {' or '.join(ARCHITECTURE_COLUMNS)} (it has {known})")
-        self._architecture = self.header.index(found[0])
+            raise InputError(
+                f"{path} has no column {' or '.join(ARCHITECTURE_COLUMNS)} (it has {known}); say which one names the "
+                "architectures: --column NAME (column=), and for integers --notation (notation=)"
+            )
+        self.column = found[0]
 
     @cached_property
     def sha256(self) -> str:
         """Digest of the file as it is."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
-    def rows(self, space: Space[Any]) -> Iterator[tuple[int, Architecture, list[str]]]:
-        """Yield ``(line, architecture, fields)``; raises :class:`InputError` for a malformed row, or if none."""
-        empty = True
+    def rows(self, space: Space[Any], notation: str | None = None) -> Iterator[tuple[int, Architecture, list[str]]]:
+        """Yield ``(line, architecture, fields)``; raises :class:`InputError` for a malformed row, or if none.
+
+        Args:
+            space: Parses the architectures.
+            notation: What integers in them mean, as for ``space.parse``.
+        """
+        empty, place = True, self.header.index(self.column)
         for fields in self._lines():
             if not fields:
                 continue
@@ -70,7 +81,7 @@ class CsvFile:
             if len(fields) != len(self.header):
                 raise self.error(line, f"{len(fields)} fields, the header has {len(self.header)}")
             try:
-                yield line, space.parse(fields[self._architecture]), fields
+                yield line, space.parse(fields[place], notation=notation), fields
             except InputError as error:
                 raise self.error(line, error) from error
         if empty:

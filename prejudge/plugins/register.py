@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import math
 import re
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Generic, Protocol, SupportsFloat, TypeVar
+from types import ModuleType
+from typing import Any, ClassVar, Generic, Protocol, SupportsFloat, TypeVar
 
 from prejudge.errors import InputError, MissingDataError, check_integer, quoted, unknown
 from prejudge.formats.text import is_file, parse_literal
+from prejudge.plugins.source import USER_MODULE, digest_of_file
 
 
 class Plugin(Protocol):
-    """Anything that can be registered: it has a name, and keyword options with defaults."""
+    """Anything that can be registered, a frozen dataclass: a name, keyword options with defaults, and its source."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def name(self) -> str: ...
 
     @property
     def options(self) -> Mapping[str, Any]: ...
+
+    @property
+    def source(self) -> str: ...
 
     @property
     def function(self) -> Callable[..., Any]: ...
@@ -74,8 +82,9 @@ class Register(Generic[P]):
             MissingDataError: The file does not exist.
         """
         path, colon, rest = text.strip().rpartition(":")
+        source = None
         if colon and path.endswith(".py"):
-            self.load_file(Path(path))
+            source = self.load_file(Path(path))
             text = rest
         name, bracket, arguments = text.strip().partition("(")
         name = name.strip()
@@ -89,31 +98,52 @@ class Register(Generic[P]):
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
             raise InputError(f"cannot read {self.kind} {quoted(text)}; write NAME or NAME(option=value)") from None
         chosen = self.get(name)
+        if source is not None and chosen.source != source:
+            raise InputError(f"{path} registers no {self.kind} {name!r}")
         return chosen, {**chosen.options, **checked_options(chosen, options)}
 
-    def load_file(self, path: Path) -> None:
-        """Run a Python file of the user's own that registers plugins.
+    def load_file(self, path: Path) -> str:
+        """Run a Python file of the user's own that registers plugins; returns the digest of its source.
 
         Raises:
             MissingDataError: The file does not exist.
-            InputError: The file cannot be imported.
+            InputError: The file cannot be imported, or a module that it imports has changed since this process did.
         """
         if not is_file(path):
             raise MissingDataError(f"no {self.kind} file {path}")
-        spec = importlib.util.spec_from_file_location(f"prejudge_user_{path.stem}", path)
-        if spec is None or spec.loader is None:
-            raise InputError(f"cannot import {self.kind} file {path}")
-        module = importlib.util.module_from_spec(spec)
+        text = _content(path, self.kind)
+        folder = str(path.resolve().parent)
+        if folder not in sys.path:
+            sys.path.append(folder)  # for the modules beside it; last, so that they hide none
+        module = ModuleType(f"{USER_MODULE}{path.stem}")
+        module.__file__ = str(path)
+        sys.modules[module.__name__] = module  # dataclasses look there
+        before = dict(self.items)
         try:
-            spec.loader.exec_module(module)
-        except Exception as error:
+            # Compiled here: what runs is what the digest is of, where Python's own cache goes by whole seconds.
+            exec(compile(text, str(path), "exec", dont_inherit=True), module.__dict__)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # SystemExit too: it would end the command without a word
             raise InputError(f"{self.kind} file {path} failed: {type(error).__name__}: {error}") from error
+        source = digest_of_file(path, text)
+        for name, plugin in self.items.items():
+            if before.get(name) is not plugin:
+                self.items[name] = replace(plugin, source=source)
+        return source
 
     def _load_announced(self) -> None:
         if not self._announced:
             self._announced = True
             for point in entry_points(group=self.group):
                 point.load()
+
+
+def _content(path: Path, kind: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"cannot read {kind} file {path}: {error.strerror}") from None
 
 
 def options_of(kind: str, name: str, function: Callable[..., Any]) -> dict[str, Any]:
