@@ -96,9 +96,7 @@ class ScoreCache(ScoreReader):
             raise unknown("cache mode", mode, ("a", "r"))
         self.mode = mode
         file = Path(path)
-        where = destination(file)
-        if where is None:
-            raise InputError(f"{file} is a pipe or a device; a score cache needs a file, by custom NAME.h5")
+        where = check_place(file)
         if file.is_symlink():
             file = where  # the file is replaced, not the link
         self._compact_bytes = compact_bytes
@@ -332,6 +330,14 @@ class ScoreCache(ScoreReader):
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+
+def check_place(path: Path) -> Path:
+    """The file that a cache at ``path`` is, behind all links; raises :class:`InputError` where it can be none."""
+    where = destination(path)
+    if where is None:
+        raise InputError(f"{path} is a pipe or a device; a score cache needs a file, by custom NAME.h5")
+    return where
 
 
 def _check(what: str, check: Callable[[Any], str], value: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TextIO
 
 from prejudge._version import __version__
+from prejudge.cli.crash import crashes_said
 from prejudge.cli.stopping import BROKEN_PIPE, RUN_AGAIN, Stopped, is_broken, silence, stop_behind, stopping
 from prejudge.engine.orphans import is_hung
 from prejudge.errors import InputError, PrejudgeError, one_line, quoted, visible
@@ -42,7 +44,7 @@ def build_app() -> App:
     """The command tree; a command's module is imported when the command is used or described."""
     from cyclopts import App, Parameter
 
-    from prejudge.cli.arguments import check_numbers
+    from prejudge.cli.arguments import check_values
     from prejudge.cli.recipe_option import fill_in
 
     app = App(
@@ -51,7 +53,7 @@ def build_app() -> App:
         version=__version__,
         version_flags=["--version"],
         help_epilogue="Start with: prejudge demo. Any command with --debug shows the traceback of an error.",
-        config=(fill_in, check_numbers),
+        config=(fill_in, check_values),
         default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
         help_format="plaintext",
         suppress_keyboard_interrupt=False,
@@ -75,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if sys.stdout is None or sys.stderr is None:  # else the next file would get the number of what is closed
         _open_missing_streams()
     try:
-        with stopping():
+        with crashes_said(), stopping():
             code = run(sys.argv[1:] if arguments is None else list(arguments))
     except Stopped as stop:  # when all was done already
         code = stop.exit_code
@@ -143,6 +145,7 @@ def is_debugging() -> bool:
 def _guarded(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     """The exit code of a command; its errors are printed in one line. Raises :class:`Stopped`."""
     _prepare_terminal()
+    in_threads, threading.excepthook = threading.excepthook, _say_thread_error
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _note
@@ -154,6 +157,8 @@ def _guarded(command: Callable[[], Any], arguments: Sequence[str]) -> int:
         if is_debugging():
             traceback.print_exception(error)
         return _say_error(error, arguments)
+    finally:
+        threading.excepthook = in_threads
     return result if isinstance(result, int) else 0
 
 
@@ -228,6 +233,14 @@ def _note(
     line: str | None = None,
 ) -> None:
     print(f"prejudge: note: {visible(' '.join(str(message).split()))}", file=sys.stderr)
+
+
+def _say_thread_error(failed: threading.ExceptHookArgs) -> None:
+    if is_debugging():
+        threading.__excepthook__(failed)
+    elif failed.exc_type is not SystemExit:
+        what = " ".join(str(failed.exc_value).split())
+        _complain(one_line(f"note: a thread ended with {failed.exc_type.__name__}: {what}"), 0)
 
 
 def _complain(message: str, code: int) -> int:
