@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from prejudge.cache.job_queue import JobQueue
 from prejudge.cache.protocol import Protocol
-from prejudge.cache.scorer import Job, Scorer
+from prejudge.cache.scorer import Job, Scorer, prepare_scoring
 from prejudge.cache.shard import Shard
 from prejudge.cache.sharing import representatives
-from prejudge.engine import Engine, Progress, local_unless
-from prejudge.engine.worker import prepare
+from prejudge.engine import OVERDUE, Engine, LocalEngine, Progress, local_unless
 from prejudge.errors import InputError, check_integer, unknown
 from prejudge.proxies.registry import ProxyRequest, resolve
 from prejudge.spaces.base import Architecture, Space
@@ -55,6 +55,7 @@ def fill(
     rescore: bool | Sequence[str] = False,
     shard: Shard | None = None,
     engine: Engine | None = None,
+    timeout: float | None = None,
     repeats_at_once: int | None = None,
     progress: Progress | None = None,
 ) -> Protocol:
@@ -96,6 +97,9 @@ def fill(
             call goes on.
         shard: Compute only this part; the caches of all parts together, merged, are the cache of the whole.
         engine: Where to compute, in place of ``workers`` processes; e.g. :class:`~prejudge.engine.RayEngine`.
+        timeout: Seconds that an architecture may take; after that its process is killed, its proxies are tried one by
+            one, and those that take so long alone get failed scores. With one worker the scoring then runs in a process
+            of its own.
         repeats_at_once: How many repeats of an architecture run as one network, at most; default: some on CUDA, where
             launches are the cost, and one elsewhere. Their scores are the same but for rounding. Then an architecture's
             repeats follow each other in the run, where else the first repeat of all comes before the second of any.
@@ -110,6 +114,10 @@ def fill(
         PrejudgeError: A worker died, the source of a proxy changed meanwhile, the engine cannot be had, or the cache
             cannot be written. What was computed before is kept.
     """
+    if timeout is not None:
+        if engine is not None:
+            raise InputError("give timeout or an engine, not both; a LocalEngine has a timeout of its own")
+        engine, workers = LocalEngine(workers, timeout), 1
     engine = local_unless(engine, workers)
     requests = resolve(proxies)
     repeats, batch_size = check_integer("repeats", repeats), check_integer("batch_size", batch_size)
@@ -286,21 +294,27 @@ def _compute(
     threads = engine.threads(torch.get_num_threads())
     environment = _environment(scorer.device, threads, engine) | {"first batch": first.digest}
     run = cache.begin_run(environment | ({"repeats at once": at_once} if at_once > 1 else {}) | marks)
-    start = time.perf_counter()
+    start, queue = time.perf_counter(), JobQueue(jobs)
     results = engine.run(
         scorer,
-        jobs,
-        initializer=None if engine.in_process else prepare,
+        jobs if engine.timeout is None else queue.jobs(),
+        initializer=None if engine.in_process else prepare_scoring,
         initargs=(threads, scorer.device if engine.elsewhere else None),
     )
-    done, total = 0, sum(len(job.repeats) for job in jobs)
+    done = 0
     with closing(results):
         for job, found in results:
+            if found is OVERDUE:
+                found = queue.given_up(job, engine.timeout)
+            else:
+                queue.finished += 1
+            if not found:
+                continue
             for repeat, scores in zip(job.repeats, found, strict=True):
                 cache.put(scorer.protocol, job.architecture, scores, repeat=repeat, run=run)
                 done += 1
                 if progress is not None:
-                    progress(done, total, time.perf_counter() - start)
+                    progress(done, queue.total, time.perf_counter() - start)
 
 
 def _environment(device: str | None, threads: int, engine: Engine) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prejudge.cache.protocol import Protocol
 from prejudge.engine.random_state import own_generators
+from prejudge.engine.worker import prepare
 from prejudge.errors import DeviceError
 from prejudge.proxies.registry import ProxyRequest, resolve_unchanged
 from prejudge.proxies.score import Score
@@ -33,6 +34,14 @@ class Job:
     def __str__(self) -> str:
         several = "s" if len(self.repeats) > 1 else ""
         return f"{self.architecture} (repeat{several} {', '.join(map(str, self.repeats))})"
+
+
+def prepare_scoring(threads: int, device: str | None = None) -> None:
+    """Set up a worker, and import what every job needs, so that no job's time counts it."""
+    import prejudge.data.probe_batch
+    import prejudge.proxies.scoring  # noqa: F401
+
+    prepare(threads, device)
 
 
 @dataclass
@@ -73,7 +82,7 @@ class Scorer:
 
         Raises:
             DeviceError: The device has failed; nothing of this job is stored.
-        PrejudgeError: The source of a proxy is not the one that the fill was planned with.
+            PrejudgeError: The source of a proxy is not the one that the fill was planned with.
         """
         from prejudge.engine.device_errors import raise_if_device_failed
         from prejudge.engine.torch_state import standard_torch_state

@@ -131,12 +131,15 @@ class EngineOptions:
     gpus_per_worker: float | None = None
     retries: Annotated[int | None, Parameter(validator=validators.Number(gte=0))] = None
 
-    def open(self, device: str | None, watch: Callable[[str], None] | None = None) -> Engine:
+    def open(
+        self, device: str | None, watch: Callable[[str], None] | None = None, timeout: float | None = None
+    ) -> Engine:
         """The engine that is meant; also gives torch the threads that it needs for it.
 
         Args:
             device: Where the jobs will compute.
             watch: Told the node of every job that a cluster has done.
+            timeout: Seconds after which a job is given up.
 
         Raises:
             InputError: An option belongs to the other engine, or two contradict each other.
@@ -144,7 +147,9 @@ class EngineOptions:
         if self.threads is not None and self.threads_per_worker is not None:
             raise InputError("give --threads (of all processes together) or --threads-per-worker, not both")
         if self.engine == "local":
-            return self._local()
+            return self._local(timeout)
+        if timeout is not None:
+            raise InputError("--timeout is for processes of this machine, not for --engine ray")
         if self.threads is not None:
             raise InputError("--threads is for processes of this machine; with --engine ray give --threads-per-worker")
         from prejudge.engine import RayEngine
@@ -156,7 +161,7 @@ class EngineOptions:
         chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         return RayEngine(workers=self.workers, gpus_per_worker=gpus, watch=watch, **chosen)
 
-    def _local(self) -> Engine:
+    def _local(self, timeout: float | None) -> Engine:
         from prejudge.engine import LocalEngine
 
         for name in ("address", "gpus_per_worker", "retries"):
@@ -164,7 +169,7 @@ class EngineOptions:
                 raise InputError(f"--{name.replace('_', '-')} needs --engine ray")
         workers = self.workers or 1
         use_threads(self.threads if self.threads_per_worker is None else workers * self.threads_per_worker)
-        return LocalEngine(workers)
+        return LocalEngine(workers, timeout)
 
 
 THIS_PROCESS = EngineOptions()

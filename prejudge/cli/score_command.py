@@ -58,6 +58,7 @@ def score(
     seed: Annotated[int, Parameter(group=_BATCH, validator=validators.Number(gte=0))] = 0,
     retry_failed: Annotated[bool, Parameter(group=_CACHED)] = False,
     rescore: Annotated[list[str] | None, Parameter(group=_CACHED, consume_multiple=True)] = None,
+    timeout: Annotated[float | None, Parameter(group=MACHINE)] = None,
     mode: Annotated[Literal["exact", "fast"], Parameter(group=MACHINE)] = "exact",
     device: Annotated[str | None, Parameter(group=MACHINE)] = None,
     machine: EngineOptions = THIS_PROCESS,
@@ -88,6 +89,7 @@ def score(
         rescore: Compute the scores of this command's architectures and repeats anew: those of the proxies that are
             named here, comma-separated, or of all. Each new score, a failed one too, replaces the old one when it is
             there; the same command goes on after an interruption.
+        timeout: Seconds that an architecture may take; a proxy that takes longer alone has a failed score.
         mode: exact, or fast (bf16: approximate).
         device: cpu, cuda, cuda:1, mps …; the CPU if left out.
         machine: Where the networks are scored.
@@ -112,7 +114,7 @@ def score(
     output.check_cache(out)
     loaded = load(images.data, split=split, **images.places())
     bar = ClusterBar("scoring", quiet=as_json)
-    engine = machine.open(device, bar.watch)
+    engine = machine.open(device, bar.watch, timeout)
     with ScoreCache(out) as cache, bar:
         first_run = len(cache.runs())
         protocol = fill(

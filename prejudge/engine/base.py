@@ -17,6 +17,10 @@ LATER: Any = type("Later", (), {"__repr__": lambda _: "LATER"})()
 """In place of a job: there is none now, but there may be one after the next result."""
 
 
+OVERDUE: Any = type("Overdue", (), {"__repr__": lambda _: "OVERDUE"})()
+"""In place of a result: the job took longer than the engine's timeout, and was given up."""
+
+
 class Engine(ABC):
     """Where independent jobs run. A context manager: inside the block a connection that it needs is kept.
 
@@ -27,11 +31,13 @@ class Engine(ABC):
         workers: Number of workers; None where as many are used as there is room for.
         in_process: Whether the jobs run in this very process, so that function and jobs need not be sent.
         elsewhere: Whether they may run on other machines, whose devices and files are not those of this one.
+        timeout: Seconds after which a job is given up, with :data:`OVERDUE` as its result; None for never.
     """
 
     workers: int | None
     in_process: bool
     elsewhere: bool
+    timeout: float | None = None
 
     @abstractmethod
     def run(

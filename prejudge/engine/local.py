@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, cast
 
-from prejudge.engine.base import LATER, Engine, Job, Result
+from prejudge.engine.base import LATER, OVERDUE, Engine, Job, Result
 from prejudge.engine.orphans import end_with_parent
 from prejudge.errors import InputError, PrejudgeError, check_integer
+
+_BEGUN = "begun"
+"""A worker that is timed sends it with each job that it takes up."""
 
 _START_HINT = "; a script that starts workers needs its calls under if __name__ == '__main__':"
 _LEFT_TO_THE_PARENT = {getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGQUIT") if hasattr(signal, name)}
@@ -25,22 +30,26 @@ class LocalEngine(Engine):
     """Processes of this machine.
 
     Attributes:
-        workers: How many; with one, everything runs in this process and in order.
+        workers: How many; with one and without a timeout, everything runs in this process and in order.
+        timeout: Seconds after which the process of a job is killed; the next jobs get a new one.
 
     Raises:
-        InputError: ``workers`` is not positive.
+        InputError: ``workers`` or ``timeout`` is not positive.
     """
 
     workers: int = 1
+    timeout: float | None = None
 
     elsewhere = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "workers", check_integer("workers", self.workers))
+        if self.timeout is not None and not 0 < self.timeout < math.inf:
+            raise InputError(f"timeout must be a positive number of seconds, not {self.timeout}")
 
     @property
     def in_process(self) -> bool:  # type: ignore[override]
-        return self.workers == 1
+        return self.workers == 1 and self.timeout is None
 
     def run(
         self,
@@ -50,7 +59,9 @@ class LocalEngine(Engine):
         initializer: Callable[..., object] | None = None,
         initargs: tuple[Any, ...] = (),
     ) -> Generator[tuple[Job, Result], None, None]:
-        return run_jobs(function, jobs, workers=self.workers, initializer=initializer, initargs=initargs)
+        return run_jobs(
+            function, jobs, workers=self.workers, timeout=self.timeout, initializer=initializer, initargs=initargs
+        )
 
     def threads(self, here: int) -> int:
         return max(1, here // self.workers)
@@ -77,6 +88,7 @@ def run_jobs(
     jobs: Iterable[Job],
     *,
     workers: int = 1,
+    timeout: float | None = None,
     initializer: Callable[..., object] | None = None,
     initargs: tuple[Any, ...] = (),
 ) -> Generator[tuple[Job, Result], None, None]:
@@ -90,7 +102,10 @@ def run_jobs(
     Args:
         function: Called once per job. With several workers it is pickled once per worker, jobs and results each time.
         jobs: The jobs.
-        workers: Number of processes, started afresh ("spawn"); with one, everything runs in this process and in order.
+        workers: Number of processes, started afresh ("spawn"); with one and no timeout, everything runs in this process
+            and in order.
+        timeout: Seconds after which a job's process is killed, and its result is
+            :data:`~prejudge.engine.base.OVERDUE`.
         initializer: Called first in every worker, e.g. to divide the threads.
         initargs: Its arguments.
 
@@ -101,7 +116,7 @@ def run_jobs(
         PrejudgeError: A worker process died; the message names its job.
         Exception: Whatever ``function`` or ``initializer`` raises.
     """
-    if workers <= 1:
+    if workers <= 1 and timeout is None:
         if initializer is not None:
             initializer(*initargs)
         for job in jobs:
@@ -120,16 +135,18 @@ def run_jobs(
                 if job is LATER:
                     break
                 if not idle:
-                    idle.append(_start(team, (function, initializer, initargs)))
+                    idle.append(_start(team, (function, initializer, initargs, timeout is not None)))
                 worker = idle.pop()
                 worker.give(job)
                 busy[worker.pipe] = worker
             if not busy:
                 break
-            for pipe in wait(list(busy)):
+            for pipe in wait(list(busy), _next_deadline(busy.values(), timeout)):
                 worker = busy[pipe]  # type: ignore[index]
                 try:
                     finished, result = worker.job, worker.receive()
+                    if result is LATER:  # it has only begun
+                        continue
                 except Exception as error:
                     failure = failure or error
                     del busy[worker.pipe]
@@ -142,11 +159,24 @@ def run_jobs(
                 else:
                     worker.give(job)
                 yield finished, result
+            for worker in [w for w in busy.values() if timeout is not None and w.seconds() >= timeout]:
+                worker.stop()
+                team.remove(worker)
+                del busy[worker.pipe]
+                yield worker.job, OVERDUE
         if failure is not None:
             raise failure
     finally:
         for worker in team:
             worker.stop()
+
+
+def _next_deadline(busy: Iterable[_Worker[Any, Any]], timeout: float | None) -> float | None:
+    """Seconds until the first of them has been at its job for too long."""
+    if timeout is None:
+        return None
+    left = [timeout - worker.seconds() for worker in busy if worker.since is not None]
+    return max(0.0, min(left)) if left else None
 
 
 @dataclass
@@ -157,17 +187,26 @@ class _Worker(Generic[Job, Result]):
     pipe: Connection
     job: Any = None
     done: int = 0
+    since: float | None = None
 
     def give(self, job: Job) -> None:
         """Send the next job."""
-        self.job = job
+        self.job, self.since = job, None
         with suppress(OSError):  # it has died: receiving says so
             self.pipe.send(job)
 
+    def seconds(self) -> float:
+        """Since it has begun with its job, if it says so; 0 before."""
+        return 0.0 if self.since is None else time.monotonic() - self.since
+
     def receive(self) -> Result:
-        """The result of the job, or the exception that it raised."""
+        """The result of the job, or the exception that it raised; LATER if it has just begun."""
         try:
-            error, result = self.pipe.recv()
+            message = self.pipe.recv()
+            if message == _BEGUN:
+                self.since = time.monotonic()
+                return cast(Result, LATER)
+            error, result = message
         except (EOFError, OSError):
             self.process.join(10)
             raise PrejudgeError(self._obituary()) from None
@@ -228,8 +267,9 @@ def _work(pipe: Connection, parent: int | None) -> None:
         end_with_parent(parent)
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     failure: Exception | None = None
+    announce = False
     try:
-        function, initializer, initargs = pipe.recv()
+        function, initializer, initargs, announce = pipe.recv()
         if initializer is not None:
             initializer(*initargs)
     except Exception as error:
@@ -237,6 +277,8 @@ def _work(pipe: Connection, parent: int | None) -> None:
     with suppress(EOFError, OSError):
         while True:
             job = pipe.recv()
+            if announce:
+                pipe.send(_BEGUN)
             answer: tuple[Exception | None, Any] = (failure, None)
             if failure is None:
                 answer = attempt(function, job)

@@ -12,6 +12,7 @@ import pytest
 
 from prejudge.cache import MergeReport, Protocol, ScoreCache, fill, verify
 from prejudge.data.dataset import ImageDataset
+from prejudge.engine import LocalEngine
 from prejudge.errors import InputError, PrejudgeError
 from prejudge.proxies import resolve
 from prejudge.proxies.registry import register, resolve_unchanged
@@ -199,3 +200,41 @@ def test_rescoring_replaces_scores_one_by_one_and_goes_on_after_an_interruption(
         assert cache.scores(None, "params").run.tolist() == before
         with pytest.raises(InputError, match="unknown proxy of this run to compute anew 'snip'"):
             fill(cache, NB201, ARCHS, data, [text], rescore=["snip"], **SMALL)
+
+
+HANGS = """
+import time
+import prejudge
+
+@prejudge.proxy("hangs", reference="a test")
+def hangs(probe):
+    "Never ends for some networks."
+    while sum(p.numel() for p in probe.network.parameters()) > {least}:
+        time.sleep(0.01)
+    return 1.0
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_proxy_that_takes_too_long_alone_fails(tmp_path: Path, data: ImageDataset, workers: int) -> None:
+    params = sorted(NB201.params(a, num_classes=10, in_channels=1, channels=2, cells=1) for a in ARCHS)
+    (tmp_path / "m.py").write_text(HANGS.format(least=params[1]))
+    with ScoreCache(tmp_path / "c.h5") as cache:
+        protocol = fill(
+            cache, NB201, ARCHS, data, ["params", f"{tmp_path / 'm.py'}:hangs"], workers=workers, timeout=3.0, **SMALL
+        )
+        assert cache.counts(protocol, "params") == (3, 0)
+        assert cache.counts(protocol, "hangs") == (2, 1)
+        assert cache.failures().reason.tolist() == ["took longer than 3 s"]
+        largest = cache.frame()["params"].idxmax()
+        assert cache.failures().architecture.tolist() == [largest]
+
+
+def test_a_timeout_is_a_positive_time_of_local_processes(tmp_path: Path, data: ImageDataset) -> None:
+    with ScoreCache(tmp_path / "c.h5") as cache:
+        for wrong in (0.0, -1.0, float("nan"), float("inf")):
+            with pytest.raises(InputError, match="timeout must be a positive number of seconds"):
+                fill(cache, NB201, ARCHS, data, ["params"], timeout=wrong, **SMALL)
+        with pytest.raises(InputError, match="give timeout or an engine, not both"):
+            fill(cache, NB201, ARCHS, data, ["params"], timeout=1.0, engine=LocalEngine(2), **SMALL)
