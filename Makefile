@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 JOBS   ?= 2
+ROUNDS ?= 100
 LOCKED := requirements/locked.txt
 # The exact versions also of what builds the package; newer Pythons, for which they have no wheels, get the newest.
 EXACT  := $$($(BIN)/python -c 'import sys; sys.version_info < (3, 15) and print("PIP_CONSTRAINT=$(LOCKED) PIP_BUILD_CONSTRAINT=$(LOCKED)")')
@@ -13,7 +14,7 @@ CORE   := tests/spaces tests/proxies tests/cache tests/benchmarks tests/pipeline
 # Every test process computes with one thread: with more, the processes get in each other's way.
 ONE    := OMP_NUM_THREADS=1
 
-.PHONY: help demo test test-slow test-cluster test-newest test-oldest core-newest core-oldest fuzz lint format docs lock clean
+.PHONY: help demo test test-slow test-cluster test-newest test-oldest core-newest core-oldest chaos fuzz lint format docs lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -23,6 +24,7 @@ help:
 	@echo 'make core-newest, core-oldest  the part of them over spaces, proxies, cache, benchmarks and a demo'
 	@echo 'make test-slow  the tests that take minutes'
 	@echo 'make test-cluster  several Ray nodes on this machine: some minutes, too'
+	@echo 'make chaos ROUNDS=100  long commands that are killed at random moments and started again: some hours'
 	@echo 'make fuzz       100,000 broken inputs for every parser and reader: some hours'
 	@echo 'make lint       ruff, mypy and import-linter alone   make format   let ruff rewrite the sources'
 	@echo 'make docs       build the manual into build/site'
@@ -79,6 +81,10 @@ test-oldest:
 
 core-newest core-oldest: core-%:
 	$(MAKE) test-$* TESTS="$(CORE)"
+
+# Commands that are killed at random moments, ROUNDS times each, and started again.
+chaos: $(VENV)/installed-dev
+	PREJUDGE_CHAOS_ROUNDS=$(ROUNDS) $(ONE) $(BIN)/python -m pytest -s -m slow --timeout 0 tests/engine/test_chaos.py tests/engine/test_chaos_learning.py
 
 # What is found is kept in build/fuzz; tests/fuzz/explore.py runs one of the targets under atheris.
 fuzz: $(VENV)/installed-dev

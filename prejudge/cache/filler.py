@@ -68,8 +68,8 @@ def fill(
     disk, calling again goes on where it stopped.
 
     The columns of third-party proxies hold the digest of their source: that of the file for ``FILE.py:NAME``, and of
-    all local modules that it imports. Where it differs, the scores are dropped with a warning and computed anew. Failed
-    scores of third-party proxies are always tried again.
+    all local modules that it imports. Where it differs, a warning says so, the scores are kept as ``NAME@DIGEST`` and
+    computed anew (:meth:`ScoreCache.declare`). Failed scores of third-party proxies are always tried again.
 
     Args:
         cache: Open for writing.

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from copy import deepcopy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from prejudge.cache.scores import FAILED, MISSING, OK, Column, Contents, ProtocolScores, definition
+from prejudge.cache.scores import FAILED, MISSING, OK, Column, Contents, ProtocolScores, definition, former_name
 from prejudge.errors import InputError, unknown
 
 RELATIVE_TOLERANCE = 1e-5
@@ -19,11 +20,12 @@ POLICIES = ("error", "keep", "replace")
 
 @dataclass
 class _Step:
-    """One column of theirs beside ours; the masks have the shape of their arrays."""
+    """One column of theirs beside ours, with its name and declaration here; the masks have their arrays' shape."""
 
     where: str
     scores: ProtocolScores
     name: str
+    info: dict[str, Any]
     theirs: Column
     definition_differs: bool
     rows: np.ndarray
@@ -50,7 +52,7 @@ def merge(ours: Contents, others: Iterable[tuple[str, Contents]], on_conflict: s
     draft = ours if len(chosen) == 1 else deepcopy(ours)
     counts = np.zeros(3, dtype=np.int64)
     for name, contents in chosen:
-        steps = [step for digest in contents.protocols for step in _compare(draft, contents, digest, name)]
+        steps = [step for digest in contents.protocols for step in _compare(draft, contents, digest, name, on_conflict)]
         conflicting = [s for s in steps if s.conflicts.any()]
         if conflicting and on_conflict == "error":
             raise InputError(_complaint(conflicting))
@@ -68,24 +70,30 @@ def merge(ours: Contents, others: Iterable[tuple[str, Contents]], on_conflict: s
     return added, equal, conflicts
 
 
-def _compare(ours: Contents, theirs: Contents, digest: str, name: str) -> list[_Step]:
+def _compare(ours: Contents, theirs: Contents, digest: str, name: str, on_conflict: str) -> list[_Step]:
     source = theirs.protocols[digest]
     target = ours.protocols.get(digest) or ProtocolScores(source.protocol)
     rows = np.array([target.row.get(text, -1) for text in source.architectures], dtype=np.int64)
     steps = []
-    for column_name in source.columns:
+    # Former sources first: one of theirs may be our current one, which theirs replaces afterwards.
+    for column_name in sorted(source.columns, key=lambda name: "former" not in source.columns[name].info):
         column = source.full(column_name)
+        info, called = column.info, target.place(column_name, column.info)
+        known = target.columns.get(called)
+        apart = known is not None and known.status.any() and definition(known.info)[1] != definition(info)[1]
+        if apart and on_conflict == "keep":
+            info, called = {**info, "former": called}, former_name(called, info)  # beside ours
         present = column.status != MISSING
         status = np.zeros(column.status.shape, np.uint8)
         value = np.full(column.status.shape, np.nan)
-        own = target.columns.get(column_name)
+        own = target.columns.get(called)
         if own is not None:
-            own = target.full(column_name)
+            own = target.full(called)
             width = min(own.repeats, column.repeats)
             here = rows >= 0
             status[here, :width] = own.status[rows[here], :width]
             value[here, :width] = own.value[rows[here], :width]
-        definition_differs = own is not None and definition(own.info) != definition(column.info)
+        definition_differs = own is not None and definition(own.info) != definition(info)
         if own is not None and definition_differs:
             conflicts, equal, added = present & own.status.any(), present & False, present & (not own.status.any())
         else:
@@ -93,7 +101,7 @@ def _compare(ours: Contents, theirs: Contents, digest: str, name: str) -> list[_
             added = present & ((status == MISSING) | ((status == FAILED) & (column.status == OK)))
             equal = present & ~added & ((column.status == FAILED) | agree)
             conflicts = present & ~added & ~equal
-        steps.append(_Step(name, source, column_name, column, definition_differs, rows, added, equal, conflicts))
+        steps.append(_Step(name, source, called, info, column, definition_differs, rows, added, equal, conflicts))
     return steps
 
 
@@ -107,7 +115,7 @@ def _take(
     if step.name in target.columns and not taken.any():
         return
     if step.name not in target.columns or step.definition_differs:
-        target.declare(step.name, step.theirs.info)
+        target.declare(step.name, step.info)
     if digest not in rows_here:
         rows_here[digest] = np.array([target.add(text) for text in step.scores.architectures], dtype=np.int64)
     rows = rows_here[digest]

@@ -117,6 +117,17 @@ def definition(info: Mapping[str, Any]) -> tuple[Any, str]:
     return info.get("version"), info.get("source") or ""
 
 
+def former_name(name: str, info: Mapping[str, Any]) -> str:
+    """The name of a column whose proxy has another source by now: ``NAME@`` and the beginning of its own digest."""
+    version, source = definition(info)
+    return f"{name}@{source[:8] or f'v{version}'}"
+
+
+def is_kept(column: Column, info: Mapping[str, Any]) -> bool:
+    """Whether the scores of a column are kept, under another name, when it gets another definition."""
+    return definition(column.info)[1] != definition(info)[1] and bool((column.status == OK).any())
+
+
 class ProtocolScores:
     """The scores under one protocol."""
 
@@ -135,12 +146,31 @@ class ProtocolScores:
         return row
 
     def declare(self, name: str, info: dict[str, Any]) -> None:
-        """Make a column known; where its definition changed, its scores are dropped: they mean something else."""
+        """Make a column known; where its definition changed, its scores make room: they mean something else.
+
+        Those of another source are kept as :func:`former_name`, and what was kept so of this source is in its place
+        again. Those of another version of the same source are dropped, and those that all failed.
+        """
         column = self.columns.get(name)
-        if column is None or definition(column.info) != definition(info):
+        if column is None:
             self.columns[name] = Column(dict(info))
-        else:
+        elif definition(column.info) == definition(info):
             column.info = dict(info)
+        else:
+            now = self.columns.pop(former_name(name, info), None) or Column({})
+            now.info = dict(info)
+            self.columns[name] = now
+            if is_kept(column, info):
+                column.info = {**column.info, "former": name}
+                self.columns[former_name(name, column.info)] = column
+
+    def place(self, name: str, info: Mapping[str, Any]) -> str:
+        """The name under which scores that another cache calls ``name`` belong here, by the source of their proxy."""
+        name = str(info.get("former", name))
+        if name in self.columns and definition(self.columns[name].info) == definition(info):
+            return name
+        former = former_name(name, info)
+        return former if "former" in info or former in self.columns else name
 
     def full(self, name: str) -> Column:
         """Column ``name`` with a row for every architecture and at least one repeat."""

@@ -21,7 +21,16 @@ from prejudge._version import __version__
 from prejudge.cache import layout
 from prejudge.cache.protocol import Protocol
 from prejudge.cache.reader import ScoreReader
-from prejudge.cache.scores import Record, checked_name, checked_text, definition
+from prejudge.cache.scores import (
+    Column,
+    ProtocolScores,
+    Record,
+    checked_name,
+    checked_text,
+    definition,
+    former_name,
+    is_kept,
+)
 from prejudge.cache.snapshot import KIND, read_snapshot
 from prejudge.engine.journal import JournalContents, JournalWriter
 from prejudge.errors import InputError, PrejudgeError, one_line, quoted, unknown
@@ -87,9 +96,7 @@ class ScoreCache(ScoreReader):
             raise unknown("cache mode", mode, ("a", "r"))
         self.mode = mode
         file = Path(path)
-        where = destination(file)
-        if where is None:
-            raise InputError(f"{file} is a pipe or a device; a score cache needs a file, by custom NAME.h5")
+        where = check_place(file)
         if file.is_symlink():
             file = where  # the file is replaced, not the link
         self._compact_bytes = compact_bytes
@@ -134,8 +141,10 @@ class ScoreCache(ScoreReader):
     def declare(self, protocol: Protocol, column: str, info: Mapping[str, Any]) -> None:
         """Make a column known, with its proxy's declaration.
 
-        Where the cache has the column in another ``version`` or with another ``source`` (the proxy's definition has
-        changed), its scores are dropped with a warning: they are computed anew, and the two are never mixed.
+        Where the cache has the column with another ``source`` (a third party's proxy was edited), its scores are kept
+        as ``NAME@DIGEST``, and those of this source, if it had been here before, are in their place again. Where it has
+        the column in another ``version`` only, its scores are dropped. A warning says either; the scores are computed
+        anew, and the two are never mixed.
 
         Raises:
             InputError: The declaration is not plain values, or the column's name is not text that the file can hold.
@@ -147,11 +156,8 @@ class ScoreCache(ScoreReader):
         if known is not None and known.info == info:
             return
         if known is not None and definition(known.info) != definition(info) and known.status.any():
-            change, count = _change(column, known.info, info), np.count_nonzero(known.status)
-            warnings.warn(
-                f"{self.path}: {change}; its {count} earlier scores are dropped and computed anew",
-                stacklevel=2,
-            )
+            change = _change(column, known, info, self._scores(protocol))
+            warnings.warn(f"{self.path}: {change}", stacklevel=2)
         self._record({"kind": "column", "protocol": protocol.digest, "name": column, "info": info})
 
     def begin_run(self, environment: Mapping[str, Any] | None = None) -> int:
@@ -211,7 +217,8 @@ class ScoreCache(ScoreReader):
 
         A score that is not here is added; a successful one beats a failed one, on either side. Where both have a value
         and they agree to a relative 1e-5 (rounding on another machine), ours stays. Everything else is a conflict, and
-        so is a column whose proxy has another version there.
+        so is a column whose proxy has another version or source there. Scores of two sources stay apart: ``"keep"``
+        adds theirs as ``NAME@DIGEST``, ``"replace"`` keeps ours so.
 
         Args:
             others: Caches or their files; they are only read, files by a process of their own first: one from elsewhere
@@ -325,6 +332,14 @@ class ScoreCache(ScoreReader):
             self._lock = None
 
 
+def check_place(path: Path) -> Path:
+    """The file that a cache at ``path`` is, behind all links; raises :class:`InputError` where it can be none."""
+    where = destination(path)
+    if where is None:
+        raise InputError(f"{path} is a pipe or a device; a score cache needs a file, by custom NAME.h5")
+    return where
+
+
 def _check(what: str, check: Callable[[Any], str], value: Any) -> None:
     """Raise :class:`InputError` before anything of a text is written that could not be read again."""
     try:
@@ -333,11 +348,15 @@ def _check(what: str, check: Callable[[Any], str], value: Any) -> None:
         raise InputError(f"{what} {quoted(value)} cannot be kept: {error}") from None
 
 
-def _change(column: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    (old, old_source), (new, new_source) = definition(before), definition(after)
-    if old != new:
-        return f"{column} was version {old} and is now version {new}"
-    return f"the source of {column} has changed (from {old_source or 'unknown'} to {new_source or 'built in'})"
+def _change(column: str, known: Column, info: Mapping[str, Any], scores: ProtocolScores) -> str:
+    (old, old_source), (new, new_source) = definition(known.info), definition(info)
+    change = f"the source of {column} has changed (from {old_source or 'unknown'} to {new_source or 'built in'})"
+    if old_source == new_source:
+        change = f"{column} was version {old} and is now version {new}"
+    count = np.count_nonzero(known.status)
+    left = f"kept as {former_name(column, known.info)}" if is_kept(known, info) else "dropped"
+    now = "those of this source used again" if former_name(column, info) in scores.columns else "computed anew"
+    return f"{change}; its {count} earlier scores are {left} and {now}"
 
 
 def _plain(score: Score | float) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from prejudge._version import __version__
 from prejudge.cli.stopping import BROKEN_PIPE, RUN_AGAIN, Stopped, is_broken, silence, stop_behind, stopping
+from prejudge.engine.orphans import is_hung
 from prejudge.errors import InputError, PrejudgeError, one_line, quoted, visible
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ def build_app() -> App:
     """The command tree; a command's module is imported when the command is used or described."""
     from cyclopts import App, Parameter
 
-    from prejudge.cli.arguments import check_numbers
+    from prejudge.cli.arguments import check_values
     from prejudge.cli.recipe_option import fill_in
 
     app = App(
@@ -50,7 +52,7 @@ def build_app() -> App:
         version=__version__,
         version_flags=["--version"],
         help_epilogue="Start with: prejudge demo. Any command with --debug shows the traceback of an error.",
-        config=(fill_in, check_numbers),
+        config=(fill_in, check_values),
         default_parameter=Parameter(negative=(), show_default=lambda value: None if value is False else value),
         help_format="plaintext",
         suppress_keyboard_interrupt=False,
@@ -78,6 +80,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = run(sys.argv[1:] if arguments is None else list(arguments))
     except Stopped as stop:  # when all was done already
         code = stop.exit_code
+    if is_hung():
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 
@@ -139,6 +144,7 @@ def is_debugging() -> bool:
 def _guarded(command: Callable[[], Any], arguments: Sequence[str]) -> int:
     """The exit code of a command; its errors are printed in one line. Raises :class:`Stopped`."""
     _prepare_terminal()
+    in_threads, threading.excepthook = threading.excepthook, _say_thread_error
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _note
@@ -150,6 +156,8 @@ def _guarded(command: Callable[[], Any], arguments: Sequence[str]) -> int:
         if is_debugging():
             traceback.print_exception(error)
         return _say_error(error, arguments)
+    finally:
+        threading.excepthook = in_threads
     return result if isinstance(result, int) else 0
 
 
@@ -224,6 +232,14 @@ def _note(
     line: str | None = None,
 ) -> None:
     print(f"prejudge: note: {visible(' '.join(str(message).split()))}", file=sys.stderr)
+
+
+def _say_thread_error(failed: threading.ExceptHookArgs) -> None:
+    if is_debugging():
+        threading.__excepthook__(failed)
+    elif failed.exc_type is not SystemExit:
+        what = " ".join(str(failed.exc_value).split())
+        _complain(one_line(f"note: a thread ended with {failed.exc_type.__name__}: {what}"), 0)
 
 
 def _complain(message: str, code: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from prejudge.errors import InputError, quoted
@@ -47,10 +48,11 @@ def _literal(text: str) -> Any:
         return text
 
 
-def check_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
-    """Refuse what is no integer for an option that is one, and no finite number for one that is a number.
+def check_values(app: App, commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+    """Refuse what is no integer for an option that is one, no finite number for a number, and nothing for a place.
 
-    Called by the parser, which would round 2.6, before it converts words of the command line and values of a recipe.
+    Called by the parser, which would round 2.6 and take an empty path for the current folder, before it converts words
+    of the command line and values of a recipe.
     """
     for argument in arguments:
         kinds = {argument.hint, *get_args(argument.hint)}
@@ -59,6 +61,8 @@ def check_numbers(app: App, commands: tuple[str, ...], arguments: ArgumentCollec
                 raise InputError(f"{argument.name} must be an integer, not {quoted(token.value)}")
             if float in kinds and str not in kinds and token.value.strip("+- ").lower() in ("nan", "inf", "infinity"):
                 raise InputError(f"{argument.name} must be a finite number, not {quoted(token.value)}")
+            if Path in kinds and not token.value:
+                raise InputError(f"{argument.name} is empty; name a file or a folder")
 
 
 def _is_integer(text: str) -> bool:

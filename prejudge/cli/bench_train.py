@@ -88,6 +88,7 @@ def train(
             "test_copies": test_copies,
         }
     )
+    output.check_file(out)
     loaded = load_splits(images.data, **images.places())
     bar = ClusterBar("training", quiet=as_json)
     engine = machine.open(device, bar.watch)

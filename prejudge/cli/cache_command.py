@@ -111,6 +111,7 @@ def merge(
 
     if not files:
         raise InputError("name the caches to merge: prejudge cache merge A.h5 B.h5 --out ALL.h5")
+    output.check_cache(out)
     for file in files:
         check_in_child(file)
     sources = [ScoreCache(file, "r") for file in files]

@@ -157,6 +157,20 @@ def check_file(out: Path | None) -> bool:
     return destination(out) is not None
 
 
+def check_cache(out: Path) -> None:
+    """Refuse what cannot be a score cache before the work begins; raises what opening it would."""
+    from prejudge.cache.store import check_place
+
+    check_place(out)
+
+
+def check_folder(out: Path) -> None:
+    """Refuse a place where no folder can be made before the work begins; nothing is made."""
+    from prejudge.formats import atomic
+
+    atomic.check_folder(out)
+
+
 def run_folder(out: Path | None) -> Path | None:
     """The folder beside a result file that keeps the work until the file is there; None where there is no file."""
     return out.with_name(f"{out.name}.run") if out is not None and check_file(out) else None

@@ -107,6 +107,7 @@ def score(
 
     from prejudge.data.loading import load
 
+    output.check_cache(out)
     loaded = load(images.data, split=split, **images.places())
     bar = ClusterBar("scoring", quiet=as_json)
     engine = machine.open(device, bar.watch)

@@ -79,6 +79,7 @@ def test(
     from prejudge.train import DeviceConfig
     from prejudge.train import test as evaluate_weights
 
+    output.check_file(out)
     use_threads(threads)
     result = evaluate_weights(
         checkpoint,

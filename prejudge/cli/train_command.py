@@ -104,6 +104,7 @@ def train(
     from prejudge.train import DeviceConfig, joined, plan_training, run_plan
     from prejudge.train.recipes.resolve import default_recipe
 
+    output.check_folder(out)
     found = choose_architecture(genotype, space, seed=search_seed, notation=notation)
     plan = plan_training(
         found.space,

@@ -1,10 +1,14 @@
-"""Processes that end with the one that started them, whatever kills it."""
+"""Processes that end with the one that started them, whatever kills it; and threads that may never end."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import threading
+
+HUNG = "prejudge-hung"
+"""The name of a thread that may never come back: the process must end without it, and without what it is in."""
 
 _SET_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
@@ -24,3 +28,8 @@ def end_with_parent(parent: int | None = None) -> None:
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     if parent is not None and os.getppid() != parent:
         os._exit(1)
+
+
+def is_hung() -> bool:
+    """Whether a thread has not come back, so that the usual end of the process might not, either."""
+    return any(thread.name == HUNG for thread in threading.enumerate())

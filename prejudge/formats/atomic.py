@@ -119,19 +119,31 @@ def make_folder(path: Path) -> Path:
     """Make a folder, and those above it that are missing; returns ``path``.
 
     Raises:
-        InputError: It is a file, or cannot be the name of a folder.
+        InputError: It is a file or lies in one, or cannot be the name of a folder.
         PrejudgeError: It cannot be made.
     """
-    _check_name(path)
+    check_folder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"cannot make the folder {path}: a file is in its place; choose another one (--out)") from None
     except OSError as error:
-        raise PrejudgeError(
-            f"cannot make the folder {path}: {error.strerror or error}; choose another one (--out)"
-        ) from error
+        raise _cannot_make(path, error) from error
     return path
+
+
+def check_folder(path: Path) -> None:
+    """Refuse what :func:`make_folder` would, and make nothing."""
+    _check_name(path)
+    try:
+        nearest = next((place for place in (path, *path.parents) if os.path.lexists(place)), path)
+        if os.path.lexists(nearest) and not stat.S_ISDIR(nearest.stat().st_mode):
+            raise InputError(f"cannot make the folder {path}: {nearest} is not a folder; choose another place (--out)")
+        path.absolute()
+    except OSError as error:  # also a link to nowhere, and a current folder that is gone
+        raise _cannot_make(path, error) from error
+
+
+def _cannot_make(path: Path, error: OSError) -> PrejudgeError:
+    return PrejudgeError(f"cannot make the folder {path}: {error.strerror or error}; choose another place (--out)")
 
 
 def destination(path: Path) -> Path | None:

@@ -11,6 +11,8 @@ from prejudge.formats.text import parse_json, parse_literal
 _WRAPPERS = {"array", "list", "tuple", "int", "int8", "int32", "int64", "intp", "uint8", "str_"}
 """What Python code and NumPy print around a value."""
 
+_LONGEST, _SHOWN = 1_000_000, 100
+
 
 def read_value(text: str) -> Any:
     """The value of a JSON document, or of a Python literal.
@@ -25,7 +27,11 @@ def read_value(text: str) -> Any:
 
 
 def syntax(text: str) -> ast.expr:
-    """The syntax of a Python expression; raises ``ValueError`` for any other text."""
+    """The syntax of a Python expression; raises ``ValueError`` for any other text, and for one of over a megabyte."""
+    if len(text) > _LONGEST:  # a tree takes a hundred times the memory of its text
+        raise ValueError(
+            f"{brief(text[:_SHOWN])} has {len(text):,} characters; at most {_LONGEST:,} are read as Python"
+        )
     try:
         return ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -81,11 +81,10 @@ class Register(Generic[P]):
             InputError: An unknown name or option, or another form.
             MissingDataError: The file does not exist.
         """
-        path, colon, rest = text.strip().rpartition(":")
-        source = None
-        if colon and path.endswith(".py"):
+        source, of_file = None, re.match(r"\s*([^(]*\.py):(.*)", text, re.DOTALL)  # options may have colons too
+        if of_file is not None:
+            path, text = of_file.groups()
             source = self.load_file(Path(path))
-            text = rest
         name, bracket, arguments = text.strip().partition("(")
         name = name.strip()
         try:

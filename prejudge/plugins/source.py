@@ -12,6 +12,7 @@ import inspect
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
@@ -81,31 +82,55 @@ def _local_imports(file: Path, source: bytes) -> Iterator[Path]:
         tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return  # importing it says so
-    roots = [file.parent, *(Path(entry or ".") for entry in sys.path)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                yield from _files(roots, alias.name)
+                yield from _imported(file, alias.name)
         elif isinstance(node, ast.ImportFrom):
-            within = roots if not node.level else [file.parents[min(node.level, len(file.parents)) - 1]]
             for alias in node.names:
-                yield from _files(within, ".".join(filter(None, (node.module, alias.name))))
+                dotted = ".".join(filter(None, (node.module, alias.name)))
+                if node.level:
+                    yield from filter(_is_local, _files([file.parents[min(node.level, len(file.parents)) - 1]], dotted))
+                else:
+                    yield from _imported(file, dotted)
 
 
-def _files(roots: list[Path], dotted: str) -> Iterator[Path]:
-    """The local files of a module and of the packages that it is in, from the first root that has any."""
+def _imported(file: Path, dotted: str) -> list[Path]:
+    """The local files that importing a module runs: of the one that this process has, or of the first on its path.
+
+    Raises:
+        InputError: The file's folder, of which its author thinks, has another module of that name.
+    """
+    top = dotted.partition(".")[0]
+    path = [Path(entry or ".").resolve() for entry in sys.path]
+    beside = _files([file.parent], dotted) if file.parent in path else []
+    roots = [*path, file.parent]
+    loaded = getattr(sys.modules.get(top), "__file__", None)
+    if isinstance(loaded, str):
+        roots = [Path(loaded).resolve().parents[Path(loaded).name.startswith("__init__.")]]
+    elif top in sys.stdlib_module_names:
+        roots = []
+    found = _files(roots, dotted)
+    if beside and (not found or found[0] != beside[0]):
+        other = found[0] if found else "Python's own"
+        raise InputError(f"{file} imports {top}, which is {beside[0]} beside it, but {other} here; rename one of them")
+    return [path for path in found if _is_local(path)]
+
+
+def _files(roots: list[Path], dotted: str) -> list[Path]:
+    """The files of a module and of the packages that it is in, from the first root that has any."""
     for root in roots:
         files, folder = [], root
         for part in dotted.split("."):
-            files += [p for p in (folder / part / "__init__.py", folder / f"{part}.py") if p.is_file()]
+            files += [p for p in (folder / part / "__init__.py", folder / f"{part}.py") if p.is_file()][:1]
             folder = folder / part
         if files:
-            yield from (path.resolve() for path in files if _is_local(path))
-            return
+            return [path.resolve() for path in files]
+    return []
 
 
 def _is_local(path: Path) -> bool:
-    return not str(path.resolve()).startswith(_INSTALLED)
+    return not any(path.resolve().is_relative_to(folder) for folder in _INSTALLED)
 
 
 def _unchanged(path: Path) -> bytes:
@@ -113,11 +138,43 @@ def _unchanged(path: Path) -> bytes:
     text = path.read_bytes()
     for name, module in list(sys.modules.items()):
         file = None if name.startswith(USER_MODULE) else getattr(module, "__file__", None)
-        if isinstance(file, str) and file.endswith(path.name) and Path(file).resolve() == path:
-            seen = module.__dict__.setdefault(_SEEN, _digest([text]))
-            if seen != _digest([text]):
-                raise InputError(f"{path.name} has changed since this process imported it; start Python anew")
+        same = isinstance(file, str) and file.endswith(path.name) and Path(file).resolve() == path
+        if same and _as_imported(module, text) != text:
+            raise InputError(f"{path.name} has changed since this process imported it; start Python anew")
     return text
+
+
+def _as_imported(module: ModuleType, text: bytes) -> bytes:
+    """The file of a module as it was when this process first met it, or met it after a reload."""
+    spec, seen = module.__dict__.get(_SEEN, (None, None))
+    if seen is None or spec is not getattr(module, "__spec__", None):
+        module.__dict__[_SEEN] = getattr(module, "__spec__", None), text
+        return text
+    return bytes(seen)
+
+
+def meet(function: Callable[..., Any]) -> None:
+    """Remember the files of a function that is being registered, and of what it uses: edited, they run as they are."""
+    with suppress(InputError, OSError):
+        digest_of_function(function)
+        path, module = Path(function.__code__.co_filename), sys.modules.get(function.__module__)
+        if module is not None and path.is_file() and not module.__name__.startswith(USER_MODULE) and _is_local(path):
+            digest_of_file(path, _as_imported(module, path.read_bytes()))
+
+
+def _source_text(value: Any) -> bytes:
+    """The source of a function or class that runs, not that of its file by now; raises OSError where there is none."""
+    module, path = sys.modules.get(value.__module__), Path(inspect.getfile(value))
+    if module is None or not path.is_file():
+        return inspect.getsource(value).encode()
+    now = path.read_bytes()
+    seen = _as_imported(module, now) if getattr(module, "__file__", None) == inspect.getfile(value) else now
+    if inspect.isfunction(value):
+        lines = seen.decode(errors="replace").splitlines(keepends=True)
+        return "".join(inspect.getblock(lines[value.__code__.co_firstlineno - 1 :])).encode()
+    if seen != now:
+        raise OSError(f"{path} has changed")
+    return inspect.getsource(value).encode()
 
 
 def _package(value: Any) -> str:
@@ -143,8 +200,8 @@ def _collect(value: Any, package: str, parts: dict[str, bytes]) -> None:
     if name in parts or not _belongs(value, package):
         return
     try:
-        parts[name] = inspect.getsource(value).encode()
-    except (OSError, TypeError):  # typed at a prompt
+        parts[name] = _source_text(value)
+    except (OSError, TypeError, IndexError, SyntaxError):  # typed at a prompt
         parts[name] = b"".join(code.co_code + repr(_constants(code)).encode() for code in _codes(value))
     for code in _codes(value):
         _collect_names(value, code, package, parts)
@@ -160,8 +217,9 @@ def _collect_names(owner: Any, code: CodeType, package: str, parts: dict[str, by
         except ValueError:  # not set yet
             continue
     for name, value in values.items():
-        if isinstance(value, _PLAIN) or (isinstance(value, tuple) and all(isinstance(v, _PLAIN) for v in value)):
-            parts[f"{code.co_name}: {name}"] = repr(value).encode()
+        constant = _constant(value)
+        if constant is not None:
+            parts[f"{code.co_name}: {name}"] = constant
         elif isinstance(value, ModuleType):
             file = getattr(value, "__file__", None)
             if file and file.endswith(".py") and _is_local(Path(file)):
@@ -192,3 +250,20 @@ def _codes(value: Any) -> Iterator[CodeType]:
 
 def _constants(code: CodeType) -> list[Any]:
     return [constant for constant in code.co_consts if not isinstance(constant, CodeType)]
+
+
+def _constant(value: Any) -> bytes | None:
+    """The content of a plain value, an array, or a container of such; None for anything else."""
+    if isinstance(value, _PLAIN):
+        return repr(value).encode()
+    if isinstance(value, list | tuple | dict | set | frozenset):
+        items = [_constant(item) for item in (value.items() if isinstance(value, dict) else value)]
+        if isinstance(value, set | frozenset):
+            items.sort(key=repr)
+        return None if None in items else type(value).__name__.encode() + repr(items).encode()
+    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a tensor
+        value = value.detach().cpu()
+        return f"{value.dtype} {value.tolist()!r}".encode()
+    if hasattr(value, "tobytes") and hasattr(value, "dtype"):
+        return f"{value.dtype} {value.shape} ".encode() + bytes(value.tobytes())
+    return None

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from prejudge.proxies.passes.memory import Limits
 from prejudge.proxies.passes.runner import Passes
-from prejudge.proxies.quantities import STAGES, Quantity
+from prejudge.proxies.quantities import OF_THE_LOSS, STAGES, Quantity
+from prejudge.proxies.score import ScoreFailure
 
 
 class Probe:
@@ -150,13 +151,19 @@ class Probe:
 
     @property
     def weight_gradients(self) -> dict[str, Tensor]:
-        """Gradient of the loss for each prunable layer's weight; zeros where the layer did not run."""
+        """Gradient of the loss for each prunable weight; zeros where nothing read it."""
         return self._by_layer("weight_gradients")
 
     @property
     def channel_saliency(self) -> dict[str, Tensor]:
-        """Fisher saliency of each output channel of each executed prunable layer, ``(C_out,)``."""
+        """Fisher saliency of each output channel of each product with a prunable weight, ``(C_out,)``."""
         return self._by_layer("channel_saliency")
+
+    @property
+    def weights_per_channel(self) -> dict[str, int]:
+        """How many weights each channel of :attr:`channel_saliency` has."""
+        self._by_layer("channel_saliency")
+        return self.passes.weights_per_channel
 
     @property
     def weight_curvature(self) -> dict[str, Tensor]:
@@ -199,7 +206,7 @@ class Probe:
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """Weight of every prunable layer, executed or not."""
+        """Every prunable weight: kernels and matrices of operations, and of layers that were not executed."""
         self.read.add("weights")
         return self.passes.weights()[self._repeat]
 
@@ -236,6 +243,16 @@ class Probe:
         stages, spent = {stage for read in reads for stage in STAGES[read]}, self.seconds
         return sum(spent.get(stage, 0.0) for stage in stages)
 
+    def remarks_on(self, reads: Iterable[Quantity], value: float) -> tuple[str, ...]:
+        """What a reader of a proxy's value should know."""
+        reads = set(reads)
+        found = [remark for read in reads for remark in self.passes.remarks.get(read, ())]
+        if value == 0 and reads & (OF_THE_LOSS | {"synaptic_flow"}):
+            zero = [name for name, weight in self.passes.weights()[self._repeat].items() if not bool(weight.any())]
+            what = f"the weights of {', '.join(zero)} are zero" if zero else "no gradient reaches the weights"
+            found.append(f"the value is zero because {what}")
+        return tuple(dict.fromkeys(found))
+
     def _tensor(self, name: Quantity) -> Tensor:
         found: Tensor = self._shared(name)
         return found
@@ -246,4 +263,7 @@ class Probe:
 
     def _shared(self, name: Quantity) -> Any:
         self.read.add(name)
-        return self.passes.shared(name)[self._repeat]
+        found = self.passes.shared(name)[self._repeat]
+        if isinstance(found, ScoreFailure):
+            raise found
+        return found

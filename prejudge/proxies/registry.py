@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Concatenate, TypeVar
 
 from prejudge.errors import InputError, PrejudgeError
-from prejudge.plugins import Register, digest_of_function, options_of, summary_of
+from prejudge.plugins import Register, digest_of_function, meet, options_of, summary_of
 from prejudge.proxies.quantities import LABELED, Quantity, checked
 
 if TYPE_CHECKING:
@@ -132,6 +132,8 @@ def proxy(
         known = register.items.get(name)
         if known is not None and known.built_in and not function.__module__.startswith("prejudge."):
             raise InputError(f"proxy {name!r} is built in; give yours another name")
+        if not function.__module__.startswith("prejudge."):
+            meet(function)
         register.add(
             Proxy(
                 name,

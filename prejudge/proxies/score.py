@@ -18,11 +18,13 @@ class Score:
         value: The score; NaN where it failed.
         reason: Why it failed, in one line; empty where it did not.
         seconds: What this score costs alone: the passes that it reads and its own arithmetic.
+        remarks: What a reader of the value should know: that it was computed in a slow way, or why it is zero.
     """
 
     value: float
     reason: str = ""
     seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def failed(cls, reason: str, seconds: float = 0.0) -> Score:

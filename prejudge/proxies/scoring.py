@@ -191,7 +191,7 @@ def _evaluate(request: ProxyRequest, probe: Probe) -> Score:
         return Score.failed(f"{type(error).__name__}: {error}{_place(error, request)}", seconds())
     if value != value or value in (float("inf"), float("-inf")):
         return Score.failed(f"the value is {value}", seconds())
-    return Score(value, seconds=seconds())
+    return Score(value, seconds=seconds(), remarks=probe.remarks_on(request.proxy.reads, value))
 
 
 def _place(error: Exception, request: ProxyRequest) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,18 @@ class TrainingLog:
         except OSError as error:
             raise cannot_write(path, error) from error
         if self._writer is not None:
-            for name, value in scalars(epoch):
-                self._writer.add_scalar(name, value, number + 1)
-            self._writer.flush()
+            try:
+                for name, value in scalars(epoch):
+                    self._writer.add_scalar(name, value, number + 1)
+                self._writer.flush()
+            except OSError as error:
+                raise cannot_write(self.folder / FOLDER, error) from error
 
     def close(self) -> None:
         """Close TensorBoard's file."""
         if self._writer is not None:
-            self._writer.close()
+            with suppress(OSError):  # every epoch was flushed
+                self._writer.close()
             self._writer = None
 
     def _open(self, done: int) -> Any:
@@ -77,7 +82,10 @@ class TrainingLog:
             if self._on_warning is not None:
                 self._on_warning(NO_TENSORBOARD)
             return None
-        return SummaryWriter(str(self.folder / FOLDER), purge_step=done + 1)
+        try:
+            return SummaryWriter(str(self.folder / FOLDER), purge_step=done + 1)
+        except OSError as error:
+            raise cannot_write(self.folder / FOLDER, error) from error
 
 
 def scalars(epoch: Epoch) -> Iterator[tuple[str, float]]:

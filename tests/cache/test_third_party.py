@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from prejudge.cache import ScoreCache, fill
+from prejudge.cache import MergeReport, Protocol, ScoreCache, fill, verify
 from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError, PrejudgeError
 from prejudge.proxies import resolve
 from prejudge.proxies.registry import register, resolve_unchanged
+from prejudge.proxies.score import Score
 from prejudge.spaces import space
 
 NB201 = space("nasbench201")
@@ -58,7 +59,7 @@ def test_an_edited_proxy_is_scored_anew(tmp_path: Path, data: ImageDataset, work
         fill(cache, NB201, ARCHS, data, [text, "params"], workers=workers, **SMALL)
         before = cache.frame()
         mine(tmp_path / "m.py", "2.0")
-        with pytest.warns(UserWarning, match=r"the source of mine has changed .*; its 3 earlier scores are dropped"):
+        with pytest.warns(UserWarning, match=r"source of mine has changed .*; its 3 earlier scores are kept as mine@"):
             fill(cache, NB201, ARCHS[:2], data, [text, "params"], workers=workers, **SMALL)
         after = cache.frame()
         fill(cache, NB201, ARCHS, data, [text], **SMALL)
@@ -93,6 +94,65 @@ def test_caches_with_other_sources_of_a_proxy_conflict(tmp_path: Path, data: Ima
             cache.merge(tmp_path / "two.h5")
         cache.merge(tmp_path / "two.h5", on_conflict="replace")
         assert set(cache.frame().mine) == {2.0}
+
+
+def shard(path: Path, protocol: Protocol, source: str, scores: dict[str, float | Score]) -> Path:
+    with ScoreCache(path) as cache:
+        cache.declare(protocol, "v", {"proxy": "v", "version": 1, "source": source})
+        for text, score in scores.items():
+            cache.put(protocol, text, {"v": score})
+    return path
+
+
+def columns(path: Path) -> dict[str, dict[str, float]]:
+    assert verify(path) == []
+    return {name: column.dropna().to_dict() for name, column in ScoreCache(path, "r").frame().items()}  # type: ignore[misc]
+
+
+def test_an_edit_loses_nothing_and_can_be_undone(tmp_path: Path, protocol: Protocol) -> None:
+    a, b, c = "a" * 16, "b" * 16, "c" * 16
+    path = shard(tmp_path / "s.h5", protocol, a, {"x": 1.0})
+    with pytest.warns(UserWarning, match=f"from {a} to {b}.*1 earlier scores are kept as v@aaaaaaaa and computed anew"):
+        shard(path, protocol, b, {})  # killed before the first new score
+    assert columns(path) == {"v": {}, "v@aaaaaaaa": {"x": 1.0}}
+    shard(path, protocol, b, {"x": Score.failed("a slip")})
+    with pytest.warns(UserWarning, match="its 1 earlier scores are dropped and those of this source used again"):
+        shard(path, protocol, a, {})  # what had nothing but failures leaves nothing
+    assert columns(path) == {"v": {"x": 1.0}}
+    with pytest.warns(UserWarning, match="kept as v@aaaaaaaa"):
+        shard(path, protocol, c, {"x": 3.0})
+    assert columns(path) == {"v": {"x": 3.0}, "v@aaaaaaaa": {"x": 1.0}}
+    writer = ScoreCache(path)  # a journal that is read by the next process says the same
+    with pytest.warns(UserWarning, match="kept as v@cccccccc and those of this source used again"):
+        writer.declare(protocol, "v", {"proxy": "v", "version": 1, "source": a})
+    assert ScoreCache(path, "r").frame().iloc[0].to_dict() == {"v": 1.0, "v@cccccccc": 3.0}
+    writer.close()
+    info = ScoreCache(path, "r").info()["protocols"][0]["columns"]
+    assert {name: column["source"] for name, column in info.items()} == {"v": a, "v@cccccccc": c}
+
+
+def test_shards_of_two_sources_are_refused_or_kept_apart(tmp_path: Path, protocol: Protocol) -> None:
+    a, b = "a" * 16, "b" * 16
+    first = shard(tmp_path / "1.h5", protocol, a, {"x": 1.0})
+    second = shard(tmp_path / "2.h5", protocol, b, {"y": 2.0})
+    found = {}
+    for policy in ("keep", "replace"):
+        with ScoreCache(tmp_path / f"{policy}.h5") as cache:
+            cache.merge(first, second, on_conflict=policy)  # type: ignore[arg-type]
+            assert cache.merge(second) == MergeReport(equal=1)  # its scores have a place by now
+        found[policy] = columns(tmp_path / f"{policy}.h5")
+    assert found["keep"] == {"v": {"x": 1.0}, "v@bbbbbbbb": {"y": 2.0}}
+    assert found["replace"] == {"v": {"y": 2.0}, "v@aaaaaaaa": {"x": 1.0}}
+    # What is current there is a former one here, and the reverse; nothing is mixed whoever wins.
+    third = shard(tmp_path / "3.h5", protocol, a, {"z": 3.0})
+    for policy, current in (("keep", a), ("replace", b)):
+        path = tmp_path / f"third-{policy}.h5"
+        path.write_bytes(third.read_bytes())
+        with ScoreCache(path) as cache:
+            cache.merge(tmp_path / "replace.h5", on_conflict=policy)  # type: ignore[arg-type]
+        old, new = {"x": 1.0, "z": 3.0}, {"y": 2.0}
+        expected = {"v": old, "v@bbbbbbbb": new} if current == a else {"v": new, "v@aaaaaaaa": old}
+        assert columns(path) == expected
 
 
 def test_a_source_that_changes_during_a_fill_ends_it(tmp_path: Path) -> None:

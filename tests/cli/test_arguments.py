@@ -10,7 +10,7 @@ import pytest
 from cyclopts import Token
 
 from prejudge import cli
-from prejudge.cli.arguments import check_numbers, pairs, split_list
+from prejudge.cli.arguments import check_values, pairs, split_list
 from prejudge.errors import InputError
 
 
@@ -68,9 +68,9 @@ def test_every_option_that_is_a_number_takes_numbers_alone() -> None:
                 tried += 1
                 argument.tokens[:] = [Token(keyword=argument.name, value=text)]
                 with pytest.raises(InputError, match=rf"^{argument.name} must be a(n integer| finite number), not "):
-                    check_numbers(app, words, [argument])
+                    check_values(app, words, [argument])
             argument.tokens[:] = [Token(keyword=argument.name, value="-12" if int in kinds else "1e-3")]
-            check_numbers(app, words, [argument])
+            check_values(app, words, [argument])
     assert tried > 500
 
 

@@ -39,8 +39,10 @@ ALONE = [
     "prejudge.train.recipes.resolve",
     "prejudge.cli.report_tables", "prejudge.search.objectives.table",
     "prejudge.search.result_table", "prejudge.spaces.nasbench201.supernet",
-    "prejudge.search.supernet.darts_pt.learner",
+    "prejudge.search.supernet.darts_pt.learner", "prejudge.cli.demo_command", "prejudge.pipeline.demo",
+    "prejudge.cli.search_objective", "prejudge.search.query.random",
 ]  # fmt: skip
+MOMENTS = ("any", "first second", "while it writes", "while a file is replaced")
 ROUNDS = int(os.environ.get("PREJUDGE_CHAOS_ROUNDS", "20"))
 """Of each of the slow tests."""
 
@@ -147,23 +149,27 @@ class Torment:
         for _ in range(number):
             before = _sizes(out.parent)
             running = self._start(out)
-            if rng.random() < 0.5:
-                # Longer and longer where nothing new was kept: on a busy machine it would never get on.
-                code = running.ended(float(rng.uniform(0, 1.1 * seconds * (1 + self._in_vain / 2))))
-            else:  # while it writes
-                code = None
-                while code is None and _sizes(out.parent) == before:
-                    code = running.ended(0.005)
-                code = running.ended(float(rng.uniform(0, 0.1 * seconds)))
+            match MOMENTS[int(rng.integers(len(MOMENTS)))]:
+                case "any":  # longer and longer where nothing new was kept: on a busy machine it would never get on
+                    code = running.ended(float(rng.uniform(0, 1.1 * seconds * (1 + self._in_vain / 2))))
+                case "first second":
+                    code = running.ended(float(rng.uniform(0, 1)))
+                case "while it writes":
+                    code = _wait_while(running, lambda: _sizes(out.parent) == before)  # noqa: B023 (called at once)
+                    code = running.ended(float(rng.uniform(0, 0.1 * seconds))) if code is None else code
+                case _:  # while a file takes the place of another one
+                    code = _wait_while(running, lambda: not list(out.parent.rglob("*.part")))
+                    code = running.ended(float(rng.uniform(0, 0.02))) if code is None else code
             if code is None:
                 code = self._kill(running, rng)
             if code == 0:
                 self._ended(out, result)
             else:
                 self._left(out, all_rows)
-        code = self._start(out).ended(600)
-        assert code == 0
+        running = self._start(out)
+        assert running.ended(600) == 0
         self._ended(out, result)
+        _wait_for_orphans(running.pid)
 
     def __str__(self) -> str:
         return f"{self.kills} kills, {self.ends} ends, {self.resumed} left midway"
@@ -197,6 +203,8 @@ class Torment:
         self._known = found
 
     def _ended(self, out: Path, result: Rows) -> None:
+        left = [path.name for path in out.parent.rglob("*.part")]
+        assert not left, "files that were being written are left"
         found = self.finished(out)
         differs = {
             key: (found.get(key), result.get(key)) for key in found | result if found.get(key) != result.get(key)
@@ -207,6 +215,13 @@ class Torment:
         shutil.rmtree(out.parent)
         out.parent.mkdir()
         self._known = {}
+
+
+def _wait_while(running: Running, condition: Callable[[], bool]) -> int | None:
+    code = None
+    while code is None and condition():
+        code = running.ended(0.002)
+    return code
 
 
 def _sizes(folder: Path) -> dict[Path, tuple[int, int]]:

@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prejudge.benchmarks import open_table
@@ -36,6 +37,10 @@ COMMANDS = {
         "search", "evolution", "--space", "nasbench201", "--data", "digits", "--proxy", "synflow", "--queries", "40",
         "--option", "population=5,sample=3", "--seeds", "2", *SMALL,
     ],
+    "table search": [
+        "search", "random", "--benchmark", "digits", "--queries", "400", "--seeds", "40",
+    ],
+    "demo": ["demo", "--archs", "20", "--workers", "1"],
 }  # fmt: skip
 
 
@@ -96,12 +101,41 @@ def trajectories(out: Path) -> Rows:
     return {t.seed: (t.recommendation, tuple(t.architectures), tuple(map(repr, t.values))) for t in found}
 
 
+def finished_runs(out: Path) -> Rows:
+    """The runs in the journal of a search on a table, or in its result, which takes the journal's place."""
+    found = read_journal(beside(out, ".run") / "random.jsonl")
+    if found is not None:
+        assert found.damaged == []
+        runs = [json.loads(record["run"]) for record in found.records]
+        return {
+            r["seed"]: (r["recommendation"], tuple(r["architectures"]), tuple(map(repr, np.array(r["values"]))))
+            for r in runs
+        }
+    return trajectories(out) if out.exists() else {}
+
+
+def finished_search(out: Path) -> Rows:
+    assert [path.name for path in out.parent.iterdir() if path.suffix != ".lock"] == [out.name]
+    return trajectories(out)
+
+
+def demo_scores(out: Path) -> Rows:
+    return scores(out / "scores.h5")
+
+
+def finished_demo(out: Path) -> Rows:
+    assert "<html" in (out / "report.html").read_text()[:200]
+    return finished_scores(out / "scores.h5")
+
+
 READERS = {
     "score": (scores, finished_scores),
     "bench train": (trainings, table),
     "search": (evaluations, trajectories),
     "bench import": (table, table),
     "cache merge": (scores, finished_scores),
+    "table search": (finished_runs, finished_search),
+    "demo": (demo_scores, finished_demo),
 }
 
 

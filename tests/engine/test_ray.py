@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -239,6 +240,87 @@ def test_something_else_than_a_head(listener: socket.socket) -> None:
     port = listener.getsockname()[1]
     with pytest.raises(PrejudgeError, match=f"^what answers at 127.0.0.1:{port} is not a Ray head"):
         connection.connect(Apart(), f"127.0.0.1:{port}")
+
+
+class Hanging(Apart):
+    """A package that waits for a head that has died."""
+
+    def init(self, **_: Any) -> None:
+        threading.Event().wait()
+
+    def shutdown(self) -> None:
+        threading.Event().wait()
+
+
+def greet_as_a_head(listener: socket.socket) -> None:
+    client, _ = listener.accept()
+    client.recv(100)
+    client.sendall(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+    client.close()
+
+
+def test_a_head_that_dies_while_it_is_joined(listener: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "JOIN_SECONDS", 0.3)
+    monkeypatch.setattr(connection, "LEAVE_SECONDS", 0.3)
+    threading.Thread(target=greet_as_a_head, args=(listener,), daemon=True).start()
+    port = listener.getsockname()[1]
+    with pytest.raises(PrejudgeError, match=f"^cannot join the Ray cluster at 127.0.0.1:{port}: it has stopped answer"):
+        connection.connect(Hanging(), f"127.0.0.1:{port}")
+    connection.leave(Hanging())
+
+
+def test_what_hangs_in_ray_does_not_keep_the_command() -> None:
+    code = (
+        "import atexit, sys, threading\n"
+        "from prejudge import cli\n"
+        "from prejudge.engine.ray import connection\n"
+        "from prejudge.errors import PrejudgeError\n"
+        "def app(*_, **__):\n"
+        "    try:\n"
+        "        connection._in_time(threading.Event().wait, 0.1)\n"
+        "    except TimeoutError:\n"
+        "        raise PrejudgeError('no answer') from None\n"
+        "atexit.register(threading.Event().wait)\n"
+        "cli.build_app = lambda: app\n"
+        "cli.main([])\n"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (found.returncode, found.stderr) == (1, "prejudge: no answer\n")
+
+
+def test_ray_does_not_take_over_what_ends_a_process() -> None:
+    class TakingOver(Apart):
+        def init(self, **_: Any) -> None:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(15))
+
+    before = signal.getsignal(signal.SIGTERM)
+    assert connection.connect(TakingOver(), "local")
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+LOST = """
+import threading, time
+from prejudge.engine.ray import watch
+watch.SILENT_SECONDS, watch.LAST_SECONDS, watch.LOOK_SECONDS = 0.3, {last}, 0.1
+class Ray:
+    def nodes(self):
+        threading.Event().wait()
+cluster = watch.Watch(Ray())
+{then}
+"""
+
+
+def test_a_head_that_dies_before_its_first_answer() -> None:
+    code = LOST.format(last=99, then="cluster.nodes")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert "PrejudgeError: the head of the Ray cluster has stopped answering" in found.stderr
+
+
+def test_whoever_waits_for_a_dead_head_is_ended_with_one_line() -> None:
+    code = LOST.format(last=0.6, then="threading.Event().wait()")
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert found.returncode == 1 and found.stderr.count("\n") == 1
+    assert found.stderr.startswith("prejudge: the head of the Ray cluster has stopped answering; finished results are")
 
 
 def test_no_head_at_all(listener: socket.socket) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from prejudge.errors import InputError
 from prejudge.plugins import digest_of_file, digest_of_function
+from prejudge.plugins.source import _INSTALLED
 from prejudge.proxies import resolve
 from prejudge.proxies.registry import register
 
@@ -102,6 +103,52 @@ def test_a_module_that_was_imported_and_edited_is_refused(tmp_path: Path) -> Non
     (tmp_path / "helper_of_mine.py").write_text("def f(): return 2.0")
     with pytest.raises(InputError, match=r"helper_of_mine\.py has changed since this process imported it"):
         resolve(text)
+
+
+def test_a_module_beside_the_file_is_the_one_that_runs_or_the_file_is_refused(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        text = write(tmp_path / folder / f"{folder}.py", imports="import helper_x", value="helper_x.X", name=folder)
+        (tmp_path / folder / "helper_x.py").write_text(f"X = {folder!r}")
+    assert resolve(f"{tmp_path}/a/a.py:a")[0].proxy.function(None) == "a"  # type: ignore[arg-type, comparison-overlap]
+    with pytest.raises(InputError, match=r"imports helper_x, which is .*b/helper_x\.py beside it, but .*a/helper"):
+        resolve(text)
+
+
+def test_the_folder_of_an_installation_is_no_beginning_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed, mine = tmp_path / "lib", tmp_path / "library"
+    monkeypatch.setattr("prejudge.plugins.source._INSTALLED", (*_INSTALLED, str(installed)))
+    text = write(mine / "m.py", inside="import helper_y")
+    (mine / "helper_y.py").write_text("Y = 1")
+    before = source(text)
+    (mine / "helper_y.py").write_text("Y = 2")
+    assert source(text) != before
+
+
+def test_an_imported_module_that_is_edited_runs_and_counts_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "mine_z.py", value="helper()", imports="LIST = [1]\ndef helper(): return LIST[0]\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("mine_z")
+    before = source("mine")
+    text = (tmp_path / "mine_z.py").read_text()
+    (tmp_path / "mine_z.py").write_text("# moved\n" + text.replace("return LIST[0]", "return LIST[-1]"))
+    assert source("mine") == before  # what runs is the old one
+    importlib.reload(module)
+    assert source("mine") != before
+    (tmp_path / "mine_z.py").write_text(text)
+    importlib.reload(module)
+    assert source("mine") == before
+    module.LIST = [2]
+    assert source("mine") != before
+
+
+def test_options_may_have_colons(tmp_path: Path) -> None:
+    path = tmp_path / "m.py"
+    path.write_text(PROXY.format(name="mine", value="1", imports="", inside="").replace("power=1", "mode=''"))
+    assert str(resolve(f"{path}:mine(mode='a.py:b')")[0]) == "mine(mode='a.py:b')"
 
 
 def test_two_proxies_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from prejudge.engine.base import Engine, Job, Result
-from prejudge.engine.ray.connection import connect, find_ray
+from prejudge.engine.ray.connection import connect, find_ray, leave
 from prejudge.engine.ray.team import Need, Team
+from prejudge.engine.ray.watch import Watch
 from prejudge.errors import InputError, check_integer
 
 
@@ -44,6 +45,7 @@ class RayEngine(Engine):
     patience: float = 300.0
     watch: Callable[[str], None] | None = None
     _ray: Any = field(default=None, init=False, repr=False)
+    _cluster: Any = field(default=None, init=False, repr=False)
     _users: int = field(default=0, init=False, repr=False)
     _joined: bool = field(default=False, init=False, repr=False)
 
@@ -69,7 +71,9 @@ class RayEngine(Engine):
     ) -> Generator[tuple[Job, Result], None, None]:
         with self:
             need = Need(self.workers, self.threads_per_worker, self.gpus_per_worker, self.retries, self.patience)
-            team: Team[Job, Result] = Team(self._ray, need, (function, initializer, initargs), jobs, self.watch)
+            team: Team[Job, Result] = Team(
+                self._ray, need, (function, initializer, initargs), jobs, self.watch, self._cluster
+            )
             try:
                 yield from team.results()
             finally:
@@ -93,6 +97,7 @@ class RayEngine(Engine):
         if not self._users:
             self._ray = find_ray()
             self._joined = connect(self._ray, self.address)
+            self._cluster = Watch(self._ray)
         self._users += 1
         return self
 
@@ -100,6 +105,8 @@ class RayEngine(Engine):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._users -= 1
-        if not self._users and self._joined:
-            self._joined = False
-            self._ray.shutdown()
+        if not self._users:
+            self._cluster.stop()
+            if self._joined:
+                self._joined = False
+                leave(self._ray)

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import socket
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
+from prejudge.engine.orphans import HUNG
 from prejudge.errors import InputError, PrejudgeError, quoted
 from prejudge.formats.text import whole_number
 
 ANSWER_SECONDS = 10.0
 """Seconds that a head may take to answer; Ray itself would try for two minutes and then end the process."""
+
+JOIN_SECONDS = 20.0
+"""Seconds that joining may take once a head has answered; where it dies meanwhile, Ray would wait for ever."""
+
+LEAVE_SECONDS = 5.0
+"""Seconds that leaving may take."""
 
 _CLIENT = "ray://"
 _CLIENT_PORT = 10001
@@ -59,16 +68,68 @@ def connect(ray: Any, address: str) -> bool:
     options: dict[str, Any] = {"include_dashboard": False} if address == "local" else {}
     if not address.startswith(_CLIENT):
         options |= {"configure_logging": False}
-    for logger in ("ray", "ray.util.client_builder"):  # the second one has a level of its own
-        logging.getLogger(logger).setLevel(logging.ERROR)
-    try:
-        ray.init(address=address, log_to_driver=False, **options)
-    except (Exception, SystemExit) as error:  # Ray ends the process when a head falls silent at this very moment
-        with suppress(Exception):
-            ray.shutdown()
-        raise _refusal(address, _last_words(str(error))) from None
+    for logger in ("ray", "ray.util.client_builder", "ray._private.worker"):  # some have levels of their own
+        logging.getLogger(logger).addFilter(_is_error)
+    begin = partial(ray.init, address=address, log_to_driver=False, **options)
+    with _own_sigterm():
+        try:
+            begin() if address == "local" else _in_time(begin, JOIN_SECONDS)
+        except TimeoutError:
+            raise _refusal(
+                address, f"it has stopped answering for {JOIN_SECONDS:.0f} s; see ray status there"
+            ) from None
+        except (Exception, SystemExit) as error:  # Ray ends the process when a head falls silent at this very moment
+            leave(ray)
+            raise _refusal(address, _last_words(str(error))) from None
     _remarks_to_stderr(ray)
     return True
+
+
+def _is_error(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR
+
+
+def leave(ray: Any) -> None:
+    """Leave the cluster, whether or not it still answers."""
+    with suppress(Exception):
+        _in_time(ray.shutdown, LEAVE_SECONDS)
+
+
+def _in_time(action: Callable[[], Any], seconds: float) -> None:
+    """Do something of Ray's in a thread, which is left alone where it never comes back.
+
+    Raises:
+        TimeoutError: It has not come back.
+    """
+    failure: list[BaseException] = []
+
+    def attempt() -> None:
+        try:
+            action()
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=attempt, daemon=True, name=HUNG)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        raise TimeoutError
+    if failure:
+        raise failure[0]
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray would exit with a code of its own at a SIGTERM; the handler of this process stays."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:  # as it is when a signal is being dealt with
+            signal.signal(signal.SIGTERM, before)
 
 
 def _remarks_to_stderr(ray: Any) -> None:

@@ -71,6 +71,7 @@ class Team(Generic[Job, Result]):
         task: Function, initializer and its arguments; put into the cluster once.
         jobs: Read as workers become free.
         watch: Called with the node's name after each job.
+        cluster: The eye on the cluster.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class Team(Generic[Job, Result]):
         task: tuple[Any, ...],
         jobs: Iterable[Job],
         watch: Callable[[str], None] | None,
+        cluster: Watch,
     ) -> None:
         self._ray, self._need, self._watch = ray, need, watch
         self._task = [ray.put(task)]  # in a list, so that a worker fetches it itself, once
@@ -94,7 +96,7 @@ class Team(Generic[Job, Result]):
         self._failed_starts = 0
         self._failure: Exception | None = None
         self._nodes: dict[str, str] = {}
-        self._cluster = Watch(ray)
+        self._cluster = cluster
         self._sign_of_life = time.monotonic()
 
     def results(self) -> Generator[tuple[Job, Result], None, None]:
@@ -111,7 +113,6 @@ class Team(Generic[Job, Result]):
 
     def stop(self) -> None:
         """End all workers; where the head is lost, they have ended or will."""
-        self._cluster.stop()
         if self._cluster.silent:
             return
         for member in [*self._pending.values(), *self._idle]:
@@ -142,10 +143,7 @@ class Team(Generic[Job, Result]):
 
     def _finished(self) -> list[Any]:
         done, _ = self._ray.wait(list(self._pending), num_returns=1, timeout=min(WAIT_SECONDS, self._need.patience))
-        if self._cluster.silent:
-            raise PrejudgeError(
-                "the head of the Ray cluster has stopped answering; finished results are kept, run again to go on"
-            )
+        self._cluster.check()
         now = time.monotonic()
         if done or any(member.ticket for member in self._pending.values()):
             self._sign_of_life = now

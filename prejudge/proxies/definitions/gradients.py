@@ -44,14 +44,14 @@ def grasp(probe: Probe) -> Tensor:
 @proxy(
     "fisher",
     reference=f"Theis et al. 2018, Turner et al., ICLR 2020; {_ZC}",
-    reads=["channel_saliency", "weights"],
+    reads=["channel_saliency"],
     needs_labels=True,
     invariant_to_dead_edges=False,  # as the kernels of HNAS: a biased convolution behind a dead edge is seen
 )
 def fisher(probe: Probe) -> Tensor:
     """Channel saliency 1/2 mean (sum z * dL/dz)^2, counted once for each weight of the channel."""
-    weights = probe.weights
-    return total(s.sum() * weights[name][0].numel() for name, s in probe.channel_saliency.items())
+    weights = probe.weights_per_channel
+    return total(s.sum() * weights[name] for name, s in probe.channel_saliency.items())
 
 
 @proxy("l2_norm", reference=_ZC, reads=["weights"], invariant_to_dead_edges=False)

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.overrides import handle_torch_function, has_torch_function
 
 from prejudge.proxies.network.layers import (
     BatchNorm,
@@ -78,6 +79,8 @@ def _projection(w: Tensor, along: Tensor) -> Tensor:
 
 
 class _Convolution(Function):
+    keeps_images = True
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, bias: Tensor | None, window: _Window) -> Tensor:
         if torch.is_autocast_enabled(x.device.type):
@@ -128,6 +131,8 @@ class _ConvolutionBackward(Function):
 
 
 class _Norm(Function):
+    keeps_images = True
+
     @staticmethod
     def forward(ctx: Any, x: Tensor, gamma: Tensor | None, beta: Tensor | None, eps: float) -> Tensor:
         y, mean, rstd = _aten.native_batch_norm(x, gamma, beta, None, None, True, 0.0, eps)
@@ -210,6 +215,42 @@ def _norm_backward(
     return result
 
 
+def conv2d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+    groups: int,
+    window: _Window,
+) -> Tensor:
+    """``F.conv2d`` by the function above; an observer sees it as that."""
+    if has_torch_function((x, weight)):
+        arguments = (x, weight, bias, stride, padding, dilation, groups, window)
+        result: Tensor = handle_torch_function(conv2d, (x, weight), *arguments)
+        return result
+    return _Convolution.apply(x, weight, bias, window)  # type: ignore[no-any-return]
+
+
+def batch_norm(
+    x: Tensor,
+    mean: None,
+    variance: None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> Tensor:
+    """``F.batch_norm`` by the function above; an observer sees it as that."""
+    if has_torch_function((x,)):
+        arguments = (x, mean, variance, weight, bias, training, momentum, eps)
+        normalized: Tensor = handle_torch_function(batch_norm, (x,), *arguments)
+        return normalized
+    return _Norm.apply(x, weight, bias, eps)  # type: ignore[no-any-return]
+
+
 class Projection:
     """Turns on, for all layers at once, the projection that the second backward returns for weights."""
 
@@ -248,7 +289,9 @@ def cheap_double_backward(network: nn.Module) -> Iterator[Projection]:
         )  # fmt: skip
         projection.windows.append(window)
         if repeats == 1:
-            return lambda x: _Convolution.apply(x, layer.weight, layer.bias, window)
+            return lambda x: conv2d(
+                x, layer.weight, layer.bias, window.stride, window.padding, window.dilation, window.groups, window
+            )
 
         def forward(x: Tensor) -> Tensor:
             bias = None if layer.bias is None else layer.bias.flatten()
@@ -259,7 +302,7 @@ def cheap_double_backward(network: nn.Module) -> Iterator[Projection]:
     def norm(bn: BatchNorm) -> Any:
         repeats = repeats_of(bn)
         if repeats == 1:
-            return lambda x: _Norm.apply(x, bn.weight, bn.bias, bn.eps)
+            return lambda x: batch_norm(x, None, None, bn.weight, bn.bias, True, 0.0, bn.eps)
 
         def forward(x: Tensor) -> Tensor:
             weight, bias = (None if p is None else p.flatten() for p in (bn.weight, bn.bias))

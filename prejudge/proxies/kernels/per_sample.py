@@ -1,8 +1,7 @@
-"""Each image's share of a weight gradient, and the Gram matrix of these shares.
+"""Each image's share of the gradient of an operation's weight.
 
-For a layer with input A and output gradient B, image i's share of the weight gradient is G_i = B_i A_i^T (for a
-convolution, summed over positions of the unfolded patches). Layers are handled one at a time, so that the full
-N x P matrix of an entire network is never held.
+For a linear layer with input A and output gradient B, image i's share is G_i = B_i A_i^T; for a convolution the same
+summed over positions of the unfolded patches; for any other operation the gradient of the operation on image i alone.
 """
 
 from __future__ import annotations
@@ -10,52 +9,133 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from prejudge.proxies.network.graph import nodes_from
-from prejudge.proxies.network.layers import LayerCall, PrunableLayer, add_gram, by_repeat, full_precision
+from prejudge.proxies.network.operations import CONVOLUTIONS, Operation
+from prejudge.proxies.network.placement import IMAGES_FIRST
 
 
 def weight_shares(
-    layer: PrunableLayer, inputs: Tensor, output_grad: Tensor, images_at_once: int | None = None
+    operation: Operation, output_grad: Tensor, *, plain_order: bool = False, images_at_once: int | None = None
 ) -> Tensor:
-    """Each image's share of the gradient of ``layer.weight``, or of its own repeat's part of it.
+    """Each image's share of the gradient of an operation's weight, or of its own repeat's part of it.
 
     Args:
-        layer: A convolution or linear layer.
-        inputs: Its input A, ``(N, C, H, W)`` or ``(N, …, D_in)``.
+        operation: An operation whose images have known places.
         output_grad: Gradient B of a scalar with respect to its output.
+        plain_order: Whether a row has the order of the weight's entries; otherwise any that is the same for every
+            image, which costs less.
         images_at_once: Images whose unfolded patches are held together; None for all.
 
     Returns:
-        Shape ``(blocks, N, P / blocks)``, P the number of a repeat's weights, in an order that is the same
-        for every image.
+        Shape ``(blocks, N, P / blocks)``, P the number of a repeat's weights.
     """
-    if isinstance(layer, nn.Linear):
-        if inputs.dim() == 2:
-            return (output_grad.unsqueeze(2) * inputs.unsqueeze(1)).flatten(1)[None]
-        b, a = (t.reshape(len(t), -1, t.shape[-1]) for t in (output_grad, inputs))
+    inputs = operation.inputs.to(output_grad.dtype)
+    first = operation.place == operation.output_place == IMAGES_FIRST
+    if operation.function == "linear" and first and inputs.dim() == 2:
+        return (output_grad.unsqueeze(2) * inputs.unsqueeze(1)).flatten(1)[None]
+    if operation.function == "linear":
+        b, a = _positions(operation, output_grad, inputs)
         return torch.bmm(b.transpose(1, 2), a).flatten(1)[None]
-    return _conv_shares(layer, inputs, output_grad, images_at_once or len(inputs))
+    if operation.function in CONVOLUTIONS and first and inputs.dim() == int(operation.function[-2]) + 2:
+        return _conv_shares(operation, inputs, output_grad, plain_order, images_at_once or len(inputs))
+    return _repeated_shares(operation, inputs, output_grad)[0]
 
 
-def _conv_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, images_at_once: int) -> Tensor:
-    if layer.padding_mode != "zeros":
-        inputs = nn.functional.pad(inputs, layer._reversed_padding_repeated_twice, mode=layer.padding_mode)
-    padding = [0, 0] if layer.padding_mode != "zeros" else _padding(layer)
-    if layer.groups > 1 or layer.dilation != (1, 1) or (layer.stride != (1, 1) and layer.kernel_size != (1, 1)):
-        return _grouped_shares(layer, inputs, output_grad, padding)
-    return _shifted_shares(layer, inputs, output_grad, padding, images_at_once)
+def bias_shares(operation: Operation, output_grad: Tensor) -> Tensor:
+    """Each image's share of the gradient of an operation's bias, shape ``(N, C_out)``."""
+    first = operation.place == operation.output_place == IMAGES_FIRST
+    if operation.function in CONVOLUTIONS and first:
+        return output_grad.flatten(2).sum(2)
+    if operation.function == "linear":
+        return _positions(operation, output_grad, operation.inputs)[0].sum(1)
+    return _repeated_shares(operation, operation.inputs.to(output_grad.dtype), output_grad)[1]
+
+
+def _positions(operation: Operation, output_grad: Tensor, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Output gradient and input of a linear layer as ``(N, positions, D)``."""
+    assert operation.place is not None and operation.output_place is not None
+    if operation.place == operation.output_place == IMAGES_FIRST:
+        b, a = output_grad, inputs
+    else:
+        b, a = operation.output_place.first(output_grad), operation.place.first(inputs)
+    return b.reshape(len(b), -1, b.shape[-1]), a.reshape(len(a), -1, a.shape[-1])
+
+
+def _repeated_shares(operation: Operation, inputs: Tensor, output_grad: Tensor) -> tuple[Tensor, Tensor]:
+    """By repeating the operation on each image: the shares of the weight ``(1, N, P)`` and of the bias ``(N, P)``."""
+    assert operation.place is not None and operation.output_place is not None
+    weight = operation.weight.detach()
+    narrowed = [dim for dim in range(weight.dim()) if weight.stride(dim) == 0 and weight.shape[dim] > 1]
+    bias = None if operation.bias is None else operation.bias.detach()
+    rows, shifts = [], []
+    for image in range(operation.place.images_of(inputs)):
+        one = operation.place.one(inputs, image)
+        kernel = weight.to(one.dtype)
+        for dim in narrowed:  # a weight that is expanded over the batch: each image reads one copy
+            kernel = kernel.narrow(dim, 0, 1)
+        kernel = kernel.clone().requires_grad_()
+        shift = None if bias is None else bias.to(one.dtype).clone().requires_grad_()
+        wanted = [kernel] if shift is None else [kernel, shift]
+        with torch.enable_grad():
+            output = operation.again(one, kernel, shift)
+        given = operation.output_place.one(output_grad, image).reshape(output.shape)
+        found = torch.autograd.grad(output, wanted, given)
+        rows.append(_expanded_once(found[0], weight).flatten())
+        shifts.append(found[-1].flatten())
+    return torch.stack(rows)[None], torch.stack(shifts)
+
+
+def _expanded_once(gradient: Tensor, weight: Tensor) -> Tensor:
+    """A gradient in the shape of the weight, whose expanded dimensions hold it once and zeros else."""
+    for dim, size in enumerate(weight.shape):
+        if gradient.shape[dim] != size:
+            rest = gradient.new_zeros(*gradient.shape[:dim], size - 1, *gradient.shape[dim + 1 :])
+            gradient = torch.cat([gradient, rest], dim)
+    return gradient
+
+
+def _conv_shares(
+    operation: Operation, inputs: Tensor, output_grad: Tensor, plain_order: bool, images_at_once: int
+) -> Tensor:
+    dims, transposed = inputs.dim() - 2, "transpose" in operation.function
+    kernel = operation.weight.shape[-dims:]
+    stride, dilation, padding = (_each(operation.options[key], dims) for key in ("stride", "dilation", "padding"))
+    if isinstance(padding, str):
+        total = [d * (k - 1) if padding == "same" else 0 for d, k in zip(dilation, kernel, strict=True)]
+        if any(t % 2 for t in total):
+            sides = [side for t in reversed(total) for side in (t // 2, t - t // 2)]
+            inputs, total = torch.nn.functional.pad(inputs, sides), [0] * dims
+        padding = [t // 2 for t in total]
+    patches = dims == 2 and not transposed and operation.options["groups"] == 1 and dilation == [1, 1]
+    if patches and (stride == [1, 1] or (tuple(kernel) == (1, 1) and padding == [0, 0])):
+        shares = _shifted_shares(tuple(kernel), stride, padding, inputs, output_grad, images_at_once)
+        if not plain_order:
+            return shares
+        n, c_out = output_grad.shape[:2]
+        rows: Tensor = shares.unflatten(2, (c_out, kernel[1], -1)).permute(1, 2, 4, 0, 3)  # (N, C_out, C_in, kh, kw)
+        return rows.reshape(1, n, -1)
+    return _grouped_shares(operation, inputs, output_grad, stride, padding, dilation)
+
+
+def _each(value: Any, dims: int) -> Any:
+    if isinstance(value, str):
+        return value
+    values = list(value) if isinstance(value, tuple | list) else [value]
+    return values * dims if len(values) == 1 else values
 
 
 def _shifted_shares(
-    layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, padding: list[int], images_at_once: int
+    kernel: tuple[int, ...],
+    stride: list[int],
+    padding: list[int],
+    inputs: Tensor,
+    output_grad: Tensor,
+    images_at_once: int,
 ) -> Tensor:
     """By matrix products: patches are unfolded along rows only; a shift along columns is a view of the same memory."""
-    (kh, kw), (n, c_out, h, w) = layer.kernel_size, output_grad.shape
-    x = inputs[:, :, :: layer.stride[0], :: layer.stride[1]].permute(
-        0, 2, 3, 1
-    )  # a stride comes with a 1x1 kernel only
+    (kh, kw), (n, c_out, h, w) = kernel, output_grad.shape
+    x = inputs[:, :, :: stride[0], :: stride[1]].permute(0, 2, 3, 1)  # a stride comes with a 1x1 kernel only
     (ph, pw), (height, width, c_in) = padding, x.shape[1:]
     b = output_grad.permute(0, 2, 3, 1).reshape(n, h * w, c_out).transpose(1, 2)
     c = kw * c_in
@@ -73,139 +153,31 @@ def _shifted_shares(
     return shares.flatten(2)
 
 
-def _grouped_shares(layer: nn.Conv2d, inputs: Tensor, output_grad: Tensor, padding: list[int]) -> Tensor:
+def _grouped_shares(
+    operation: Operation,
+    inputs: Tensor,
+    output_grad: Tensor,
+    stride: list[int],
+    padding: list[int],
+    dilation: list[int],
+) -> Tensor:
     """By one grouped convolution, every image its own group: its weight gradient is the stack of the shares."""
-    n = len(inputs)
-    weight = layer.weight.new_empty(()).expand(n * layer.out_channels, *layer.weight.shape[-3:])
+    dims, n = len(stride), len(inputs)
+    shape = operation.weight.shape[-dims - 2 :]
+    weight = operation.weight.new_empty(()).expand(n * shape[0], *shape[1:])
+    transposed = "transpose" in operation.function
     _, shares, _ = torch.ops.aten.convolution_backward(
-        output_grad.reshape(1, n * layer.out_channels, *output_grad.shape[2:]),
-        inputs.reshape(1, n * layer.in_channels, *inputs.shape[2:]),
+        output_grad.reshape(1, -1, *output_grad.shape[2:]),
+        inputs.reshape(1, -1, *inputs.shape[2:]),
         weight.to(inputs.dtype),
         None,
-        list(layer.stride),
+        stride,
         padding,
-        list(layer.dilation),
-        False,
-        [0, 0],
-        n * layer.groups,
+        dilation,
+        transposed,
+        _each(operation.options.get("output_padding", 0), dims),
+        n * operation.options["groups"],
         [False, True, False],
     )
     result: Tensor = shares.reshape(1, n, -1)
     return result
-
-
-def _padding(layer: nn.Conv2d) -> list[int]:
-    if layer.padding == "same":  # with stride 1 only
-        return [d * (k - 1) // 2 for d, k in zip(layer.dilation, layer.kernel_size, strict=True)]
-    return [0, 0] if layer.padding == "valid" else list(layer.padding)  # type: ignore[arg-type]
-
-
-def bias_shares(output_grad: Tensor, layer: PrunableLayer) -> Tensor:
-    """Each image's share of the gradient of ``layer.bias``, shape ``(N, C_out)``."""
-    if isinstance(layer, nn.Conv2d):
-        return output_grad.flatten(2).sum(2)
-    return output_grad.reshape(len(output_grad), -1, output_grad.shape[-1]).sum(1)
-
-
-def share_gram(scalar: Tensor, logits: Tensor, x: Tensor, calls: list[LayerCall], gram: ShareGram) -> None:
-    """Send the gradient of ``scalar`` back through the network and add every call's shares to ``gram``.
-
-    Args:
-        scalar: A sum of logits.
-        logits: The network's output, with its graph, which is kept.
-        x: The images, a leaf of the graph.
-        calls: All calls of the forward pass.
-        gram: Takes the shares.
-    """
-    reached = nodes_from(x, logits)
-    handles, aside = [], []
-    for call in calls:
-        if call.output.requires_grad:
-            handles.append(call.output.register_hook(_reporter(gram, call)))
-            if call.output.grad_fn not in reached:
-                aside.append(call.output)  # lies on no path to the images: ask for it by name
-    if scalar.requires_grad:
-        torch.autograd.grad(scalar, [x, *aside], retain_graph=True, allow_unused=True)
-    for handle in handles:
-        handle.remove()
-
-
-def _reporter(gram: ShareGram, call: LayerCall) -> Any:
-    def hook(gradient: Tensor) -> None:
-        with torch.no_grad():
-            gram.add(call, gradient.detach())
-
-    return hook
-
-
-class ShareGram:
-    """Accumulates each repeat's N x N Gram matrix of all layers' shares as their output gradients arrive.
-
-    A layer that runs several times contributes the Gram matrix of the *sum* of its shares, so its shares wait until the
-    last call has reported.
-
-    Args:
-        calls: All calls of the forward pass.
-        images: N.
-        repeats: R.
-        full: Accumulate the whole matrix; otherwise only its diagonal, which the trace needs and which is cheaper.
-        biases: Whether the biases' shares are rows too (HNAS) or the weights alone count (TE-NAS).
-        images_at_once: See :func:`weight_shares`.
-    """
-
-    def __init__(
-        self,
-        calls: list[LayerCall],
-        images: int,
-        repeats: int = 1,
-        *,
-        full: bool,
-        biases: bool = True,
-        images_at_once: int | None = None,
-    ):
-        self.full, self.biases = full, biases
-        self._repeats, self._images_at_once = repeats, images_at_once
-        device = calls[0].output.device if calls else "cpu"
-        self._diagonal = torch.zeros(repeats, images, device=device)
-        self._matrix = torch.zeros(repeats, images, images, device=device) if full else None
-        self._waiting: dict[str, tuple[Tensor, Tensor | None]] = {}
-        self._open: dict[str, int] = {}
-        for call in calls:
-            self._open[call.name] = self._open.get(call.name, 0) + 1
-
-    def add(self, call: LayerCall, output_grad: Tensor) -> None:
-        """Take the gradient with respect to one call's output."""
-        shares = weight_shares(call.layer, call.inputs.to(output_grad.dtype), output_grad, self._images_at_once)
-        bias = bias_shares(output_grad, call.layer) if self.biases and call.layer.bias is not None else None
-        self._open[call.name] -= 1
-        if self._open[call.name] or call.name in self._waiting:
-            earlier = self._waiting.pop(call.name, None)
-            if earlier is not None:
-                shares = shares + earlier[0]
-                bias = None if bias is None or earlier[1] is None else bias + earlier[1]
-            if self._open[call.name]:
-                self._waiting[call.name] = (shares, bias)
-                return
-        self._add_blocks(shares, bias)
-
-    def _add_blocks(self, shares: Tensor, bias: Tensor | None) -> None:
-        for block in shares:
-            self.add_rows(block)
-        if bias is not None:
-            self.add_rows(bias)
-
-    def add_rows(self, rows: Tensor) -> None:
-        """Take one block of rows, ``(N * R, P)``."""
-        rows = by_repeat(full_precision(rows), self._repeats)
-        if self._matrix is not None:
-            self._matrix = self._matrix.to(rows.dtype)
-            add_gram(self._matrix, rows)
-        else:
-            self._diagonal = self._diagonal.to(rows.dtype) + torch.linalg.vector_norm(rows, dim=2).square()
-
-    def finish(self) -> Tensor:
-        """The Gram matrices ``(R, N, N)``, or their diagonals ``(R, N)`` where only these were asked for."""
-        for shares, bias in self._waiting.values():  # a call that nothing depends on never reports
-            self._add_blocks(shares, bias)
-        self._waiting.clear()
-        return self._diagonal if self._matrix is None else self._matrix

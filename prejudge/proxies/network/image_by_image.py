@@ -1,4 +1,4 @@
-"""Whether a forward pass treats every image by itself, outside of its convolutions, linear layers and batch norms.
+"""Which functions treat every image by itself; and whether a network does, outside of its layers and batch norms.
 
 Only then can networks be stacked. A torch function mode sees every function that the network calls between its layers,
 once, and refuses what is not known to keep images apart: random draws, reductions and reshapes across the batch, and
@@ -7,7 +7,7 @@ whatever else is not listed here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -34,7 +34,8 @@ _POINTWISE = _names("""
 """)
 _SPATIAL = _names("""
     avg_pool1d avg_pool2d max_pool1d max_pool2d lp_pool2d adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d
-    adaptive_max_pool2d interpolate upsample pixel_shuffle pixel_unshuffle channel_shuffle view reshape unfold fold
+    adaptive_max_pool2d interpolate upsample pixel_shuffle pixel_unshuffle channel_shuffle view reshape view_as
+    reshape_as unfold fold
 """)
 _ALONG = {  # position and default of the argument that names dimensions
     "cat": (1, 0), "concat": (1, 0), "stack": (1, 0), "chunk": (2, 0), "split": (2, 0), "flatten": (1, 0),
@@ -88,37 +89,58 @@ class _ImageByImage(TorchFunctionMode):
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
         name = getattr(func, "__name__", str(func))
-        if not self.trusted and not self._apart(name, args, kwargs, output):
+        if not self.trusted and not keeps_images_apart(name, args, kwargs, output, self.images):
             raise Unstackable(f"the network calls {name!r}, which is not known to treat every image by itself")
         return output
 
-    def _apart(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> bool:
-        outputs = output if isinstance(output, tuple | list) else (output,)
-        if name in _QUESTIONS:
-            return not any(isinstance(o, Tensor) for o in outputs)
-        if not all(isinstance(o, Tensor) and o.dim() and len(o) == self.images for o in outputs):
-            return False
-        dims = {a.dim() for a in (*args, *kwargs.values()) if isinstance(a, Tensor)} - {0}
-        if name in _POINTWISE:
-            return len(dims) == 1  # no broadcast can bring two images together
-        if name in _SPATIAL:
-            return True
-        if name == "pad":
-            return len(args[1] if len(args) > 1 else kwargs["pad"]) <= 2 * (max(dims) - 1)
-        if name == "__getitem__":
-            index = args[1] if isinstance(args[1], tuple) else (args[1],)
-            return index[0] == slice(None) and all(i is None or isinstance(i, int | slice) for i in index)
-        if name == "permute":
-            return self._dimensions(args[1:] if len(args) > 2 else args[1], max(dims))[0] == 0
-        if name in _ALONG:
-            position, default = _ALONG[name]
-            along = kwargs.get("dim", kwargs.get("start_dim", args[position] if len(args) > position else default))
-            rank = outputs[0].dim() if name in ("stack", "unsqueeze") else max(dims, default=outputs[0].dim())
-            if name == "transpose":
-                along = args[1:3]
-            return along is not None and 0 not in self._dimensions(along, rank)
-        return False
 
-    @staticmethod
-    def _dimensions(along: Any, rank: int) -> list[int]:
-        return [d % rank for d in (along if isinstance(along, tuple | list) else (along,))]
+def known_to_keep_apart(name: str) -> bool:
+    """Whether a function acts on entries or positions, or moves them, and is no product of matrices."""
+    return name in _POINTWISE or name in _SPATIAL or name in _ALONG or name in _QUESTIONS or name in ("pad", "permute")
+
+
+def keeps_images_apart(
+    name: str, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any, images: int, constants: Sequence[Tensor] = ()
+) -> bool:
+    """Whether a function's call leaves row i of its output to image i alone; False where that is not known.
+
+    Args:
+        name: The function's name.
+        args: What it was given; tensors hold the images in dimension 0.
+        kwargs: Likewise.
+        output: What it returned.
+        images: N.
+        constants: Those of its arguments that hold no image.
+    """
+    outputs = output if isinstance(output, tuple | list) else (output,)
+    if name in _QUESTIONS:
+        return not any(isinstance(o, Tensor) for o in outputs)
+    if not all(isinstance(o, Tensor) and o.dim() and len(o) == images for o in outputs):
+        return False
+    fixed = {id(c) for c in constants}
+    given = [a for a in (*args, *kwargs.values()) if isinstance(a, Tensor) and id(a) not in fixed]
+    dims = {a.dim() for a in given} - {0}
+    if name in _POINTWISE:
+        # no broadcast can bring two images together
+        return len(dims) == 1 and all(c.dim() <= max(dims) for c in constants)
+    if name in _SPATIAL:
+        return True
+    if name == "pad":
+        return len(args[1] if len(args) > 1 else kwargs["pad"]) <= 2 * (max(dims) - 1)
+    if name == "__getitem__":
+        index = args[1] if isinstance(args[1], tuple) else (args[1],)
+        return index[0] == slice(None) and all(i is None or isinstance(i, int | slice) for i in index)
+    if name == "permute":
+        return _dimensions(args[1:] if len(args) > 2 else args[1], max(dims))[0] == 0
+    if name in _ALONG:
+        position, default = _ALONG[name]
+        along = kwargs.get("dim", kwargs.get("start_dim", args[position] if len(args) > position else default))
+        rank = outputs[0].dim() if name in ("stack", "unsqueeze") else max(dims, default=outputs[0].dim())
+        if name == "transpose":
+            along = args[1:3]
+        return along is not None and 0 not in _dimensions(along, rank)
+    return False
+
+
+def _dimensions(along: Any, rank: int) -> list[int]:
+    return [d % rank for d in (along if isinstance(along, tuple | list) else (along,))]

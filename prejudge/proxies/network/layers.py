@@ -1,6 +1,4 @@
-"""Prunable layers, batch norms, and the calls of them in a forward pass.
-
-Prunable are the weights of every ``nn.Conv2d`` and ``nn.Linear``, executed or not, and nothing else.
+"""Convolutions, linear layers and batch norms, and the arithmetic of several repeats that run at once.
 
 Every pass may run R networks of one structure at once (see :mod:`stacking`). Their images then take turns in the batch,
 ``(N * R, …)`` with repeat r's images at ``r, R + r, 2 R + r …``, so that the batch of a convolution can be read as N
@@ -11,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -88,44 +85,6 @@ def add_gram(grams: Tensor, rows: Tensor) -> None:
         grams[0].addmm_(rows[0], rows[0].T)
     else:
         grams.baddbmm_(rows, rows.mT)
-
-
-@dataclass(eq=False)
-class LayerCall:
-    """One execution of a prunable layer.
-
-    Attributes:
-        name: Module name of the layer.
-        layer: The layer.
-        inputs: What it was given, ``(N * R, C, H, W)`` or ``(N * R, …, D)``, detached.
-        output: What it returned, part of the autograd graph.
-    """
-
-    name: str
-    layer: PrunableLayer
-    inputs: Tensor
-    output: Tensor
-
-
-@contextmanager
-def recorded_calls(network: nn.Module) -> Iterator[list[LayerCall]]:
-    """Collect every call of a prunable layer, in execution order, while the block runs."""
-    calls: list[LayerCall] = []
-    handles = []
-
-    def recorder(name: str) -> Callable[..., None]:
-        def record(layer: Any, args: tuple[Tensor, ...], output: Tensor) -> None:
-            calls.append(LayerCall(name, layer, args[0].detach(), output))
-
-        return record
-
-    for name, layer in prunable_layers(network).items():
-        handles.append(layer.register_forward_hook(recorder(name)))
-    try:
-        yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager

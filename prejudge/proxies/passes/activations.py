@@ -17,8 +17,11 @@ from torch.overrides import TorchFunctionMode
 
 from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import add_gram, by_repeat
+from prejudge.proxies.network.operations import Observation
+from prejudge.proxies.network.placement import IMAGES_FIRST, NOWHERE, Placement
 from prejudge.proxies.passes.clock import Clock
 from prejudge.proxies.quantities import Quantity
+from prejudge.proxies.score import ScoreFailure
 
 ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
     {
@@ -39,8 +42,10 @@ ACTIVATIONS: frozenset[Callable[..., Any]] = frozenset(
 KERNELS: tuple[Quantity, ...] = ("activation_kernel", "preactivation_kernel")
 
 
-def _rows(x: Tensor) -> Tensor:
+def _rows(x: Tensor, place: Placement) -> Tensor:
     """``(N, F)`` without a copy in either memory format; the order of features is the same for every image."""
+    if place != IMAGES_FIRST:
+        return place.first(x).flatten(1)
     if x.dim() == 4 and not x.is_contiguous() and x.is_contiguous(memory_format=torch.channels_last):
         x = x.permute(0, 2, 3, 1)
     return x.reshape(len(x), -1)
@@ -79,10 +84,13 @@ class ActivationWatch(TorchFunctionMode):
         wanted: Names out of :data:`KERNELS`.
         repeats: R.
         clock: Takes the time.
+        observation: Of the same forward pass; it knows where the images are.
     """
 
-    def __init__(self, wanted: Iterable[str], repeats: int, clock: Clock):
+    def __init__(self, wanted: Iterable[str], repeats: int, clock: Clock, observation: Observation):
         super().__init__()
+        self._observation = observation
+        self._unplaced = 0
         self.wanted = [k for k in KERNELS if k in wanted]
         self._repeats, self._clock = repeats, clock
         self._seen: list[tuple[Any, dict[Quantity, Tensor]]] = []  # per ReLU: its output's graph node, its kernels
@@ -91,24 +99,30 @@ class ActivationWatch(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func not in ACTIVATIONS:
             return func(*args, **(kwargs or {}))
-        with self._clock("activations"):
-            found = self._compute(args[0])
+        x = args[0] if args else kwargs["input"]
+        place = IMAGES_FIRST if self._repeats > 1 else self._observation.place_of_activation(x)
+        found = None
+        if place is not None and place != NOWHERE:
+            with self._clock("activations"):
+                found = self._compute(x, place)
         output = func(*args, **(kwargs or {}))
-        self._seen.append((output.grad_fn, found))
+        if found is not None:
+            self._seen.append((output.grad_fn, found))
+        self._unplaced += place is None
         return output
 
-    def _compute(self, x: Tensor) -> dict[Quantity, Tensor]:
+    def _compute(self, x: Tensor, place: Placement) -> dict[Quantity, Tensor]:
         # Several ReLUs often read one tensor (the edges out of a cell's node): count it each time, compute once.
         known = self._last.get(id(x))
         if known is not None and known[0]() is x and known[1] == x._version:
             return known[2]
         with torch.no_grad():
-            found = _kernels(by_repeat(_rows(x.detach()), self._repeats), self.wanted)
+            found = _kernels(by_repeat(_rows(x.detach(), place), self._repeats), self.wanted)
         self._last[id(x)] = (weakref.ref(x), x._version, found)
         return found
 
     def results(self, logits: Tensor) -> dict[Quantity, Tensor | None]:
-        """The kernels over all live ReLUs; None where there is none.
+        """The kernels over all live ReLUs; None where there is none, or none that sees an image.
 
         A ReLU counts when the logits depend on it (Mellor et al. count those that a backward pass visits), or
         when what it reads is constant, as behind a dead edge.
@@ -118,7 +132,12 @@ class ActivationWatch(TorchFunctionMode):
 
         Returns:
             ``(R, N, N)`` in float64, where the device has that.
+
+        Raises:
+            ScoreFailure: What one reads holds the images in no place that could be found.
         """
+        if self._unplaced:
+            raise ScoreFailure(f"no place of the images was found in what {self._unplaced} activations read")
         live = nodes_above(logits)
         chosen = [kernels for node, kernels in self._seen if node is None or node in live]
         results: dict[Quantity, Tensor | None] = dict.fromkeys(self.wanted)

@@ -8,34 +8,50 @@ cross-entropy (for weight gradients and saliencies); the last one is differentia
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prejudge.errors import InputError
 from prejudge.proxies.kernels.double_backward import Projection, cheap_double_backward
-from prejudge.proxies.kernels.per_sample import ShareGram, share_gram
-from prejudge.proxies.network.image_by_image import Unstackable
-from prejudge.proxies.network.layers import (
-    LayerCall,
-    by_repeat,
-    each_repeat,
-    full_precision,
-    prunable_layers,
-    recorded_calls,
-)
+from prejudge.proxies.kernels.share_gram import ShareGram, image_rows, images_are_coupled, send_back
+from prejudge.proxies.network.graph import nodes_above
+from prejudge.proxies.network.layers import by_repeat, each_repeat, full_precision
+from prejudge.proxies.network.observer import observed
+from prejudge.proxies.network.operations import CONVOLUTIONS, Observation, Operation, Places
+from prejudge.proxies.network.weights import behind, product_nodes, prunable_weights, reading_of, unseen_reader
 from prejudge.proxies.passes.activations import KERNELS, ActivationWatch
 from prejudge.proxies.passes.clock import Clock
 from prejudge.proxies.passes.curvature import weight_curvature
-from prejudge.proxies.passes.logits import class_scores
+from prejudge.proxies.passes.logits import class_scores, run
 from prejudge.proxies.passes.memory import Limits
+from prejudge.proxies.passes.saliency import ChannelSaliency
 from prejudge.proxies.quantities import OF_THE_LOSS, Quantity
+from prejudge.proxies.score import ScoreFailure
 
-_OF_LABELS = {"label_kernel", "label_kernel_diagonal"}
-_OF_CALLS = {*_OF_LABELS, "channel_saliency", "multiply_adds"}
+_OF_LABELS: frozenset[Quantity] = frozenset({"label_kernel", "label_kernel_diagonal"})
+_BY_IMAGE: frozenset[Quantity] = _OF_LABELS | {"channel_saliency"}
+_OBSERVED = _BY_IMAGE | OF_THE_LOSS | {"multiply_adds"} | set(KERNELS)
+
+
+@dataclass
+class FirstOrder:
+    """What a shared pass found.
+
+    Attributes:
+        values: For each quantity the values of all repeats; a failure where this network has none.
+        weights: The prunable weights by name; None where the pass did not look for them.
+        remarks: What was done in a slow way, by quantity.
+        weights_per_channel: How many weights a channel of ``channel_saliency`` has.
+    """
+
+    values: dict[Quantity, Sequence[Any]] = field(default_factory=dict)
+    weights: dict[str, nn.Parameter] | None = None
+    remarks: dict[Quantity, list[str]] = field(default_factory=dict)
+    weights_per_channel: dict[str, int] = field(default_factory=dict)
 
 
 def first_order(
@@ -49,7 +65,9 @@ def first_order(
     repeats: int = 1,
     limits: Limits | None = None,
     largest_label: int | None = None,
-) -> dict[Quantity, Sequence[Any]]:
+    places: Places | None = None,
+    cheap: bool = True,
+) -> FirstOrder:
     """Run the passes that ``wanted`` needs, each once. Nothing in here waits for the device.
 
     Args:
@@ -62,69 +80,65 @@ def first_order(
         repeats: R, the number of networks that ``network`` holds.
         limits: How much is held at once; default: little.
         largest_label: Of ``targets``, to be compared with the number of classes.
+        places: Of the images, where an earlier pass found them.
+        cheap: Whether convolutions and batch norms are differentiated twice at little cost; they then keep their
+            outputs, and nothing may change these in place.
 
     Returns:
-        ``wanted`` and the values for each repeat. The graph and all activations are gone when it returns.
+        The values of ``wanted``. The graph and all activations are gone when it returns.
+
+    Raises:
+        Unplaced: The places of the images must be found first.
     """
     asked = set(wanted)
     x = inputs.detach().requires_grad_()
-    watch = ActivationWatch(wanted, repeats, clock) if asked & set(KERNELS) else None
-    found: dict[Quantity, Sequence[Any]] = {}
-    calls: list[LayerCall] = []
-    projection = None
+    found = FirstOrder()
+    values = found.values
+    observation = Observation(len(x) // repeats)
+    watch, projection = None, None
 
     with ExitStack() as stack:
         stack.enter_context(clock("forward"))
         stack.enter_context(autocast())
-        if "weight_curvature" in asked and x.device.type in ("cpu", "cuda"):
+        if cheap and "weight_curvature" in asked and x.device.type in ("cpu", "cuda"):
             projection = stack.enter_context(cheap_double_backward(network))
-        if asked & _OF_CALLS:
-            calls = stack.enter_context(recorded_calls(network))
-        if watch is not None:
-            stack.enter_context(watch)
-        logits = class_scores(_forward(network, x), largest_label)
+        if asked & _OBSERVED:
+            lenient = not asked & (_BY_IMAGE | set(KERNELS))
+            observing = observed(network, x, repeats=repeats, places=places, lenient=lenient)
+            observation = stack.enter_context(observing)
+        if asked & set(KERNELS):
+            watch = stack.enter_context(ActivationWatch(wanted, repeats, clock, observation))
+        logits = class_scores(run(network, x), largest_label)
     if watch is not None:
         with clock("activations"):
-            kernels = watch.results(logits)
-        found |= {name: [None] * repeats if k is None else list(k) for name, k in kernels.items()}
+            try:
+                kernels = watch.results(logits)
+                values |= {name: [None] * repeats if k is None else list(k) for name, k in kernels.items()}
+            except ScoreFailure as failure:
+                values |= {name: [failure] * repeats for name in watch.wanted}
     if "logits" in asked:
-        found["logits"] = list(by_repeat(logits.detach(), repeats))
+        values["logits"] = list(by_repeat(logits.detach(), repeats))
     if "multiply_adds" in asked:
-        found["multiply_adds"] = [sum(multiply_adds(call, repeats) for call in calls)] * repeats
+        values["multiply_adds"] = [multiply_adds(observation, repeats)] * repeats
     if "input_gradient" in asked:
         with clock("input backward"):
-            found["input_gradient"] = list(by_repeat(_input_gradient(logits.sum(), x), repeats))
-    if targets is not None and asked & _OF_LABELS:
-        gram = ShareGram(
-            calls,
-            len(x) // repeats,
-            repeats,
-            full="label_kernel" in asked,
-            images_at_once=(limits or Limits()).images,
-        )
-        with clock("label backward"):
-            share_gram(logits.gather(1, targets[:, None]).sum(), logits, x, calls, gram)
-            matrix = gram.finish()
-            found["label_kernel_diagonal"] = list(matrix.diagonal(dim1=1, dim2=2) if gram.full else matrix)
-            found["label_kernel"] = list(matrix) if gram.full else []
+            values["input_gradient"] = list(by_repeat(_input_gradient(logits.sum(), x), repeats))
+    if asked & OF_THE_LOSS | asked & _OF_LABELS:
+        found.weights = prunable_weights(network, observation)
+    if targets is not None and asked & OF_THE_LOSS | asked & _OF_LABELS:
+        ledger = _Ledger(network, observation, logits, x, found, repeats)
+        if asked & _OF_LABELS:
+            with clock("label backward"):
+                ledger.label_kernel(targets, "label_kernel" in asked, (limits or Limits()).images)
     if targets is not None and asked & {"loss", *OF_THE_LOSS}:
         each = F.cross_entropy(full_precision(logits), targets, reduction="none")
         losses = by_repeat(each, repeats).mean(1)
-        found["loss"] = list(losses.detach())
+        values["loss"] = list(losses.detach())
         if asked & OF_THE_LOSS:
             with clock("loss backward"):
-                found |= _of_the_loss(losses.sum(), network, calls, asked, clock, projection, repeats)
-    return {name: found[name] for name in wanted}
-
-
-def _forward(network: nn.Module, x: Tensor) -> Any:
-    try:
-        return network(x)
-    except (torch.OutOfMemoryError, Unstackable):
-        raise
-    except (RuntimeError, ValueError, TypeError) as error:
-        shape = tuple(x.shape)
-        raise InputError(f"the network cannot take a batch of shape {shape}: {' '.join(str(error).split())}") from error
+                ledger.of_the_loss(losses.sum(), each / observation.images, asked, clock, projection)
+    found.values = {name: values[name] for name in wanted}
+    return found
 
 
 def _input_gradient(scalar: Tensor, x: Tensor) -> Tensor:
@@ -135,67 +149,147 @@ def _input_gradient(scalar: Tensor, x: Tensor) -> Tensor:
     return torch.zeros_like(x) if gradient is None else gradient
 
 
-def _of_the_loss(
-    loss: Tensor,
-    network: nn.Module,
-    calls: list[LayerCall],
-    asked: Collection[str],
-    clock: Clock,
-    projection: Projection | None,
-    repeats: int,
-) -> dict[Quantity, Sequence[Any]]:
-    """Weight gradients, channel saliencies and, where asked for, the curvature, by repeat."""
-    saliency: dict[str, Tensor] = {}
+class _Ledger:
+    """The quantities that are taken apart by weight, and whether each weight was seen."""
 
-    def observer(call: LayerCall) -> Callable[[Tensor], None]:
-        def add(gradient: Tensor) -> None:
-            value = _channel_saliency(call, gradient.detach(), repeats)
-            saliency[call.name] = saliency[call.name] + value if call.name in saliency else value
+    def __init__(
+        self,
+        network: nn.Module,
+        observation: Observation,
+        logits: Tensor,
+        x: Tensor,
+        found: FirstOrder,
+        repeats: int,
+    ):
+        assert found.weights is not None
+        self.found = found
+        self.weights, self.values, self.remarks = found.weights, found.values, found.remarks
+        self.observation, self.logits, self.x, self.repeats = observation, logits, x, repeats
+        self.reading = reading_of(observation, scales=False)
+        self.unseen = ""  # why a gradient by image is not known
+        self.unknown = ""  # why not even the prunable weights are
+        if repeats == 1:
+            self.unseen, parameters = unseen_reader(network, logits, x, observation)
+            layers = {id(p) for p in prunable_weights(network).values()}
+            matrices = [p for p in network.parameters() if sum(size > 1 for size in p.shape) > 1]
+            if any(id(p) in parameters and id(p) not in layers for p in matrices):
+                self.unknown = self.unseen
 
-        return add
-
-    observed = calls if "channel_saliency" in asked else []
-    hooks = [call.output.register_hook(observer(call)) for call in observed if call.output.requires_grad]
-    weights = {name: layer.weight for name, layer in prunable_layers(network).items()}
-    curvature = "weight_curvature" in asked
-    gradients = dict(
-        zip(
-            weights,
-            torch.autograd.grad(loss, list(weights.values()), create_graph=curvature, allow_unused=True),
-            strict=True,
+    def label_kernel(self, targets: Tensor, full: bool, images_at_once: int) -> None:
+        """The kernel of the label logits' gradient shares, or its diagonal alone."""
+        scores = self.logits.gather(1, targets[:, None])
+        products = [operation for operation in self.observation.operations if operation.is_product]
+        stops = product_nodes(self.observation)
+        ids = {id(p) for p in self.weights.values()}
+        for operation in products:
+            if operation.bias is not None and any(id(p) in ids for p, _ in behind(operation.weight, stops)):
+                ids |= {id(p) for p, _ in behind(operation.bias, stops)}
+        ids |= {id(p) for _, weights in self.observation.whole for w in weights for p, _ in behind(w, stops)}
+        slow = self._slow(ids, "label_kernel", "label_kernel_diagonal")
+        if slow is None:
+            return
+        gram = ShareGram(
+            products,
+            self.observation,
+            ids & self.reading.placed,
+            self.repeats,
+            full=full,
+            images_at_once=images_at_once,
         )
-    )
-    for hook in hooks:
-        hook.remove()
-    found: dict[Quantity, Sequence[Any]] = {}
-    if curvature:
-        with clock("curvature"):
-            found["weight_curvature"] = each_repeat(weight_curvature(weights, gradients, projection, repeats), repeats)
-    of_weights = {}
-    for name, weight in weights.items():
-        gradient = gradients[name]
-        gradient = torch.zeros_like(weight) if gradient is None else gradient.detach()
-        of_weights[name] = gradient if repeats > 1 else gradient[None]
-    found["weight_gradients"] = each_repeat(of_weights, repeats)
-    found["channel_saliency"] = each_repeat(saliency, repeats)
-    return found
+        send_back(scores.sum(), self.logits, self.x, [o for o in products if gram.reads(o)], gram.add)
+        for rows in image_rows(scores[:, 0], slow):
+            gram.add_rows(rows)
+        matrix = gram.finish()
+        self.values["label_kernel_diagonal"] = list(matrix.diagonal(dim1=1, dim2=2) if full else matrix)
+        self.values["label_kernel"] = list(matrix) if full else []
+
+    def _slow(self, ids: Collection[int], *quantities: Quantity) -> list[Tensor] | None:
+        """Which parameters need a backward pass for each image; None where that fails the quantities."""
+        slow = {id(p): p for p in self._parameters() if id(p) in ids and id(p) in self.reading.by_image}
+        reason = self.unseen
+        if slow and not reason:
+            reason = self._coupling()
+        if reason:
+            self._fail(reason, *quantities)
+            return None
+        if slow:
+            for quantity in quantities:
+                self.remarks.setdefault(quantity, []).append(
+                    f"one backward pass for each image for {len(slow)} parameters ({', '.join(self.reading.functions)})"
+                )
+        return list(slow.values())
+
+    def _parameters(self) -> list[Tensor]:
+        nodes = nodes_above(self.logits)
+        return [node.variable for node in nodes if getattr(node, "variable", None) is not None]
+
+    def _coupling(self) -> str:
+        names = ", ".join(self.reading.functions)
+        if self.observation.coupling:
+            return f"{self.observation.coupling} couples the images, and no convention says what is whose in {names}"
+        if not self.observation.apart and images_are_coupled(self.logits, self.x):
+            return f"the images depend on each other, and no convention says what is whose in {names}"
+        return ""
+
+    def _fail(self, reason: str, *quantities: Quantity) -> None:
+        for quantity in quantities:
+            self.values[quantity] = [ScoreFailure(reason)] * self.repeats
+
+    def of_the_loss(
+        self,
+        loss: Tensor,
+        each: Tensor,
+        asked: Collection[Quantity],
+        clock: Clock,
+        projection: Projection | None,
+    ) -> None:
+        """Weight gradients, channel saliencies and, where asked for, the curvature, by repeat."""
+        if self.unknown:
+            return self._fail(self.unknown, *OF_THE_LOSS)
+        saliency = None
+        if "channel_saliency" in asked:
+            reason = self.unseen or ChannelSaliency.refusal(self.observation)
+            unplaced = [o for o in self.observation.operations if o.is_product and not o.placed]
+            if unplaced and not reason:
+                reason = self._coupling()
+            if reason:
+                self._fail(reason, "channel_saliency")
+            else:
+                saliency = ChannelSaliency(self.observation, self.weights, self.repeats)
+        weights, curvature = list(self.weights.values()), "weight_curvature" in asked
+        with saliency.listening() if saliency is not None else nullcontext():
+            kept = curvature or bool(saliency is not None and unplaced)
+            gradients = torch.autograd.grad(loss, weights, create_graph=curvature, retain_graph=kept, allow_unused=True)
+        if saliency is not None:
+            self.values["channel_saliency"] = each_repeat(saliency.finish(each), self.repeats)
+            self.found.weights_per_channel = saliency.weights_per_channel
+        by_name = dict(zip(self.weights, gradients, strict=True))
+        if curvature:
+            with clock("curvature"):
+                products = weight_curvature(dict(self.weights), by_name, projection, self.repeats)
+                self.values["weight_curvature"] = each_repeat(products, self.repeats)
+        of_weights = {}
+        for name, weight in self.weights.items():
+            gradient = by_name[name]
+            gradient = torch.zeros_like(weight) if gradient is None else gradient.detach()
+            of_weights[name] = gradient if self.repeats > 1 else gradient[None]
+        self.values["weight_gradients"] = each_repeat(of_weights, self.repeats)
 
 
-def _channel_saliency(call: LayerCall, gradient: Tensor, repeats: int) -> Tensor:
-    """1/2 mean over images of (sum over positions of z * dL/dz)^2 for each channel, ``(R, C)`` (Theis et al. 2018)."""
-    with torch.no_grad():
-        product = full_precision(call.output.detach() * gradient)
-        if isinstance(call.layer, nn.Conv2d):
-            summed = product.permute(0, 2, 3, 1).flatten(1, 2).sum(1)
-        else:
-            summed = product.reshape(len(product), -1, product.shape[-1]).sum(1)
-        return by_repeat(summed, repeats).square().mean(1) / 2
+def multiply_adds(observation: Observation, repeats: int = 1) -> int:
+    """Multiply-adds of one image: of every product without its bias, but of a classifier with it."""
+    total = 0
+    for operation in observation.operations:
+        if operation.is_product:
+            outputs = operation.output.numel() // (observation.images * repeats)
+            total += outputs * _fan_in(operation, repeats, observation.images * repeats)
+    return total
 
 
-def multiply_adds(call: LayerCall, repeats: int = 1) -> int:
-    """Multiply-adds of one image through one call: the convolution without its bias, a linear layer with it."""
-    weights = call.layer.weight.numel() // repeats
-    if isinstance(call.layer, nn.Conv2d):
-        return weights * call.output.shape[2:].numel()
-    positions = call.output[0].numel() // call.layer.out_features
-    return (weights + (0 if call.layer.bias is None else call.layer.out_features)) * positions
+def _fan_in(operation: Operation, repeats: int, rows: int) -> int:
+    weight = operation.weight.shape[1:] if repeats > 1 else operation.weight.shape
+    if operation.function == "linear":  # of one row for each image, as a classifier, with the bias
+        return weight[-1] + (operation.bias is not None and operation.output.shape[:-1] == (rows,))
+    if operation.function in CONVOLUTIONS:
+        return weight[1:].numel()
+    return operation.inputs.shape[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,6 @@ from prejudge.proxies.network.layers import (
     fold,
     full_precision,
     in_turns,
-    prunable_layers,
     repeats_of,
     replaced_forward,
     unfold,
@@ -25,17 +24,24 @@ from prejudge.proxies.passes.logits import class_scores
 
 
 def gaussian_response(
-    network: nn.Module, inputs: Tensor, images: int, scale: float, seeds: Sequence[int], layout: torch.memory_format
+    network: nn.Module,
+    inputs: Tensor,
+    weights: Collection[str],
+    images: int,
+    scale: float,
+    seeds: Sequence[int],
+    layout: torch.memory_format,
 ) -> list[tuple[Tensor, Tensor]]:
     """Feature change under input noise, and batch-norm variances (Lin et al., ICCV 2021, Algorithm 1).
 
-    Weights of prunable layers are drawn from N(0, 1), other parameters are reset (scales to 1, biases to 0), images x
+    Prunable weights are drawn from N(0, 1), other parameters are reset (scales to 1, biases to 0), images x
     and noise e from N(0, 1). The features are the last four-dimensional activation before pooling to 1 x 1, or the
     logits where there is none. Batch norms use batch statistics.
 
     Args:
         network: In training mode.
         inputs: Any batch; the drawn images take its shape, type and device.
+        weights: Names of the prunable weights among the parameters.
         images: How many images are drawn.
         scale: alpha, the noise's size.
         seeds: Of each repeat's draws.
@@ -46,7 +52,7 @@ def gaussian_response(
         mean over channels of the variance that it divides by (batch norms that dead branches feed are left out).
     """
     repeats = len(seeds)
-    state, x, noise = _draws(network, inputs, images, seeds, layout)
+    state, x, noise = _draws(network, inputs, weights, images, seeds, layout)
     noisy = x + scale * noise
     variances: list[tuple[Any, Tensor]] = []
 
@@ -74,10 +80,14 @@ def gaussian_response(
 
 
 def _draws(
-    network: nn.Module, inputs: Tensor, images: int, seeds: Sequence[int], layout: torch.memory_format
+    network: nn.Module,
+    inputs: Tensor,
+    gaussian: Collection[str],
+    images: int,
+    seeds: Sequence[int],
+    layout: torch.memory_format,
 ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """Parameters, images and noise: each repeat draws as if it were alone, in that order."""
-    gaussian = {f"{name}.weight" if name else "weight" for name in prunable_layers(network)}
     stacked = len(seeds) > 1
     weights: dict[str, list[Tensor]] = {name: [] for name, _ in network.named_parameters() if name in gaussian}
     drawn: list[Tensor] = []
@@ -115,7 +125,7 @@ def _features(network: nn.Module, state: dict[str, Tensor], x: Tensor) -> tuple[
     leaves = [m for m in network.modules() if not any(m.children())]
     handles = [m.register_forward_hook(keep) for m in leaves]
     try:
-        logits = class_scores(torch.func.functional_call(network, state, (x,)))
+        logits = class_scores(torch.func.functional_call(network, state, (x.clone(),)))
     finally:
         for handle in handles:
             handle.remove()

@@ -15,19 +15,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prejudge.proxies.kernels.per_sample import ShareGram, share_gram
+from prejudge.proxies.kernels.share_gram import ShareGram, image_rows, images_are_coupled, send_back
+from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import (
     BatchNorm,
     add_gram,
     batch_norms,
     fold,
     full_precision,
-    recorded_calls,
     repeats_of,
     replaced_forward,
     unfold,
 )
-from prejudge.proxies.passes.logits import class_scores
+from prejudge.proxies.network.observer import observed, unobserved
+from prejudge.proxies.network.operations import Places
+from prejudge.proxies.network.weights import reading_of, unseen_reader
+from prejudge.proxies.passes.logits import class_scores, run
 
 
 def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1) -> Tensor:
@@ -41,12 +44,15 @@ def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1) -> Tensor
         inputs: Images ``(N * R, C, H, W)``.
         repeats: R.
     """
-    weights = [p for name, p in network.named_parameters() if "weight" in name]
-    with recorded_calls(network) as calls:
-        sums = class_scores(network(inputs)).sum(1)
+    weights = weight_named(network)
+    x = inputs.detach()
+    with observed(network, x, repeats=repeats, lenient=True) as observation:
+        sums = class_scores(run(network, x)).sum(1)
     n = len(inputs) // repeats
-    activations = sum(call.inputs.numel() + call.output.numel() for call in calls)
-    calls.clear()
+    products = [operation for operation in observation.operations if operation.is_product]
+    activations = sum(operation.inputs.numel() + operation.output.numel() for operation in products)
+    products.clear()
+    del observation
     precise = torch.float32 if sums.dtype == torch.bfloat16 else sums.dtype
     kernel = torch.zeros(repeats, n, n, dtype=precise, device=sums.device)
     if not sums.requires_grad:
@@ -82,44 +88,85 @@ def _groups(weights: Sequence[Tensor], images: int, budget: int) -> list[list[Te
     return groups
 
 
-def fixed_bn_kernel(
-    network: nn.Module, inputs: Tensor, repeats: int = 1, *, images_at_once: int | None = None
-) -> Tensor:
-    """The kernels ``(R, N, N)`` with the batch norms' statistics held at the batch's values, by one backward pass.
+def weight_named(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters whose name holds "weight"."""
+    return [p for name, p in network.named_parameters() if "weight" in name]
 
-    The forward pass is that of training mode. Rows hold convolution, linear and batch-norm weights.
+
+def fixed_bn_kernel(
+    network: nn.Module,
+    inputs: Tensor,
+    repeats: int = 1,
+    *,
+    images_at_once: int | None = None,
+    places: Places | None = None,
+    remarks: list[str] | None = None,
+) -> Tensor:
+    """The kernels ``(R, N, N)`` with the batch norms' statistics held at the batch's values.
+
+    The forward pass is that of training mode. One backward pass gives the rows of all weights that operations read
+    image by image; the rows of others need one for each image, and so do all rows where something else than batch norm
+    may couple the images.
 
     Args:
         network: In training mode.
         inputs: Images ``(N * R, C, H, W)``.
         repeats: R.
         images_at_once: See :func:`~prejudge.proxies.kernels.per_sample.weight_shares`.
+        places: Of the images, where an earlier pass found them.
+        remarks: Takes what was done in a slow way.
     """
-    normalized: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []  # per scaling batch norm: input, mean, 1/std, output
+    normalized: list[tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]] = []  # batch norm, input, mean, 1/std, output
 
     def constant_statistics(bn: BatchNorm) -> Any:
         def forward(x: Tensor) -> Tensor:
             x = fold(x, repeats_of(bn))
-            mean, variance = map(full_precision, torch.batch_norm_update_stats(x.detach(), None, None, 0.0))
+            with unobserved():
+                mean, variance = map(full_precision, torch.batch_norm_update_stats(x.detach(), None, None, 0.0))
             gamma, beta = (None if p is None else p.detach().flatten() for p in (bn.weight, bn.bias))
             output = F.batch_norm(x, mean, variance, gamma, beta, training=False, eps=bn.eps)
             if gamma is not None:
-                normalized.append((x.detach(), mean, (variance + bn.eps).rsqrt(), output))
+                normalized.append((bn, x.detach(), mean, (variance + bn.eps).rsqrt(), output))
             return unfold(output, repeats_of(bn))
 
         return forward
 
     x = inputs.detach().requires_grad_()
-    with replaced_forward(batch_norms(network), constant_statistics), recorded_calls(network) as calls:
-        logits = class_scores(network(x))
-    gram = ShareGram(calls, len(x) // repeats, repeats, full=True, biases=False, images_at_once=images_at_once)
+    exact = {name: bn for name, bn in batch_norms(network).items() if hasattr(bn, "weight")}
+    with (
+        replaced_forward(exact, constant_statistics),
+        observed(network, x, repeats=repeats, places=places) as observation,
+    ):
+        logits = class_scores(run(network, x))
+    weights = {id(p): p for p in weight_named(network)}
+    direct = {id(bn.weight) for bn, *_ in normalized}
+    reading = reading_of(observation, scales=True)
+    slow: list[Tensor] = []
+    rows = weights.keys() & reading.placed
+    if repeats == 1:
+        live = nodes_above(logits)
+        reached = weights.keys() & {id(node.variable) for node in live if hasattr(node, "variable")}
+        unseen = unseen_reader(network, logits, x, observation)[1]
+        if unseen or observation.coupling or not (observation.apart or not images_are_coupled(logits, x)):
+            direct.clear()
+            normalized.clear()
+            rows = set()
+        slow = [weights[key] for key in weights if key in reached - rows - direct]
+    operations = observation.operations
+    gram = ShareGram(operations, observation, rows, repeats, full=True, images_at_once=images_at_once)
     handles = []
-    for value, mean, scale, output in normalized:
+    for _, value, mean, scale, output in normalized:
         if output.requires_grad:
             handles.append(output.register_hook(_scale_rows(gram, value, mean, scale, repeats)))
-    share_gram(logits.sum(), logits, x, calls, gram)
+    reporting = [operation for operation in operations if gram.reads(operation)]
+    send_back(logits.sum(), logits, x, reporting, gram.add)
     for handle in handles:
         handle.remove()
+    if slow:
+        if remarks is not None:
+            remarks.append(f"one backward pass for each image for {len(slow)} weights: {', '.join(reading.functions)}")
+        for block in image_rows(logits.sum(1), slow):
+            gram.add_rows(block)
     return gram.finish()
 
 

@@ -1,12 +1,35 @@
-"""Reading class scores out of what a network returns."""
+"""Running a network, and reading class scores out of what it returns."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from prejudge.errors import InputError
+from prejudge.proxies.network.image_by_image import Unstackable
+from prejudge.proxies.network.observer import unobserved
+from prejudge.proxies.network.operations import IMAGES, MARK, mark_of
+
+
+def run(network: nn.Module, x: Tensor) -> Any:
+    """What the network returns for ``x``, which it may change in place; ``x`` itself stays as it is.
+
+    Raises:
+        InputError: It cannot take a batch of this shape.
+    """
+    with unobserved():
+        images = x.clone()
+    if mark_of(x) == IMAGES:
+        setattr(images, MARK, IMAGES)
+    try:
+        return network(images)
+    except (torch.OutOfMemoryError, Unstackable):
+        raise
+    except (RuntimeError, ValueError, TypeError) as error:
+        shape = tuple(x.shape)
+        raise InputError(f"the network cannot take a batch of shape {shape}: {' '.join(str(error).split())}") from error
 
 
 def class_scores(output: Any, largest_label: int | None = None) -> Tensor:

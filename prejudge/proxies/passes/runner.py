@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -16,16 +16,23 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from prejudge.engine.device import where_to_run
 from prejudge.errors import InputError, unknown
 from prejudge.proxies.network.image_by_image import Unstackable
-from prejudge.proxies.network.layers import each_repeat, in_turns, prunable_layers
+from prejudge.proxies.network.layers import each_repeat, in_turns
+from prejudge.proxies.network.observer import observed
+from prejudge.proxies.network.operations import Places, Unplaced
 from prejudge.proxies.network.private_copy import private_copy, without_checkpoints
 from prejudge.proxies.network.stacking import stack
+from prejudge.proxies.network.weights import has_surprises, prunable_weights
 from prejudge.proxies.passes import first_order, gaussian, jacobian
 from prejudge.proxies.passes import synaptic_flow as flow
 from prejudge.proxies.passes.clock import Clock
+from prejudge.proxies.passes.logits import run
 from prejudge.proxies.passes.memory import Limits, widest
+from prejudge.proxies.passes.places import find_places
 from prejudge.proxies.quantities import FIRST_ORDER, LABELED, STAGES, Quantity, checked
 
 MODES = ("exact", "fast")
+
+Found = TypeVar("Found")
 
 
 class Passes:
@@ -63,6 +70,11 @@ class Passes:
         self._labels = None if targets is None else [t.to(self.device, torch.int64, non_blocking=True) for t in targets]
         self._networks: dict[int, nn.Module] = {}
         self._found: dict[Any, Sequence[Any]] = {}
+        self._weights: dict[str, nn.Parameter] | None = None
+        self._places: Places | None = None
+        self._cheap = True
+        self.remarks: dict[Quantity, list[str]] = {}
+        self.weights_per_channel: dict[str, int] = {}
         if self.repeats == 1:
             self._running, self._inputs = self.network(0), self.inputs(0)
         else:
@@ -72,8 +84,9 @@ class Passes:
     def network(self, repeat: int) -> nn.Module:
         """A private copy of one repeat's network, in training mode, on the device."""
         if repeat not in self._networks:
-            private = private_copy(self._originals[repeat])
-            self._networks[repeat] = self._ready(private).to(memory_format=self._layout)
+            private, layout = self._ready(private_copy(self._originals[repeat])), self._layout
+            private._apply(lambda t: t.to(memory_format=layout) if t.dim() == 4 else t)
+            self._networks[repeat] = private
         return self._networks[repeat]
 
     def inputs(self, repeat: int) -> Tensor:
@@ -101,7 +114,7 @@ class Passes:
     def weights(self) -> Sequence[dict[str, Tensor]]:
         """Weight of every prunable layer."""
         if "weights" not in self._found:
-            weights = {name: layer.weight.detach() for name, layer in prunable_layers(self._running).items()}
+            weights = {name: weight.detach() for name, weight in self._prunable().items()}
             self._found["weights"] = each_repeat(weights, self.repeats) if self.repeats > 1 else [weights]
         return self._found["weights"]
 
@@ -111,13 +124,18 @@ class Passes:
 
     def synaptic_flow(self, keep_bn: str) -> Sequence[dict[str, Tensor]]:
         """See :func:`~prejudge.proxies.passes.synaptic_flow.synaptic_flow`."""
-        run = partial(flow.synaptic_flow, self._running, self._inputs, self.repeats, keep_bn=keep_bn)
+        prunable = self._prunable()
+        run = partial(flow.synaptic_flow, self._running, self._inputs, prunable, self.repeats, keep_bn=keep_bn)
         # Never in reduced precision, which would overflow.
         return self._own("synaptic_flow", keep_bn, lambda: each_repeat(run(), self.repeats), nullcontext)
 
     def gaussian_response(self, images: int, scale: float) -> Sequence[tuple[Tensor, Tensor]]:
         """See :func:`~prejudge.proxies.passes.gaussian.gaussian_response`."""
-        run = partial(gaussian.gaussian_response, self._running, self._inputs, images, scale, self.seeds, self._layout)
+        prunable = {id(weight) for weight in self._prunable().values()}
+        names = {name for name, parameter in self._running.named_parameters() if id(parameter) in prunable}
+        run = partial(
+            gaussian.gaussian_response, self._running, self._inputs, names, images, scale, self.seeds, self._layout
+        )
         return self._own("gaussian_response", (images, scale), run)
 
     def jacobian_kernel(self) -> Sequence[Tensor]:
@@ -127,9 +145,10 @@ class Passes:
 
     def fixed_bn_kernel(self) -> Sequence[Tensor]:
         """See :func:`~prejudge.proxies.passes.jacobian.fixed_bn_kernel`."""
+        remarks = self.remarks.setdefault("fixed_bn_kernel", [])
+        run = partial(jacobian.fixed_bn_kernel, self._running, self._inputs, self.repeats, remarks=remarks)
         at_once = self.limits.images
-        run = partial(jacobian.fixed_bn_kernel, self._running, self._inputs, self.repeats, images_at_once=at_once)
-        return self._own("fixed_bn_kernel", None, lambda: list(run()))
+        return self._own("fixed_bn_kernel", None, lambda: list(self._placed(partial(run, images_at_once=at_once))))
 
     # ---- how it is done ----------------------------------------------------------------------------------------
 
@@ -139,7 +158,10 @@ class Passes:
         except torch.OutOfMemoryError:
             if wanted == {name} or self.limits.smaller() is not None:  # the caller first holds less at once
                 raise
-        except RuntimeError:  # one quantity's pass may not suit this network; the others must survive it
+        except RuntimeError as error:  # one quantity's pass may not suit this network; the others must survive it
+            if self._cheap and "inplace operation" in str(error):
+                self._cheap = False
+                return self._run_shared(wanted, name)
             if wanted == {name}:
                 raise
         self.planned.clear()
@@ -151,17 +173,47 @@ class Passes:
         for part, context in ((wanted - precise, self._autocast), (precise, nullcontext)):
             if part:
                 with self._as_one():
-                    self._found |= first_order.first_order(
-                        self._running,
-                        self._inputs,
-                        self._targets,
-                        part,
-                        self.clock,
-                        context,
-                        repeats=self.repeats,
-                        limits=self.limits,
-                        largest_label=self.largest_label,
+                    found = self._placed(
+                        partial(
+                            first_order.first_order,
+                            self._running,
+                            self._inputs,
+                            self._targets,
+                            part,
+                            self.clock,
+                            context,
+                            repeats=self.repeats,
+                            limits=self.limits,
+                            largest_label=self.largest_label,
+                            cheap=self._cheap,
+                        )
                     )
+                self._found |= found.values
+                self.remarks |= found.remarks
+                self.weights_per_channel |= found.weights_per_channel
+                self._weights = self._weights or found.weights
+
+    def _placed(self, run: Callable[..., Found]) -> Found:
+        """What a pass returns that is told where the images are, once it has to know."""
+        try:
+            return run(places=self._places)
+        except Unplaced:
+            undisturbed = partial(_undisturbed, self.device, self.seeds[0])
+            self._places = find_places(self._running, self._inputs, undisturbed)
+        with undisturbed():  # the pass draws what it drew before
+            return run(places=self._places)
+
+    def _prunable(self) -> dict[str, nn.Parameter]:
+        """The prunable weights by name; where the modules do not tell all of them, a forward pass does."""
+        if self._weights is None:
+            observation = None
+            if self.repeats == 1 and has_surprises(self._running):
+                with self._as_one(), self.clock("forward"):
+                    x = self._inputs.detach().requires_grad_()
+                    with observed(self._running, x, lenient=True) as observation:
+                        run(self._running, x)
+            self._weights = prunable_weights(self._running, observation)
+        return self._weights
 
     def _own(
         self,
@@ -205,7 +257,7 @@ class Passes:
         with _undisturbed(self.device, self.seeds[0]):
             try:
                 yield
-            except (torch.OutOfMemoryError, Unstackable):
+            except (torch.OutOfMemoryError, Unstackable, Unplaced):
                 raise
             except Exception as error:
                 if self.repeats == 1:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatch
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from prejudge.proxies.network.layers import batch_norms, prunable_layers, replaced_forward, sums_by_repeat
+from prejudge.proxies.network.layers import batch_norms, replaced_forward, sums_by_repeat
 from prejudge.proxies.passes.logits import class_scores
 
 
-def synaptic_flow(network: nn.Module, inputs: Tensor, repeats: int = 1, *, keep_bn: str = "") -> dict[str, Tensor]:
-    """Sum |theta * dR/dtheta| of every prunable layer, R the sum of all logits.
+def synaptic_flow(
+    network: nn.Module, inputs: Tensor, prunable: Mapping[str, Tensor], repeats: int = 1, *, keep_bn: str = ""
+) -> dict[str, Tensor]:
+    """Sum |theta * dR/dtheta| of every prunable weight, R the sum of all logits.
 
     Every weight, bias and buffer is replaced by its absolute value, batch norms are the identity, and the input is one
     image of ones. All in float64: values span 1e12 to 1e60. It runs on the CPU where the device has no float64.
@@ -21,19 +24,21 @@ def synaptic_flow(network: nn.Module, inputs: Tensor, repeats: int = 1, *, keep_
     Args:
         network: In training mode.
         inputs: Any batch; only its shape ``(N, C, H, W)`` and device are read.
+        prunable: The prunable weights, parameters of the network.
         repeats: R; each gets an image of its own.
         keep_bn: Pattern of the names of batch norms that stay active. zero-cost-nas leaves those of NAS-Bench-201's
             reduction blocks active (``"cells.*.conv_[ab].*"`` here): a slip that changes values by orders of magnitude.
 
     Returns:
-        A float64 tensor ``(R,)`` for each prunable layer; zero where it did not run.
+        A float64 tensor ``(R,)`` for each prunable weight; zero where nothing read it.
     """
     device = torch.device("cpu") if inputs.device.type == "mps" else inputs.device
     state: dict[str, Tensor] = {}
     for name, value in (*network.named_parameters(), *network.named_buffers()):
         linear = value.detach().to(device)
         state[name] = linear.double().abs() if linear.is_floating_point() else linear.clone()
-    weights = {name: state[f"{name}.weight" if name else "weight"] for name in prunable_layers(network)}
+    names = {id(parameter): name for name, parameter in network.named_parameters()}
+    weights = {name: state[names[id(parameter)]] for name, parameter in prunable.items()}
     for weight in weights.values():
         weight.requires_grad_(True)
     off = {name: bn for name, bn in batch_norms(network).items() if not (keep_bn and fnmatch(name, keep_bn))}

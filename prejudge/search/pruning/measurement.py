@@ -147,6 +147,8 @@ def measurer(
 class _Formats(torch.autograd.Function):
     """The input of a convolution with the channels last, its gradient in the usual format."""
 
+    keeps_images = True
+
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=torch.channels_last)

@@ -42,7 +42,7 @@ NOTATIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
 robustness tables; edges source by source. ``naszilla``: naszilla, FLAN."""
 
 _TERM = re.compile(r"(\w+)~(\d)")
-_IN_LOG = re.compile(r"\|[\w~|+]*~[\w~|+]*\|")
+_RUN = re.compile(r"[\w~|+]+")
 _INTEGERS = re.compile(r"[(\[]?\s*[0-9](\s*,\s*[0-9]){5}\s*,?\s*[)\]]?|[(\[]?\s*[0-9](\s+[0-9]){5}\s*[)\]]?")
 _DIGITS = re.compile(r"[0-9]+")
 _SIZES = re.compile(r"\d+(:\d+){4}")
@@ -122,7 +122,9 @@ def _from_text(text: str, notation: str | None) -> Cell201:
         raise InputError(f"nasbench201: {quoted(text)} is an architecture of the space nats-size")
     if "@" in stripped:
         raise InputError(f"nasbench201: {quoted(text)} names a class of cells, as to_unique_str does; give one cell")
-    in_log = [found[0] for found in _IN_LOG.finditer(stripped)]
+    # Whole runs of its characters, so that a longer text is not read as the part of it that would fit.
+    runs = [run[run.index("|") : run.rindex("|") + 1] for run in _RUN.findall(stripped) if "~" in run and "|" in run]
+    in_log = [run for run in runs if "~" in run]
     if stripped.startswith(_LITERAL):
         try:
             value = read_value(stripped)

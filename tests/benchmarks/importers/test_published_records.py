@@ -15,12 +15,13 @@ import numpy as np
 import pytest
 
 from prejudge import cli
-from prejudge.benchmarks import Metric, Table, import_table, open_table
+from prejudge.benchmarks import Metric, SimulatedTraining, Table, import_table, open_table
 from prejudge.errors import FileFormatError, MissingDataError
 from prejudge.spaces import space
 
 FOLDERS = {"tss": "NATS-tss-v1_0-3ffb9-simple", "sss": "NATS-sss-v1_0-50262-simple"}
 SCHEDULES = {"tss": (12, 200), "sss": (1, 12, 90)}
+CURVES = {"tss": (12,), "sss": ()}
 READ = (0, 11)
 SPLITS = ("train", "valid", "test", "valtest")
 MEAN = 1e-12
@@ -33,7 +34,7 @@ def made(
 ) -> tuple[str, Table]:
     name, out = request.param, tmp_path_factory.mktemp("published") / "t.h5"
     source = test_data / "data" / "nats" / FOLDERS[name]
-    return name, open_table(import_table("nats-bench", source, out, curves=(12,), partial=True))
+    return name, open_table(import_table("nats-bench", source, out, curves=CURVES[name], partial=True))
 
 
 def of_package(name: str, folder: Path) -> Iterator[Answer]:
@@ -56,8 +57,8 @@ def of_golden(name: str, golden: Path) -> Iterator[Answer]:
                 questions = asked.get("get_more_info", {}) if isinstance(asked, dict) else {}
                 for question, answer in questions.items():
                     iepoch, seed = re.fullmatch(r"iepoch=(\w+),is_random=(\w+?)(?:,hp_as_int)?", question).groups()  # type: ignore[union-attr]
-                    if "returns" not in answer or (iepoch != "None" and hp != "12"):
-                        continue  # no validation images; curves of 12 epochs are in the table
+                    if "returns" not in answer or (iepoch != "None" and int(hp) not in CURVES[name]):
+                        continue
                     yield (
                         int(index), dataset, int(hp), "mean" if seed == "False" else int(seed),
                         None if iepoch == "None" else int(iepoch), answer["returns"],
@@ -109,7 +110,7 @@ def test_every_value_is_nats_benchs(made: tuple[str, Table], test_data: Path) ->
 def test_every_value_is_that_of_the_golden_answers(made: tuple[str, Table], golden: Path) -> None:
     name, table = made
     count, last = compare(table, of_golden(name, golden))
-    assert (count, len(last)) == {"tss": (1044, 486), "sss": (1500, 624)}[name]
+    assert (count, len(last)) == {"tss": (1044, 486), "sss": (780, 624)}[name]
     known = json.loads((golden / "tables" / "nats" / f"official_answers_{name}.json").read_text())
     where = space(table.space)
     for index, answers in known["archs"].items():
@@ -133,6 +134,20 @@ def test_every_value_is_that_of_the_golden_answers(made: tuple[str, Table], gold
                 assert (
                     str(where.parse(asked["query_by_index"][str(asked["seeds"][0])]["get_config"])) == answers["arch"]
                 )
+
+
+def test_simulated_training_is_simulate_train_eval(made: tuple[str, Table], golden: Path) -> None:
+    name, table = made
+    known = json.loads((golden / "tables" / "nats" / f"official_answers_{name}.json").read_text())["randomness"]
+    asked = {"tss": (("cifar100", 12),), "sss": (("cifar10", 1), ("cifar10", 90), ("ImageNet16-120", 90))}[name]
+    for dataset, epochs in asked:  # those of one seed, where nothing is drawn
+        seed = {"tss": 111, "sss": 777}[name]
+        simulated = SimulatedTraining(table, dataset, epochs=epochs, seed=seed)
+        answers = known[f"seed=0,{dataset},hp={epochs:02d}"]["answers"]
+        for index, (accuracy, latency, seconds, used) in zip(READ, answers, strict=False):
+            found = simulated(index)
+            assert (found.accuracy, found.latency) == (accuracy, latency)
+            assert (found.seconds, simulated.total_seconds) == pytest.approx((seconds, used))
 
 
 FIGURES = {  # what nats_bench 1.8 answers to get_more_info(11, …, is_random=False), hp 200 and 90

@@ -10,6 +10,7 @@ import torch
 
 from prejudge.proxies import scoring
 from prejudge.proxies.kernels import per_sample
+from prejudge.proxies.network.observer import observed
 from prejudge.proxies.passes import first_order, memory
 from prejudge.proxies.passes import runner as passes
 from prejudge.proxies.passes.memory import Limits, Memory, widest
@@ -127,9 +128,13 @@ def test_shares_do_not_depend_on_the_images_at_once() -> None:
     torch.manual_seed(0)
     layer = torch.nn.Conv2d(3, 4, 3, padding=1).double()
     x, b = torch.randn(7, 3, 5, 5, dtype=torch.float64), torch.randn(7, 4, 5, 5, dtype=torch.float64)
-    expected = per_sample.weight_shares(layer, x, b)
+    with observed(layer, x, lenient=True) as observation:
+        layer(x)
+    (call,) = observation.operations
+    expected = per_sample.weight_shares(call, b)
     for images in (1, 2, 16):
-        torch.testing.assert_close(per_sample.weight_shares(layer, x, b, images), expected, rtol=1e-12, atol=1e-12)
+        shares = per_sample.weight_shares(call, b, images_at_once=images)
+        torch.testing.assert_close(shares, expected, rtol=1e-12, atol=1e-12)
 
 
 class Card(Memory):
