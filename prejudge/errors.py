@@ -42,6 +42,10 @@ class BusyError(PrejudgeError):
     """Another process is writing the same file."""
 
 
+class DeviceError(PrejudgeError):
+    """A device has failed, so that this process cannot compute on it any more."""
+
+
 def quoted(value: object) -> str:
     """``repr`` for messages: short, and of anything that a file may hold, such as an integer of a million digits."""
     try:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -20,7 +21,7 @@ from prejudge.cache.shard import Shard
 from prejudge.cache.sharing import representatives
 from prejudge.engine import Engine, Progress, local_unless
 from prejudge.engine.worker import prepare
-from prejudge.errors import InputError, check_integer
+from prejudge.errors import InputError, check_integer, unknown
 from prejudge.proxies.registry import ProxyRequest, resolve
 from prejudge.spaces.base import Architecture, Space
 
@@ -51,7 +52,7 @@ def fill(
     augment: bool = False,
     share_classes: bool = False,
     retry_failed: bool = False,
-    rescore: bool = False,
+    rescore: bool | Sequence[str] = False,
     shard: Shard | None = None,
     engine: Engine | None = None,
     repeats_at_once: int | None = None,
@@ -90,8 +91,9 @@ def fill(
             architectures, for the class's representative; ``frame(space=space, expand=True)`` gives the value to the
             other members. All other proxies are computed for each architecture.
         retry_failed: Try again what failed before.
-        rescore: Compute everything that is asked for anew; a score stays until the new one takes its place. After an
-            interruption the same call goes on.
+        rescore: Compute what is asked for anew, all of it or the scores of the proxies or columns that are named; a
+            score stays until the new one, which may be a failed one, takes its place. After an interruption the same
+            call goes on.
         shard: Compute only this part; the caches of all parts together, merged, are the cache of the whole.
         engine: Where to compute, in place of ``workers`` processes; e.g. :class:`~prejudge.engine.RayEngine`.
         repeats_at_once: How many repeats of an architecture run as one network, at most; default: some on CUDA, where
@@ -149,7 +151,7 @@ def fill(
         wanted = [(columns, [arch for arch in archs if str(arch) in mine]) for columns, archs in wanted]
     at_once = repeats_at_once or (REPEATS_AT_ONCE if str(device).startswith("cuda") else 1)
     retried = {str(r) for r in requests if retry_failed or not r.proxy.built_in}
-    plan = _Plan(protocol, wanted, repeats, retried, at_once)
+    plan = _Plan(protocol, wanted, repeats, retried, at_once, _columns_of(requests, rescore))
     since = plan.first_run(cache) if rescore else 0
     jobs = plan.jobs(cache, since)
     if not jobs:
@@ -205,6 +207,7 @@ class _Plan:
         repeats: How many of each.
         retried: The columns whose failed scores are tried again.
         at_once: Repeats that are scored as one network, at most.
+        anew: The columns that are computed anew.
     """
 
     protocol: Protocol
@@ -212,6 +215,7 @@ class _Plan:
     repeats: int
     retried: set[str]
     at_once: int
+    anew: frozenset[str]
 
     def jobs(self, cache: ScoreCache, first_run: int) -> list[Job]:
         """Jobs repeat by repeat, so that an interrupted run has the first repeat of as many as possible.
@@ -220,14 +224,14 @@ class _Plan:
 
         Args:
             cache: Whose scores need not be computed.
-            first_run: Scores of earlier runs are computed nonetheless.
+            first_run: Scores of earlier runs are computed nonetheless, in the columns that are computed anew.
         """
         columns: dict[tuple[str, int], tuple[str, ...]] = {}
         for names, archs in self.wanted:
-            for retry in (False, True):
-                group = [name for name in names if (name in self.retried) == retry]
+            for retry, anew in product((False, True), repeat=2):
+                group = [name for name in names if (name in self.retried, name in self.anew) == (retry, anew)]
                 for text, repeat, missing in cache.missing(
-                    self.protocol, archs, group, self.repeats, retry_failed=retry, first_run=first_run
+                    self.protocol, archs, group, self.repeats, retry_failed=retry, first_run=first_run if anew else 0
                 ):
                     columns[text, repeat] = columns.get((text, repeat), ()) + missing
         together: dict[tuple[str, int, tuple[str, ...]], list[int]] = {}
@@ -240,7 +244,9 @@ class _Plan:
     def digest(self) -> str:
         """Names this plan in the runs that compute it anew."""
         wanted = [[sorted(names), sorted(map(str, archs))] for names, archs in self.wanted]
-        return hashlib.sha256(json.dumps([self.protocol.digest, wanted, self.repeats]).encode()).hexdigest()[:16]
+        return hashlib.sha256(
+            json.dumps([self.protocol.digest, wanted, self.repeats, sorted(self.anew)]).encode()
+        ).hexdigest()[:16]
 
     def first_run(self, cache: ScoreCache) -> int:
         """The first run that counts for computing this plan anew: of the attempt that was interrupted, or the next."""
@@ -250,6 +256,15 @@ class _Plan:
             if run.get("rescore") == self.digest and isinstance(since, int):
                 return since if self.jobs(cache, since) else len(runs)
         return len(runs)
+
+
+def _columns_of(requests: Sequence[ProxyRequest], rescore: bool | Sequence[str]) -> frozenset[str]:
+    """The columns that are computed anew; raises :class:`InputError` for a name that is none of this run's."""
+    known = {name for request in requests for name in (str(request), request.proxy.name)}
+    names = known if rescore is True else set() if rescore is False else set(rescore)
+    for name in names - known:
+        raise unknown("proxy of this run to compute anew", name, known)
+    return frozenset(str(r) for r in requests if names & {str(r), r.proxy.name})
 
 
 def _spellings(

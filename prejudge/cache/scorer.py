@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from prejudge.cache.protocol import Protocol
-from prejudge.engine.random_state import own_random_state
+from prejudge.engine.random_state import own_generators
+from prejudge.errors import DeviceError
 from prejudge.proxies.registry import ProxyRequest, resolve_unchanged
 from prejudge.proxies.score import Score
 from prejudge.spaces.base import Space
@@ -71,12 +72,22 @@ class Scorer:
         """For each repeat of a job the scores of its columns; whatever goes wrong with a network makes them failed.
 
         Raises:
-            PrejudgeError: The source of a proxy is not the one that the fill was planned with.
+            DeviceError: The device has failed; nothing of this job is stored.
+        PrejudgeError: The source of a proxy is not the one that the fill was planned with.
         """
+        from prejudge.engine.device_errors import raise_if_device_failed
+        from prejudge.engine.torch_state import standard_torch_state
+
         requests = [self._requests[column] for column in job.columns]
         try:
-            found = self._scores(job, requests)
+            with standard_torch_state(self.device):
+                found = self._scores(job, requests)
         except Exception as error:  # one architecture must not cost the others
+            try:
+                raise_if_device_failed(error, self.device or "cpu")
+            except DeviceError as failed:
+                hint = "finished results are kept, run again to go on"
+                raise DeviceError(f"{failed} while it scored {job}; {hint}") from error
             if len(job.repeats) > 1:  # nor one repeat the others
                 return [scores for repeat in job.repeats for scores in self(replace(job, repeats=(repeat,)))]
             return [dict.fromkeys(job.columns, Score.failed(f"{type(error).__name__}: {error}"))]
@@ -87,7 +98,7 @@ class Scorer:
 
         networks, inputs, targets = [], [], []
         for repeat, batch in zip(job.repeats, self.batches(job), strict=True):
-            with own_random_state(self.protocol.seed + repeat):
+            with own_generators(self.protocol.seed + repeat):
                 networks.append(self.space.network(self.space.parse(job.architecture), **dict(self.protocol.macro)))
             inputs.append(self._resident(repeat, batch))
             targets.append(batch.targets)  # a few numbers, which are checked where they are cheap to read

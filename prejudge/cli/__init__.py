@@ -14,6 +14,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING, Any, TextIO
 
 from prejudge._version import __version__
+from prejudge.cli.crash import crashes_said
 from prejudge.cli.stopping import BROKEN_PIPE, RUN_AGAIN, Stopped, is_broken, silence, stop_behind, stopping
 from prejudge.engine.orphans import is_hung
 from prejudge.errors import InputError, PrejudgeError, one_line, quoted, visible
@@ -76,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if sys.stdout is None or sys.stderr is None:  # else the next file would get the number of what is closed
         _open_missing_streams()
     try:
-        with stopping():
+        with crashes_said(), stopping():
             code = run(sys.argv[1:] if arguments is None else list(arguments))
     except Stopped as stop:  # when all was done already
         code = stop.exit_code

@@ -57,7 +57,7 @@ def score(
     repeats_at_once: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
     seed: Annotated[int, Parameter(group=_BATCH, validator=validators.Number(gte=0))] = 0,
     retry_failed: Annotated[bool, Parameter(group=_CACHED)] = False,
-    rescore: Annotated[bool, Parameter(group=_CACHED)] = False,
+    rescore: Annotated[list[str] | None, Parameter(group=_CACHED, consume_multiple=True)] = None,
     mode: Annotated[Literal["exact", "fast"], Parameter(group=MACHINE)] = "exact",
     device: Annotated[str | None, Parameter(group=MACHINE)] = None,
     machine: EngineOptions = THIS_PROCESS,
@@ -85,7 +85,9 @@ def score(
             CUDA and 1 elsewhere if left out. Fewer where memory is short; scores do not depend on it.
         seed: Of initializations, batches and random:N.
         retry_failed: Try again what failed before; of proxies of your own it always is.
-        rescore: Compute all scores of this command anew; the same command goes on after an interruption.
+        rescore: Compute the scores of this command's architectures and repeats anew: those of the proxies that are
+            named here, comma-separated, or of all. Each new score, a failed one too, replaces the old one when it is
+            there; the same command goes on after an interruption.
         mode: exact, or fast (bf16: approximate).
         device: cpu, cuda, cuda:1, mps …; the CPU if left out.
         machine: Where the networks are scored.
@@ -130,7 +132,7 @@ def score(
             augment=augment,
             share_classes=shared,
             retry_failed=retry_failed,
-            rescore=rescore,
+            rescore=rescore is not None and (split_list(",".join(rescore)) or True),
             shard=part,
             engine=engine,
             progress=bar,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prejudge.errors import FileFormatError
+
+if TYPE_CHECKING:
+    import torch
 
 
 @contextmanager
@@ -23,6 +26,35 @@ def own_random_state(seed: int) -> Iterator[None]:
         yield
     finally:
         torch.default_generator.set_state(state)
+
+
+@contextmanager
+def own_generators(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Seed Python's, NumPy's, torch's CPU generator and that of one device; the caller's states come back afterwards.
+
+    Args:
+        seed: Of all of them.
+        device: Where networks run.
+    """
+    import torch
+
+    where = torch.device(device)
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the generators that networks use
+    with ExitStack() as stack:
+        stack.callback(np.random.set_state, numpy)
+        stack.callback(random.setstate, python)
+        stack.enter_context(own_random_state(seed))
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        if where.type in ("cuda", "xpu"):
+            module = torch.get_device_module(where)
+            stack.callback(module.set_rng_state, module.get_rng_state(where), where)
+            with module.device(where):
+                module.manual_seed(seed)
+        elif where.type == "mps":
+            stack.callback(torch.mps.set_rng_state, torch.mps.get_rng_state())
+            torch.mps.manual_seed(seed)
+        yield
 
 
 def random_states() -> dict[str, Any]:

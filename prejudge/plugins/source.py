@@ -261,7 +261,7 @@ def _constant(value: Any) -> bytes | None:
         if isinstance(value, set | frozenset):
             items.sort(key=repr)
         return None if None in items else type(value).__name__.encode() + repr(items).encode()
-    if hasattr(value, "detach") and hasattr(value, "cpu"):  # a tensor
+    if hasattr(type(value), "detach") and hasattr(type(value), "cpu"):  # a tensor; the module torch has both, too
         value = value.detach().cpu()
         return f"{value.dtype} {value.tolist()!r}".encode()
     if hasattr(value, "tobytes") and hasattr(value, "dtype"):

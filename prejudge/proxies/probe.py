@@ -8,8 +8,8 @@ repeats of one architecture may share their passes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from prejudge.proxies.passes.memory import Limits
 from prejudge.proxies.passes.runner import Passes
 from prejudge.proxies.quantities import OF_THE_LOSS, STAGES, Quantity
 from prejudge.proxies.score import ScoreFailure
+
+T = TypeVar("T")
 
 
 class Probe:
@@ -207,36 +209,30 @@ class Probe:
     @property
     def weights(self) -> dict[str, Tensor]:
         """Every prunable weight: kernels and matrices of operations, and of layers that were not executed."""
-        self.read.add("weights")
-        return self.passes.weights()[self._repeat]
+        return self._given("weights", lambda: self.passes.weights()[self._repeat])
 
     @property
     def parameters(self) -> int:
         """Number of trainable parameters."""
-        self.read.add("parameters")
-        return self.passes.parameters()
+        return self._given("parameters", self.passes.parameters)
 
     def synaptic_flow(self, keep_bn: str = "") -> dict[str, Tensor]:
         """|theta * dR/dtheta| summed over each prunable layer, R the linearized network's output; see :mod:`flow`."""
-        self.read.add("synaptic_flow")
-        return self.passes.synaptic_flow(keep_bn)[self._repeat]
+        return self._given("synaptic_flow", lambda: self.passes.synaptic_flow(keep_bn)[self._repeat])
 
     def gaussian_response(self, images: int = 8, scale: float = 0.01) -> tuple[Tensor, Tensor]:
         """The change of the features under small input noise, and the batch-norm variances; see :mod:`gaussian`."""
-        self.read.add("gaussian_response")
-        return self.passes.gaussian_response(images, scale)[self._repeat]
+        return self._given("gaussian_response", lambda: self.passes.gaussian_response(images, scale)[self._repeat])
 
     @property
     def jacobian_kernel(self) -> Tensor:
         """The TE-NAS kernel ``(N, N)``: Gram matrix of the true Jacobian of each image's summed logits."""
-        self.read.add("jacobian_kernel")
-        return self.passes.jacobian_kernel()[self._repeat]
+        return self._given("jacobian_kernel", lambda: self.passes.jacobian_kernel()[self._repeat])
 
     @property
     def fixed_bn_kernel(self) -> Tensor:
         """The same kernel with the batch norms' statistics held constant, ``(N, N)``."""
-        self.read.add("fixed_bn_kernel")
-        return self.passes.fixed_bn_kernel()[self._repeat]
+        return self._given("fixed_bn_kernel", lambda: self.passes.fixed_bn_kernel()[self._repeat])
 
     def seconds_for(self, reads: Iterable[Quantity]) -> float:
         """Seconds of all passes behind some quantities: what reading them alone costs."""
@@ -262,8 +258,12 @@ class Probe:
         return found
 
     def _shared(self, name: Quantity) -> Any:
+        return self._given(name, lambda: self.passes.shared(name)[self._repeat])
+
+    def _given(self, name: Quantity, run: Callable[[], T]) -> T:
+        """What a proxy gets that reads a quantity."""
         self.read.add(name)
-        found = self.passes.shared(name)[self._repeat]
+        found = run()
         if isinstance(found, ScoreFailure):
             raise found
         return found

@@ -10,13 +10,15 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FunctionType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from prejudge.engine.device import where_to_run
+from prejudge.engine.device_errors import named_device_errors, raise_if_device_failed
+from prejudge.engine.torch_state import standard_torch_state
 from prejudge.errors import InputError, PrejudgeError, check_integer
+from prejudge.proxies import guard
 from prejudge.proxies.network.image_by_image import Unstackable
 from prejudge.proxies.passes.memory import Limits, Memory, widest
 from prejudge.proxies.probe import Probe
@@ -52,6 +54,7 @@ def score(
 
     Raises:
         InputError: An unknown proxy, missing labels, a batch too small, shapes or labels that do not fit the network.
+        DeviceError: The device has failed and computes no more in this process.
     """
     (scores,) = score_repeats(
         [network],
@@ -97,6 +100,7 @@ def score_repeats(
 
     Raises:
         InputError: As of :func:`score`, or there are not as many batches, labels or seeds as networks.
+        DeviceError: As of :func:`score`.
     """
     seeds = [0] * len(networks) if seeds is None else seeds
     for name, given in (("batches", inputs), ("labels", targets), ("seeds", seeds)):
@@ -137,10 +141,11 @@ def score_repeats(
     images = inputs[0].shape[:1].numel() if isinstance(inputs[0], Tensor) else 1  # no batch at all is refused later
     limits = memory.fitting(widest(memory.device, len(networks), images))
     scores: list[dict[str, Score]] = []
-    while len(scores) < len(networks):
-        limits = replace(limits, repeats=min(limits.repeats, len(networks) - len(scores)))
-        found, limits = _fitting(partial(evaluate, len(scores)), limits, memory)
-        scores += found
+    with standard_torch_state(memory.device):
+        while len(scores) < len(networks):
+            limits = replace(limits, repeats=min(limits.repeats, len(networks) - len(scores)))
+            found, limits = _fitting(partial(evaluate, len(scores)), limits, memory)
+            scores += found
     return scores
 
 
@@ -178,7 +183,11 @@ def _evaluate(request: ProxyRequest, probe: Probe) -> Score:
         return max(own, 0.0) + probe.seconds_for(request.proxy.reads)
 
     try:
-        value = float(_number(request.proxy.function(probe, **dict(request.options))))
+        with named_device_errors(probe.device):
+            if request.proxy.built_in:
+                value = guard.number(request.proxy.function(probe, **dict(request.options)))
+            else:
+                value = guard.value_of(request, probe)
     except (PrejudgeError, Unstackable):
         raise
     except torch.OutOfMemoryError:
@@ -188,6 +197,7 @@ def _evaluate(request: ProxyRequest, probe: Probe) -> Score:
     except ScoreFailure as failure:
         return Score.failed(str(failure), seconds())
     except Exception as error:  # a third party's proxy may raise anything, and the other scores must survive it
+        raise_if_device_failed(error, probe.device)
         return Score.failed(f"{type(error).__name__}: {error}{_place(error, request)}", seconds())
     if value != value or value in (float("inf"), float("-inf")):
         return Score.failed(f"the value is {value}", seconds())
@@ -210,9 +220,3 @@ def _too_large(device: torch.device, seconds: float = 0.0) -> Score:
         f"out of memory on {device} with one network at a time; lower the batch size, or the channels or cells",
         seconds,
     )
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, Tensor) and value.numel() != 1:
-        raise ScoreFailure(f"the proxy returned a tensor of shape {tuple(value.shape)}, not a number")
-    return value.detach() if isinstance(value, Tensor) else value

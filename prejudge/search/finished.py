@@ -6,7 +6,6 @@ a search that takes less leaves no file.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Mapping
@@ -90,8 +89,9 @@ class FinishedRuns:
 
     def _open(self, path: Path) -> Journal:
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._journal = Journal(path, self._plan, "search runs")
-        return self._journal.__enter__()
+        journal = Journal(path, self._plan, "search runs").__enter__()
+        self._journal = journal  # once it is open: an interruption before that opens it anew
+        return journal
 
 
 def discard(path: Path) -> None:
@@ -100,12 +100,6 @@ def discard(path: Path) -> None:
         file.unlink(missing_ok=True)
     with suppress(OSError):
         path.parent.rmdir()
-
-
-def digest_of_file(method: str) -> str:
-    """SHA-256 prefix of the file of ``FILE.py:NAME``; empty for a method that comes with a package."""
-    path = method.rpartition(":")[0]
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16] if path.endswith(".py") else ""
 
 
 def _record(run: Trajectory) -> dict[str, Any]:

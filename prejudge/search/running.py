@@ -16,7 +16,7 @@ from prejudge.engine import LATER, Engine, LocalEngine, Progress, local_unless
 from prejudge.errors import InputError, check_integer
 from prejudge.search.budget import Budget
 from prejudge.search.driver import Evaluator, Request, SearchRun
-from prejudge.search.finished import FinishedRuns, digest_of_file
+from prejudge.search.finished import FinishedRuns
 from prejudge.search.objectives.base import Evaluation, Objective
 from prejudge.search.protocol import SearchCallback, SearchContext
 from prejudge.search.records import RunRecords
@@ -111,7 +111,7 @@ def run(
     engine = local_unless(engine, workers)
     described = context(**numbers).describe()
     plan = {
-        "method": chosen.name, "file": digest_of_file(method), "options": given, "space": where.name,
+        "method": chosen.name, "source": chosen.source, "options": given, "space": where.name,
         "objective": described, "budget": None if budget is None else asdict(budget), "prejudge": __version__,
     }  # fmt: skip
     with FinishedRuns(None if finished is None else Path(finished), plan) as kept:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from prejudge.cache import Protocol, ScoreCache
+from prejudge.data.dataset import ImageDataset
 from prejudge.proxies.score import Score
 
 
@@ -40,3 +42,11 @@ def filled(path: Path, protocol: Protocol) -> Path:
                 run=run,
             )
     return path
+
+
+@pytest.fixture(scope="session")
+def data() -> ImageDataset:
+    rng = np.random.default_rng(0)
+    labels = np.arange(40, dtype=np.int64) % 10
+    images = (rng.integers(0, 128, (40, 8, 8, 1)) + labels[:, None, None, None] * 12).astype(np.uint8)
+    return ImageDataset("digit-like", images, labels, 10, (0.4,), (0.2,))

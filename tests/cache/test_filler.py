@@ -28,14 +28,6 @@ SMALL: dict[str, Any] = {"macro": {"channels": 2, "cells": 1}, "batch_size": 8}
 ARCHS = [NB201[i] for i in (3, 1, 4, 15, 9, 2)]
 
 
-@pytest.fixture(scope="module")
-def data() -> ImageDataset:
-    rng = np.random.default_rng(0)
-    labels = np.arange(40, dtype=np.int64) % 10
-    images = (rng.integers(0, 128, (40, 8, 8, 1)) + labels[:, None, None, None] * 12).astype(np.uint8)
-    return ImageDataset("digit-like", images, labels, 10, (0.4,), (0.2,))
-
-
 Fake = Callable[..., dict[str, Score]]
 
 

@@ -192,3 +192,10 @@ def test_rescoring_replaces_scores_one_by_one_and_goes_on_after_an_interruption(
         stop.unlink()
         assert values(rescore=True) == [7, 8, 9]
         assert values(rescore=True) == [10, 11, 12]
+        fill(cache, NB201, ARCHS, data, [text, "params"], **SMALL)
+        before = cache.scores(None, "params").run.tolist()
+        fill(cache, NB201, ARCHS[:1], data, [text, "params"], rescore=["mine"], **SMALL)
+        assert cache.frame().mine.tolist() == [13, 11, 12]
+        assert cache.scores(None, "params").run.tolist() == before
+        with pytest.raises(InputError, match="unknown proxy of this run to compute anew 'snip'"):
+            fill(cache, NB201, ARCHS, data, [text], rescore=["snip"], **SMALL)

@@ -257,5 +257,6 @@ def test_the_loop_of_an_inventor(
     assert "5 architectures scored now" in err
     assert "nothing to compute" in score()[1]
     assert "5 architectures scored now" in score("--rescore")[1]
+    assert "unknown proxy of this run to compute anew 'zen'" in score("--rescore", "zen")[1]
     with prejudge.ScoreCache("c.h5", "r") as cache:
         assert cache.frame().mine.tolist() == [3.0] * 5

@@ -64,16 +64,16 @@ def wait_until(condition: object, seconds: float) -> bool:
     return bool(met)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize(
-    ("signals", "code"),
-    [("INT", 130), ("INT INT", 130), ("TERM", 143), ("HUP", 129), ("QUIT", 131), ("TERM TERM", 143)],
+    ("signals", "code", "workers"),
+    [("INT", 130, 1), ("INT INT", 130, 2), ("TERM", 143, 2), ("HUP", 129, 2), ("QUIT", 131, 2)],
 )
 def test_signals_end_a_command_and_its_workers(signals: str, code: int, workers: int, tmp_path: Path) -> None:
-    process = begin(["-m", "prejudge", *SEARCH, "--workers", str(workers), "--out", str(tmp_path / "out.h5"), "--json"])
-    # The command, its workers and the process that multiprocessing tracks resources with.
-    assert wait_until(lambda: len(members(process.pid)) >= (4 if workers > 1 else 1), 60)
-    time.sleep(0.5)
+    words = [*SEARCH, "--workers", str(workers), "--out", str(tmp_path / "out.h5"), "--json"]
+    process = begin(["-W", "ignore", "-m", "prejudge", *words])
+    journal = tmp_path / "out.h5.run" / "random.jsonl"
+    assert wait_until(journal.exists, 60)
+    assert len(members(process.pid)) >= (5 if workers > 1 else 2)  # the command, its witness, workers and their tracker
     start = time.monotonic()
     for name in signals.split():
         os.killpg(process.pid, getattr(signal, f"SIG{name}"))
@@ -82,7 +82,7 @@ def test_signals_end_a_command_and_its_workers(signals: str, code: int, workers:
     assert (process.returncode, out) == (code, "")
     assert err.startswith("prejudge: ") and err.endswith(ONE_LINE) and err.count("\n") == 1, err
     assert wait_until(lambda: not members(process.pid), 5), "a worker is left"
-    kept = read_journal(tmp_path / "out.h5.run" / "random.jsonl")
+    kept = read_journal(journal)
     assert kept is not None and kept.records
 
 
@@ -118,7 +118,7 @@ def test_a_step_of_a_recipe_ends_the_run_in_one_line(tmp_path: Path) -> None:
     recipe = tmp_path / "long.yaml"
     recipe.write_text("search:\n  method: random\n  benchmark: digits\n  queries: 2000\n  seeds: 100000\n")
     out = tmp_path / "out"
-    process = begin(["-m", "prejudge", "run", str(recipe), "--out", str(out), "--json"])
+    process = begin(["-W", "ignore", "-m", "prejudge", "run", str(recipe), "--out", str(out), "--json"])
     assert wait_until(lambda: (out / "search").exists(), 60)
     time.sleep(0.5)
     process.send_signal(signal.SIGTERM)
@@ -131,7 +131,7 @@ def test_a_closed_terminal_ends_the_command() -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-m", "prejudge", *SEARCH, "--workers", "2"])
-    assert wait_until(lambda: len(members(pid)) >= 4, 60)
+    assert wait_until(lambda: len(members(pid)) >= 5, 60)
     os.close(terminal)
     assert wait_until(lambda: pid not in members(pid), 5)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 129
@@ -157,6 +157,22 @@ def test_nobody_reads_on(redirect: str, code: int) -> None:
         ["/bin/bash", "-c", shell], env=os.environ | {"SCRIPT": script}, capture_output=True, text=True, timeout=60
     )
     assert (process.returncode, process.stdout, process.stderr) == (code, "begun\n", "")
+
+
+@pytest.mark.parametrize(
+    ("crash", "words"),
+    [("import ctypes; ctypes.string_at(0)", "Segmentation fault"), ("os.abort()", "Aborted")],
+)
+def test_a_crash_is_said_in_one_line(crash: str, words: str) -> None:
+    process = begin(["-c", SLOW_CLEANING.format(work=crash, cleaning="pass")])
+    out, err = process.communicate(timeout=60)
+    assert out == "begun\n" and process.returncode in (-signal.SIGSEGV, -signal.SIGABRT)
+    assert err.startswith(f"prejudge: crashed ({words}) in ") and "with --workers 2" in err and err.count("\n") == 1
+
+
+def test_a_kill_is_not_taken_for_a_crash() -> None:
+    process = begin(["-c", SLOW_CLEANING.format(work="os.kill(os.getpid(), 9)", cleaning="pass")])
+    assert process.communicate(timeout=60) == ("begun\n", "") and process.returncode == -9
 
 
 def test_a_child_by_fork_ends_alone() -> None:

@@ -52,6 +52,23 @@ def test_finished_runs_are_kept(seconds: float, tmp_path: Path, monkeypatch: pyt
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_interruption_while_the_journal_is_begun_loses_nothing(tmp_path: Path) -> None:
+    interrupted = []
+
+    def interrupt(_: Path) -> None:
+        if not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(finished, "KEEP_SECONDS", 0.0)
+        patched.setattr("prejudge.engine.journal.sync_folder", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "random.jsonl")
+    journal = read_journal(tmp_path / "random.jsonl")
+    assert interrupted and journal is not None and [record["seed"] for record in journal.records] == [0]
+
+
 def test_short_searches_leave_no_file(tmp_path: Path) -> None:
     run(tmp_path / "folder" / "random.jsonl")
     assert list(tmp_path.iterdir()) == []
@@ -79,7 +96,7 @@ def test_a_changed_method_of_ones_own_does_not_take_its_old_runs(tmp_path: Path)
     with pytest.raises(KeyboardInterrupt):
         run(path, 25, method=f"{method}:first")
     method.write_text(text.format(number=4))
-    with pytest.raises(InputError, match="belongs to another run: file is"):
+    with pytest.raises(InputError, match="belongs to another run: source is"):
         run(path, method=f"{method}:first")
 
 

@@ -218,13 +218,22 @@ class Table:
         column = self._column(metric if metric is not None else tuple(which.items()))
         return column[self.answering] if expand else column.copy()
 
-    def curve(self, arch: Any, metric: Metric | str | None = None, **which: Unpack[MetricFields]) -> np.ndarray:
+    def curve(
+        self,
+        arch: Any,
+        metric: Metric | str | None = None,
+        *,
+        notation: str | None = None,
+        **which: Unpack[MetricFields],
+    ) -> np.ndarray:
         """Value after each epoch of one architecture, shape ``(epochs,)``; arguments as in :meth:`query`.
 
         Raises:
             InputError: The table has no learning curve of this metric; the message names those that it has.
         """
         wanted = self.metric(metric if metric is not None else tuple(which.items()), self.index.curves)
+        if notation is not None:
+            arch = find_space(self.space).parse(arch, notation=notation)
         result: np.ndarray = self._array(f"curves/{self.index.curves.index(wanted)}")[self._row(arch)].copy()
         return result
 

@@ -93,7 +93,7 @@ def _draws(
     drawn: list[Tensor] = []
     noise: list[Tensor] = []
     for seed in seeds:
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would seed every device
         for name, value in network.named_parameters():
             if name in gaussian:
                 weights[name].append(_normal(value[0] if stacked else value, layout))
@@ -110,9 +110,9 @@ def _draws(
 
 
 def _normal(form: Tensor, layout: torch.memory_format) -> Tensor:
-    """Draws from N(0, 1), shaped as ``form``."""
-    image = form.dim() == 4
-    return torch.randn_like(form, memory_format=layout if image else torch.contiguous_format)
+    """Draws from N(0, 1), shaped as ``form`` and where it is; drawn on the CPU, so that all devices get the same."""
+    memory_format = layout if form.dim() == 4 else torch.contiguous_format
+    return torch.empty_like(form, memory_format=memory_format, device="cpu").normal_().to(form.device)
 
 
 def _features(network: nn.Module, state: dict[str, Tensor], x: Tensor) -> tuple[Tensor, Tensor]:

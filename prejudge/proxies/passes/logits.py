@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from prejudge.engine.device_errors import named_device_errors
 from prejudge.errors import InputError
 from prejudge.proxies.network.image_by_image import Unstackable
 from prejudge.proxies.network.observer import unobserved
@@ -24,7 +25,8 @@ def run(network: nn.Module, x: Tensor) -> Any:
     if mark_of(x) == IMAGES:
         setattr(images, MARK, IMAGES)
     try:
-        return network(images)
+        with named_device_errors(x.device):
+            return network(images)
     except (torch.OutOfMemoryError, Unstackable):
         raise
     except (RuntimeError, ValueError, TypeError) as error:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from prejudge.engine.device import where_to_run
-from prejudge.errors import InputError, unknown
+from prejudge.engine.device_errors import named_device_errors
+from prejudge.engine.random_state import own_generators
+from prejudge.engine.torch_state import standard_torch_state
+from prejudge.errors import DeviceError, InputError, unknown
 from prejudge.proxies.network.image_by_image import Unstackable
 from prejudge.proxies.network.layers import each_repeat, in_turns
 from prejudge.proxies.network.observer import observed
@@ -66,8 +67,12 @@ class Passes:
         self.limits = limits or widest(self.device, self.repeats, len(inputs[0]))
         self.clock = Clock(self.device)
         self._originals = list(networks)
-        self._batches = [batch.to(self.device, dtype, non_blocking=True) for batch in inputs]
-        self._labels = None if targets is None else [t.to(self.device, torch.int64, non_blocking=True) for t in targets]
+        self._batches = [_plain(batch).to(self.device, dtype, non_blocking=True) for batch in inputs]
+        self._labels = (
+            None
+            if targets is None
+            else [_plain(labels).to(self.device, torch.int64, non_blocking=True) for labels in targets]
+        )
         self._networks: dict[int, nn.Module] = {}
         self._found: dict[Any, Sequence[Any]] = {}
         self._weights: dict[str, nn.Parameter] | None = None
@@ -84,10 +89,14 @@ class Passes:
     def network(self, repeat: int) -> nn.Module:
         """A private copy of one repeat's network, in training mode, on the device."""
         if repeat not in self._networks:
-            private, layout = self._ready(private_copy(self._originals[repeat])), self._layout
-            private._apply(lambda t: t.to(memory_format=layout) if t.dim() == 4 else t)
-            self._networks[repeat] = private
+            self._networks[repeat] = self.fresh_network(repeat)
         return self._networks[repeat]
+
+    def fresh_network(self, repeat: int) -> nn.Module:
+        """One more such copy, of the network as it was given."""
+        private, layout = self._ready(private_copy(self._originals[repeat])), self._layout
+        private._apply(lambda t: t.to(memory_format=layout) if t.dim() == 4 else t)
+        return private
 
     def inputs(self, repeat: int) -> Tensor:
         """One repeat's batch on the device."""
@@ -256,8 +265,9 @@ class Passes:
         """Undisturbed; where several repeats fail as one, each must be tried by itself, to fail with its own reason."""
         with _undisturbed(self.device, self.seeds[0]):
             try:
-                yield
-            except (torch.OutOfMemoryError, Unstackable, Unplaced):
+                with named_device_errors(self.device):
+                    yield
+            except (torch.OutOfMemoryError, Unstackable, Unplaced, DeviceError):
                 raise
             except Exception as error:
                 if self.repeats == 1:
@@ -269,26 +279,21 @@ class Passes:
 def _undisturbed(device: torch.device, seed: int) -> Iterator[None]:
     """The state in which every pass runs; the caller's comes back afterwards.
 
-    Gradients are on, convolutions are in full fp32, attention in plain operations, nothing is checkpointed, and the
-    generators of torch, NumPy and Python are seeded.
+    Torch is in its standard state, attention in plain operations, nothing is checkpointed, and the generators of torch,
+    NumPy and Python are seeded.
     """
-    devices = [device] if device.type == "cuda" else []
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002  # the generators that networks use
     with (
-        torch.random.fork_rng(devices),
-        torch.enable_grad(),
-        torch.backends.cudnn.flags(allow_tf32=False),
+        standard_torch_state(device),
+        own_generators(seed, device),
         sdpa_kernel(SDPBackend.MATH),  # the only one that is differentiated twice
         without_checkpoints(),
     ):
-        torch.manual_seed(seed)
-        random.seed(seed)
-        np.random.seed(seed % 2**32)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)  # noqa: NPY002
+        yield
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """One that a graph may save: tensors made in inference mode are none."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _without_labels(what: str) -> InputError:

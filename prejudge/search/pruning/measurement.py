@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from prejudge.engine.device import find_device
 from prejudge.engine.random_state import own_random_state
+from prejudge.engine.torch_state import standard_torch_state
 from prejudge.proxies.kernels.spectrum import condition_number
 from prejudge.proxies.passes.activations import ACTIVATIONS
 from prejudge.proxies.passes.jacobian import exact_kernel, fixed_bn_kernel
@@ -101,7 +102,7 @@ class NetworkMeasurer:
         mixture = uniform(task.active)
         draw = self.draws[task.repeat]
         device = find_device(self.device)
-        with torch.enable_grad(), own_random_state(draw.weights), torch.backends.cudnn.flags(allow_tf32=False):
+        with standard_torch_state(device), own_random_state(draw.weights):
             if task.kernel:
                 network = Weighted(self._network("kernel", draw.weights), mixture)
                 try:

@@ -194,12 +194,12 @@ def _from_matrix(rows: Sequence[Sequence[Any]]) -> Cell201:
     if outside:
         t, s = outside[0]
         raise InputError(f"nasbench201: matrix[{t}][{s}] is {quoted(rows[t][s])}; edges lead to later nodes only")
-    numbers = [rows[t][s] for t, s in EDGES]
-    whole = [int(n) if isinstance(n, float) and n.is_integer() else n for n in numbers]
-    return _from_integers(whole, "official")
+    return _from_integers([rows[t][s] for t, s in EDGES], "official")
 
 
 def _from_integers(numbers: Sequence[Any], notation: str | None) -> Cell201:
+    # NumPy reads integers from a text file as 4.0.
+    numbers = [int(n) if isinstance(n, float) and n.is_integer() else n for n in numbers]
     readings: dict[str, Cell201] = {}
     for name, (operations, places) in NOTATIONS.items():
         for number in numbers:

@@ -101,6 +101,7 @@ def test_integers_are_asked_for_with_their_notation(path: Path) -> None:
             assert table.query(asked, TEST, notation="naslib") == _accuracies()[0]
     for many in ([key, other], np.array([key, other]), [str(key), "221424"]):
         np.testing.assert_array_equal(table.query_many(many, TEST, notation="naslib"), _accuracies()[[0, 11]])
+    np.testing.assert_array_equal(table.curve(key, TEST, notation="naslib"), table.curve(0, TEST))
     config = {"arch_str": FIRST}
     nested = ([["avg_pool_3x3", 0]], [["nor_conv_1x1", 0], ["skip_connect", 1]],
               [["nor_conv_1x1", 0], ["skip_connect", 1], ["skip_connect", 2]])  # fmt: skip

@@ -77,7 +77,15 @@ def test_integers_are_read_in_the_notation_that_is_named(test_data: Path) -> Non
     for row in rows[::7]:
         cell = S.parse(row["arch_str"])
         key = tuple(map(int, row["naslib"]))
-        forms = (key, str(key), row["naslib"], np.array(key), tuple(map(np.int64, key)), repr(list(map(np.int64, key))))
+        forms = (
+            key,
+            str(key),
+            row["naslib"],
+            np.array(key),
+            np.array(key, float),
+            tuple(map(np.int64, key)),
+            repr(list(map(np.int64, key))),
+        )
         for written in (*forms, ", ".join(row["naslib"]), str(np.array(key)), list(row["naslib"])):
             assert S.parse(written, notation="naslib") == cell
 
