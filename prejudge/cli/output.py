@@ -102,7 +102,7 @@ def print_table(
     Args:
         title: Its heading; empty for none.
         columns: Headings of the columns.
-        rows: The cells; those that are rich texts keep their style.
+        rows: The cells; those that are rich texts, of what can be seen, keep their style.
         numeric: Columns that are aligned to the right.
         fold_first: Whether the first column may be broken into lines too, as the others are.
     """
@@ -180,8 +180,7 @@ def _styled(value: Any) -> RichText:
     """A cell of a table; its lines stay apart, everything else can be seen."""
     from rich.text import Text
 
-    found = value if isinstance(value, Text) else Text(_cell(value))
-    return Text(visible(found.plain, keep="\n"), style=found.style)
+    return value if isinstance(value, Text) else Text(visible(_cell(value), keep="\n"))
 
 
 def _cell(value: Any) -> str:

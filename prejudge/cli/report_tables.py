@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from prejudge.cli import output
+from prejudge.errors import visible
 
 if TYPE_CHECKING:
     from prejudge.report import ReportPage
@@ -41,7 +42,9 @@ def _print(table: DataTable) -> None:
 
     headings = table.headings(keep)
     texts = [(row.name, table.texts(row, keep)) for row in table.rows]
-    rows = [[name, *(Text(text, style="bold" if bold else "") for text, bold in cells)] for name, cells in texts]
+    rows = [
+        [name, *(Text(visible(text), style="bold" if bold else "") for text, bold in cells)] for name, cells in texts
+    ]
     output.print_table(table.heading, headings, rows, numeric=headings[1:], fold_first=True)
     if table.caption:
         output.say(table.caption)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-SECONDS = 4.0
+SECONDS = 3.0
 """Seconds to clean up; what has not ended by then is ended as by ``kill -9``, which files survive."""
 
 BROKEN_PIPE = 141

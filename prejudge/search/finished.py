@@ -18,7 +18,7 @@ import numpy as np
 
 from prejudge.engine.journal import Journal
 from prejudge.errors import FileFormatError
-from prejudge.formats.atomic import beside
+from prejudge.formats.atomic import beside, make_folder
 from prejudge.search.result import Trajectory
 
 KEEP_SECONDS = 1.0
@@ -88,7 +88,7 @@ class FinishedRuns:
         self._written = time.monotonic()
 
     def _open(self, path: Path) -> Journal:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         journal = Journal(path, self._plan, "search runs").__enter__()
         self._journal = journal  # once it is open: an interruption before that opens it anew
         return journal

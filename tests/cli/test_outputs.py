@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -222,3 +225,48 @@ def test_a_failing_disk_leaves_the_old_file(
         code, line = call(WRITERS[command], tmp_path / "out")
     assert code == 1 and "no permission or a read-only folder" in line, line
     assert (tmp_path / "out").read_text() == "old" and set(kinds(tmp_path)) == {"out", "work"}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_four_writers_at_once_end_in_one_whole_file(sources: dict[str, str], tmp_path: Path) -> None:
+    """Those that replace a file all succeed; those that add to one may say that another is at it."""
+    rounds, commands = 3, {name: words for name, words in (WRITERS | CACHES).items() if name != "bench-train"}
+    code = (
+        "import sys, json; from prejudge import cli\n"
+        "for place, commands in json.loads(sys.argv[1]):\n"
+        "    codes = {name: cli.run([*words, '--out', f'{place}/{name}']) for name, words in commands.items()}\n"
+        "    print(json.dumps(codes), file=sys.stderr)\n"
+    )
+    filled = {
+        name: [word.format(**sources) if "{" in word else word for word in words] for name, words in commands.items()
+    }
+    places = [tmp_path / str(number) for number in range(rounds)]
+    for place in places:
+        place.mkdir()
+    work = json.dumps([(str(place), filled) for place in places])
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, work], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    said = [process.communicate(timeout=1200)[1].splitlines() for process in started]
+    assert [process.returncode for process in started] == [0] * 4
+    codes = [json.loads(line) for lines in said for line in lines if line.startswith("{")]
+    assert len(codes) == 4 * rounds and not any(found[name] for found in codes for name in WRITERS)
+    busy = [line for lines in said for line in lines if line.startswith("prejudge: ") and "note" not in line]
+    assert len(busy) == sum(found[name] for found in codes for name in CACHES if name in found)
+    assert all("is being written by" in line for line in busy), busy
+    for place in places:
+        left = {path.name for path in place.iterdir()}
+        assert left == {*commands, "merge.lock", "score.lock"}
+        assert (
+            cli.run(["cache", "verify", str(place / "merge")])
+            == cli.run(["cache", "verify", str(place / "score")])
+            == 0
+        )
+        assert cli.run(["bench", "info", str(place / "import")]) == cli.run(["bench", "info", str(place / "join")]) == 0
+        assert (place / "report-html").read_text().endswith("</html>") and len(
+            (place / "export-csv").read_text().splitlines()
+        ) == 11

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from prejudge.errors import FileFormatError, InputError, MissingDataError
 from prejudge.train.recipes.batches import recipe_batches
 from prejudge.train.recipes.published import published_recipe
 from prejudge.train.recipes.recipe import Recipe
+from tests.engine.test_local import is_running
 
 SUFFIXES = ("png", "jpg", "bmp", "webp", "gif", "tiff")
 
@@ -174,3 +178,38 @@ def test_wrong_arguments(folder: Path, tmp_path: Path) -> None:
         listed(tmp_path)
     with pytest.raises(InputError, match="without shuffling every image is needed"):
         ImageBatches(listed(folder), 4, shuffle=False, world=2)
+
+
+READING = """
+import os, sys
+import subprocess
+import sys
+import time
+from pathlib import Path
+from prejudge.data import batches
+from prejudge.data.folder import read_folder
+
+def read(views, key):
+    print(os.getpid(), flush=True)
+    return 7 ** 10**9  # for minutes, and no other thread runs
+
+batches._FileViews.__getitem__ = read
+data = read_folder(Path(sys.argv[1]), "train", size=16, in_memory=False)
+next(batches.ImageBatches(data, 4, seed=0, workers=2).epoch())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel of Linux ends them")
+@pytest.mark.slow
+def test_reading_processes_end_when_their_parent_is_killed(folder: Path) -> None:
+    words = [sys.executable, "-c", READING, str(folder)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    pids = {int(process.stdout.readline()) for _ in range(2)}
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    deadline = time.monotonic() + 5
+    while any(map(is_running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert len(pids) == 2 and not any(map(is_running, pids))

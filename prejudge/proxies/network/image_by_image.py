@@ -137,7 +137,7 @@ def keeps_images_apart(
         along = kwargs.get("dim", kwargs.get("start_dim", args[position] if len(args) > position else default))
         rank = outputs[0].dim() if name in ("stack", "unsqueeze") else max(dims, default=outputs[0].dim())
         if name == "transpose":
-            along = args[1:3]
+            along = args[1:3] if len(args) > 2 else None
         return along is not None and 0 not in _dimensions(along, rank)
     return False
 

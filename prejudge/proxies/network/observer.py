@@ -52,7 +52,7 @@ _OPTIONS = {
 _DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"})
 _SHAPED_LIKE = frozenset({"randn_like", "rand_like", "empty_like", "full_like", "bernoulli", "bernoulli_"})
 _BATCH_NORMS = frozenset({"batch_norm", "native_batch_norm"})
-_ROWWISE = _DROPOUTS | _BATCH_NORMS | {*CONVOLUTIONS, *SCALES, "linear", "instance_norm", "normalize"}
+_ROWWISE = _DROPOUTS | _BATCH_NORMS | {*CONVOLUTIONS, *SCALES, "linear", "instance_norm"}
 _NO_PRODUCTS = _ROWWISE | {
     "__get__", "__setitem__", "addcdiv", "addcmul", "broadcast_tensors", "broadcast_to", "copy_", "cos", "cumsum",
     "embedding", "embedding_bag", "expand", "expand_as", "flip", "gather", "hstack", "index_add", "index_put",
@@ -186,7 +186,7 @@ class _Observer(TorchFunctionMode):
         return output
 
     def _note(self, func: Any, name: str, args: Any, kwargs: dict[str, Any], output: Any, made: Any) -> None:
-        given = _tensors(args, kwargs)
+        given = args if len(args) == 1 and not kwargs and isinstance(args[0], Tensor) else _tensors(args, kwargs)
         constants, mark = [], CONSTANT
         for tensor in given:
             found = mark_of(tensor)
@@ -195,7 +195,9 @@ class _Observer(TorchFunctionMode):
             elif found > mark:
                 mark = found
         alone = mark == CONSTANT
-        if not alone and not (mark == IMAGES and self._keeps_apart(name, args, kwargs, output, constants)):
+        if not alone and not (
+            mark == IMAGES and self._keeps_apart(func, name, args, kwargs, output, made[0], constants)
+        ):
             mark = UNKNOWN
             if name not in ("__get__", "__setitem__", "detach"):
                 self.seen.apart = False
@@ -206,9 +208,17 @@ class _Observer(TorchFunctionMode):
         if weights:
             self._read(func, name, args, kwargs, made[0], weights, alone)
 
-    def _keeps_apart(self, name: str, args: Any, kwargs: dict[str, Any], output: Any, constants: list[Tensor]) -> bool:
+    def _keeps_apart(
+        self,
+        func: Any,
+        name: str,
+        args: Any,
+        kwargs: dict[str, Any],
+        output: Any,
+        result: Tensor,
+        constants: list[Tensor],
+    ) -> bool:
         n = self.seen.images
-        result = output[0] if isinstance(output, tuple | list) else output
         if not result.dim() or len(result) != n:
             return False
         if name in _SHAPED_LIKE:
@@ -219,8 +229,18 @@ class _Observer(TorchFunctionMode):
                 self.seen.coupling = "batch norm"
             if name == "instance_norm" and kwargs.get("running_mean") is not None:
                 return False
+            if name in CONVOLUTIONS and data.dim() != int(name[-2]) + 2:
+                return False  # one image alone, whose channels come first
+            if name in ("layer_norm", "rms_norm") and data.dim() <= len(
+                args[1] if len(args) > 1 else kwargs["normalized_shape"]
+            ):
+                return False
             fixed = {id(c) for c in constants}
-            return id(data) not in fixed and all(t is data or id(t) in fixed for t in _tensors(args, kwargs))
+            return (
+                data.dim() > 1
+                and id(data) not in fixed
+                and all(t is data or id(t) in fixed for t in _tensors(args, kwargs))
+            )
         if name in _PRODUCTS or name == "scaled_dot_product_attention":
             fixed = {id(c) for c in constants}
             operands = _tensors(args, kwargs)
@@ -233,7 +253,8 @@ class _Observer(TorchFunctionMode):
         if name == "addmm":
             return len(constants) == 2 and all(args[1] is not c for c in constants)
         if name == "__get__":
-            return isinstance(output, Tensor) and (output.shape == args[0].shape or output.dim() > 2)
+            attribute = getattr(getattr(func, "__self__", None), "__name__", "")
+            return attribute in ("data", "real") or (attribute in ("mT", "mH") and result.dim() > 2)
         return keeps_images_apart(name, args, kwargs, output, n, constants)
 
     def _read(

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from prejudge.proxies.network.placement import IMAGES_FIRST, NOWHERE, Placement
+from prejudge.proxies.score import ScoreFailure
 
 CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 SCALES: dict[str, tuple[int, int, int | None]] = {
@@ -22,6 +23,7 @@ SCALES: dict[str, tuple[int, int, int | None]] = {
 
 CONSTANT, IMAGES, UNKNOWN = 0, 1, 2
 MARK = "_prejudge_images"
+OTHER_PATH = "the network takes another path for other images, so their places in its tensors cannot be found"
 
 
 class Unplaced(Exception):
@@ -129,7 +131,11 @@ class Observation:
 
     def add(self, operation: Operation, data: Tensor) -> None:
         """Keep an operation on ``data``; raises :class:`Unplaced` where the place of its images must be found."""
-        if self.places is not None:
+        if self.lenient:
+            found: tuple[Placement | None, Placement | None] = self._place(data), self._place(operation.output)
+        elif self.places is not None:
+            if len(self.operations) >= len(self.places.operations):
+                raise ScoreFailure(OTHER_PATH)
             found = self.places.operations[len(self.operations)]
         else:
             found = self._place(data), self._place(operation.output)
@@ -139,7 +145,11 @@ class Observation:
     def place_of_activation(self, x: Tensor) -> Placement | None:
         """Where the next activation's input holds the images; raises :class:`Unplaced` where that must be found."""
         self._activations += 1
-        return self._place(x) if self.places is None else self.places.activations[self._activations - 1]
+        if self.places is None:
+            return self._place(x)
+        if self._activations > len(self.places.activations):
+            raise ScoreFailure(OTHER_PATH)
+        return self.places.activations[self._activations - 1]
 
     def _place(self, x: Tensor) -> Placement | None:
         mark = mark_of(x)

@@ -34,34 +34,36 @@ def private_copy(network: nn.Module) -> nn.Module:
         InputError: It cannot be copied, holds a TorchScript module or an uninitialized parameter, or a parameter is
             both reparametrized and used elsewhere.
     """
+    memo: dict[int, Any] = {}
+    wrappers: list[nn.Module] = []
+    changed = False
     for name, module in network.named_modules():
         where = f"module {name!r}" if name else "the network"
         if isinstance(module, torch.jit.ScriptModule):
-            raise InputError(
-                f"{where} is TorchScript, which hides its operations; score the nn.Module it was made from"
-            )
-        for own, parameter in module.named_parameters(recurse=False):
-            if is_lazy(parameter):
+            raise InputError(f"{where} is TorchScript, which hides operations; score the nn.Module it was made from")
+        for own, parameter in module._parameters.items():
+            if parameter is not None and is_lazy(parameter):
                 raise InputError(f"{where} has no {own} yet (a lazy module); run the network once on a batch first")
-    memo: dict[int, Any] = {}
-    for module in network.modules():
         for hook in _hooks(module):
             effective = vars(module).get(_name(hook))
             if effective is not None:  # no leaf of the graph, which deepcopy refuses; computed afresh below
                 memo[id(effective)] = effective.detach().clone()
+        if wrapped(module) is not None:
+            wrappers.insert(0, module)  # inner ones first
+        changed = changed or "parametrizations" in module._modules or bool(module._forward_pre_hooks)
     try:
-        for module in reversed(list(network.modules())):  # inner ones first
-            inner = wrapped(module)
-            if inner is not None:
-                memo[id(module)] = copy.deepcopy(inner, memo)
+        for module in wrappers:
+            memo[id(module)] = copy.deepcopy(wrapped(module), memo)
         private: nn.Module = copy.deepcopy(network, memo)
     except (RuntimeError, TypeError) as error:
         message = f"cannot copy the network ({error}); build it afresh and score it before use"
         raise InputError(message) from None
     private.train()
-    _hold_effective_weights(private)
+    if changed:
+        _hold_effective_weights(private)
     for module in private.modules():
-        module._compiled_call_impl = None
+        if module._compiled_call_impl is not None:
+            module._compiled_call_impl = None
     return private
 
 
@@ -96,6 +98,8 @@ def without_checkpoints() -> Iterator[None]:
 
 
 def _hooks(module: nn.Module) -> list[Any]:
+    if not module._forward_pre_hooks:
+        return []
     kinds = (WeightNorm, SpectralNorm, BasePruningMethod)
     return [hook for hook in module._forward_pre_hooks.values() if isinstance(hook, kinds)]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import by_repeat, each_repeat, full_precision
 from prejudge.proxies.network.observer import observed
 from prejudge.proxies.network.operations import CONVOLUTIONS, Observation, Operation, Places
-from prejudge.proxies.network.weights import behind, product_nodes, prunable_weights, reading_of, unseen_reader
+from prejudge.proxies.network.weights import Reading, behind, product_nodes, prunable_weights, reading_of, unseen_reader
 from prejudge.proxies.passes.activations import KERNELS, ActivationWatch
 from prejudge.proxies.passes.clock import Clock
 from prejudge.proxies.passes.curvature import weight_curvature
@@ -165,15 +166,20 @@ class _Ledger:
         self.found = found
         self.weights, self.values, self.remarks = found.weights, found.values, found.remarks
         self.observation, self.logits, self.x, self.repeats = observation, logits, x, repeats
-        self.reading = reading_of(observation, scales=False)
         self.unseen = ""  # why a gradient by image is not known
         self.unknown = ""  # why not even the prunable weights are
         if repeats == 1:
             self.unseen, parameters = unseen_reader(network, logits, x, observation)
-            layers = {id(p) for p in prunable_weights(network).values()}
-            matrices = [p for p in network.parameters() if sum(size > 1 for size in p.shape) > 1]
-            if any(id(p) in parameters and id(p) not in layers for p in matrices):
-                self.unknown = self.unseen
+            if parameters:
+                layers = {id(p) for p in prunable_weights(network).values()}
+                matrices = [p for p in network.parameters() if sum(size > 1 for size in p.shape) > 1]
+                if any(id(p) in parameters and id(p) not in layers for p in matrices):
+                    self.unknown = self.unseen
+
+    @cached_property
+    def reading(self) -> Reading:
+        """How the parameters are read."""
+        return reading_of(self.observation, scales=False)
 
     def label_kernel(self, targets: Tensor, full: bool, images_at_once: int) -> None:
         """The kernel of the label logits' gradient shares, or its diagonal alone."""

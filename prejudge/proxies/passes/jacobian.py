@@ -20,10 +20,10 @@ from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import (
     BatchNorm,
     add_gram,
-    batch_norms,
     fold,
     full_precision,
     repeats_of,
+    replaceable_batch_norms,
     replaced_forward,
     unfold,
 )
@@ -132,9 +132,9 @@ def fixed_bn_kernel(
         return forward
 
     x = inputs.detach().requires_grad_()
-    exact = {name: bn for name, bn in batch_norms(network).items() if hasattr(bn, "weight")}
+    norms = replaceable_batch_norms(network)
     with (
-        replaced_forward(exact, constant_statistics),
+        replaced_forward(norms, constant_statistics),
         observed(network, x, repeats=repeats, places=places) as observation,
     ):
         logits = class_scores(run(network, x))

@@ -14,10 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.proxies.network.observer import observed
-from prejudge.proxies.network.operations import Observation, Operation, Places
+from prejudge.proxies.network.operations import OTHER_PATH, Observation, Operation, Places
 from prejudge.proxies.network.placement import Placement, find_placement
 from prejudge.proxies.passes.activations import ACTIVATIONS
 from prejudge.proxies.passes.logits import run
+from prejudge.proxies.score import ScoreFailure
 
 
 def find_places(network: nn.Module, inputs: Tensor, undisturbed: Callable[[], AbstractContextManager[None]]) -> Places:
@@ -30,6 +31,9 @@ def find_places(network: nn.Module, inputs: Tensor, undisturbed: Callable[[], Ab
     """
     first, second = (_recorded(network, inputs, turn, undisturbed) for turn in (0, 1))
     n = len(inputs)
+    for one, other in ((first.operations, second.operations), (first.activations, second.activations)):
+        if len(one) != len(other):
+            raise ScoreFailure(OTHER_PATH)
 
     def place(given: Tensor, turned: Tensor) -> Placement | None:
         return find_placement(given, turned, n)
@@ -59,6 +63,7 @@ def _recorded(
                 else:
                     parameter.uniform_(0.5, 1.5)
         images = torch.randn_like(inputs).roll(turn, 0).requires_grad_()
-        with observed(twin, images, search=ACTIVATIONS) as observation:
-            run(twin, images)
+    # with the random draws of the pass that is to come
+    with undisturbed(), observed(twin, images, search=ACTIVATIONS) as observation:
+        run(twin, images)
     return observation

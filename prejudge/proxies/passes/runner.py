@@ -30,6 +30,7 @@ from prejudge.proxies.passes.logits import run
 from prejudge.proxies.passes.memory import Limits, widest
 from prejudge.proxies.passes.places import find_places
 from prejudge.proxies.quantities import FIRST_ORDER, LABELED, STAGES, Quantity, checked
+from prejudge.proxies.score import ScoreFailure
 
 MODES = ("exact", "fast")
 
@@ -167,7 +168,8 @@ class Passes:
         except torch.OutOfMemoryError:
             if wanted == {name} or self.limits.smaller() is not None:  # the caller first holds less at once
                 raise
-        except RuntimeError as error:  # one quantity's pass may not suit this network; the others must survive it
+        except (RuntimeError, ScoreFailure) as error:
+            # One quantity's pass may not suit this network; the others must survive it.
             if self._cheap and "inplace operation" in str(error):
                 self._cheap = False
                 return self._run_shared(wanted, name)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prejudge.proxies.network.layers import batch_norms, replaced_forward, sums_by_repeat
+from prejudge.proxies.network.layers import replaceable_batch_norms, replaced_forward, sums_by_repeat
 from prejudge.proxies.passes.logits import class_scores
 
 
@@ -41,7 +41,9 @@ def synaptic_flow(
     weights = {name: state[names[id(parameter)]] for name, parameter in prunable.items()}
     for weight in weights.values():
         weight.requires_grad_(True)
-    off = {name: bn for name, bn in batch_norms(network).items() if not (keep_bn and fnmatch(name, keep_bn))}
+    off = {
+        name: bn for name, bn in replaceable_batch_norms(network).items() if not (keep_bn and fnmatch(name, keep_bn))
+    }
     ones = torch.ones(repeats, *inputs.shape[1:], dtype=torch.float64, device=device)
 
     def identity(_: Any) -> Any:

@@ -322,3 +322,80 @@ def test_a_zero_value_says_why() -> None:
     assert scores["snip"].value == scores["synflow"].value == 0
     assert scores["snip"].remarks == ("the value is zero because the weights of head are zero",)
     assert scores["grad_norm"].value > 0 and not scores["grad_norm"].remarks
+
+
+class Square(nn.Module):
+    """As many tokens and channels as images: no size says which axis holds the images."""
+
+    def __init__(self, turn: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.stem, self.mix, self.head = nn.Conv2d(3, 4, 16, 16), nn.Linear(4, 4), nn.Linear(4, 10)
+        self.turn = turn
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.stem(x).flatten(2)  # (4, 4, 4)
+        return self.head(self.turn(F.relu(self.mix(self.turn(tokens)))).mean(2))
+
+
+TURNS: dict[str, Callable[[Tensor], Tensor]] = {
+    "transpose": lambda t: t.transpose(0, 1),
+    "transpose by keywords": lambda t: t.transpose(dim0=0, dim1=1),
+    "permute": lambda t: t.permute(1, 0, 2),
+    "swapaxes": lambda t: t.swapaxes(0, 1),
+    "einsum": lambda t: torch.einsum("ntc->tnc", t),
+    "movedim": lambda t: torch.movedim(t, 0, 1),
+}
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_coinciding_sizes_do_not_hide_the_images(turn: str) -> None:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network = Square(TURNS[turn]).double()
+    x, y = images()
+    x = x.double()
+    scores = score(network, x, y, ["ntk_trace", "naswot"])
+    expected = by_definition.ALL["ntk_trace"](network, x, y)
+    assert scores["ntk_trace"].value == pytest.approx(expected, rel=1e-6)
+    on = (network.mix(network.stem(x).flatten(2).transpose(0, 1)).transpose(0, 1).flatten(1) > 0).double()
+    kernel = on @ on.T + (1 - on) @ (1 - on).T
+    assert scores["naswot"].value == pytest.approx(torch.linalg.slogdet(kernel)[1].item())
+
+
+class ActiveNorm(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(super().forward(x))
+
+
+class SilentNorm(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x).contiguous()
+
+
+@pytest.mark.parametrize(("norm", "ok"), [(ActiveNorm, False), (SilentNorm, True)])
+def test_a_batch_norm_that_does_more_is_not_taken_for_one(norm: type[nn.BatchNorm2d], ok: bool) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), norm(8), nn.ReLU(), *tail(8))
+    scores = score(network, *images(), ["synflow", "ntk_condition_fixed_bn", "snip"])
+    assert scores["snip"].ok
+    for proxy in ("synflow", "ntk_condition_fixed_bn"):
+        assert scores[proxy].ok == ok
+        assert ok or "'1' (ActiveNorm) does more than normalize" in scores[proxy].reason
+
+
+def test_a_path_that_depends_on_the_images_is_refused() -> None:
+    class Branching(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.mix, self.head = nn.Conv2d(3, 4, 8, 8), nn.Linear(4, 4), nn.Linear(4, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.stem(x).flatten(2).permute(2, 0, 1)
+            for _ in range(2 + int(float(x[0, 0, 0, 0].detach()) > 1.1258)):
+                tokens = tokens + self.mix(tokens)
+            return self.head(tokens.mean(0))
+
+    x, y = images()
+    x[0, 0, 0, 0] = 9
+    found = score(Branching(), x, y, ["ntk_trace", "snip"])
+    assert found["snip"].ok
+    assert "another path" in found["ntk_trace"].reason
