@@ -77,7 +77,8 @@ def read_journal(path: Path) -> JournalContents | None:
             unsound.append(number)
             continue
         found.end = position
-        found.damaged, unsound = found.damaged + unsound, []
+        found.damaged += unsound
+        unsound = []
         if number > 1:
             found.records.append(record)
             continue

@@ -133,7 +133,7 @@ def open_file(path: Path) -> h5py.File:
 
 def _check_text_heaps(content: bytes) -> None:
     """Refuse heaps of texts whose objects do not follow each other: HDF5 (2.0) looks for the next one for ever."""
-    at = content.find(_HEAP)
+    at, left = content.find(_HEAP), len(content) // _HEAP_HEADER + 1
     while at >= 0:
         place, end = at + _HEAP_HEADER, at + int.from_bytes(content[at + 8 : at + 16], "little")
         if end > len(content):
@@ -145,6 +145,9 @@ def _check_text_heaps(content: bytes) -> None:
             if need < _HEAP_HEADER or place + need > end:
                 raise ValueError("a heap of texts is damaged")
             place += need
+            left -= 1
+            if left < 0:  # each byte is in one object, so there are no more objects than that
+                raise ValueError("heaps of texts overlap")
         at = content.find(_HEAP, at + 1)
 
 

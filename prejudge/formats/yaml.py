@@ -15,11 +15,24 @@ _LONGEST = 32 * 2**10
 _DEEPEST = 30
 _MOST_VALUES = 10_000
 _MOST_DIGITS = 18
+_TOO_DEEP = f"it nests more than {_DEEPEST} deep"
 _PLAIN = ("null", "bool", "int", "float", "str", "seq", "map")
 
 
 class _Loader(yaml.SafeLoader):
-    """The safe loader, for plain values alone."""
+    """The safe loader, for plain values alone; it reads no deeper than they may nest, since depth costs its square."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.depth == _DEEPEST:
+            raise ValueError(_TOO_DEEP)
+        self.depth += 1
+        try:
+            node: yaml.Node | None = super().compose_node(parent, index)
+            return node
+        finally:
+            self.depth -= 1
 
 
 def _construct_int(loader: _Loader, node: yaml.ScalarNode) -> int:
@@ -55,7 +68,7 @@ def load_yaml(text: str) -> Any:
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from None
     except RecursionError:
-        raise ValueError(f"it nests more than {_DEEPEST} deep") from None
+        raise ValueError(_TOO_DEEP) from None
     except (TypeError, OverflowError, AttributeError, IndexError, KeyError) as error:
         raise ValueError(f"a value of it cannot be read ({' '.join(str(error).split())})") from None
     finally:
@@ -68,7 +81,7 @@ def _values(node: yaml.Node, known: dict[int, int], deeper: int) -> int:
     if id(node) in known:
         return known[id(node)]
     if not deeper:
-        raise ValueError(f"it nests more than {_DEEPEST} deep")
+        raise ValueError(_TOO_DEEP)
     known[id(node)] = _MOST_VALUES + 1  # until it is known; thus, too, where it contains itself
     parts = []
     if isinstance(node, yaml.SequenceNode):

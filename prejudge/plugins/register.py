@@ -81,7 +81,7 @@ class Register(Generic[P]):
             InputError: An unknown name or option, or another form.
             MissingDataError: The file does not exist.
         """
-        source, of_file = None, re.match(r"\s*([^(]*\.py):(.*)", text, re.DOTALL)  # options may have colons too
+        source, of_file = None, re.match(r"([^(]*\.py):(.*)", text.strip(), re.DOTALL)  # options may have colons too
         if of_file is not None:
             path, text = of_file.groups()
             source = self.load_file(Path(path))

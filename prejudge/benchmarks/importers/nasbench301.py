@@ -189,7 +189,8 @@ def _too_large(path: Path) -> FileFormatError:
 
 
 def _natural(name: str) -> list[Any]:
-    return [int(part) if part.isdecimal() else part for part in _NUMBER.split(name)]
+    parts = _NUMBER.split(name)  # texts and numbers take turns; a number may have thousands of digits
+    return [(len(part.lstrip("0")), part.lstrip("0")) if n % 2 else part for n, part in enumerate(parts)]
 
 
 def _sha256(path: Path) -> str:

@@ -22,6 +22,7 @@ KEY_OPCODES = frozenset((_INT1, _INT2, _TEXT, _SHORT_TEXT, _GET, _LONG_GET))
 
 _FLOAT_AT = Struct(">d").unpack_from
 _UINT_AT = Struct("<I").unpack_from
+_LONGEST, _MOST_ALIKE = 1 << 16, 64  # a short curve is compared with so many layouts, each no longer than that
 _FEWEST, _MOST_LAYOUTS, _MOST_SEEN, _MOST_KEYS = 8, 256, 4096, 1024
 
 
@@ -221,7 +222,8 @@ class Curves:
                 self._seen.clear()
             self._seen.add((head, run.length))
             return
-        layout = run.layout(data, self._memo)
+        alike = self._layouts.get(head, [])
+        layout = run.layout(data, self._memo) if run.length <= _LONGEST and len(alike) < _MOST_ALIKE else None
         if layout is not None:
             if self._count >= _MOST_LAYOUTS:
                 self._layouts.clear()

@@ -14,7 +14,16 @@ from typing import Any, NoReturn
 from prejudge.errors import FileFormatError
 from prejudge.formats.pickle.curves import KEY_OPCODES, Curves
 from prejudge.formats.pickle.memo import Memo
-from prejudge.formats.pickle.unpickler import HANDLERS, Made, Name, Refused, Unpickler, check_keys, unknown_opcode
+from prejudge.formats.pickle.unpickler import (
+    HANDLERS,
+    MOST_PARTS,
+    Made,
+    Name,
+    Refused,
+    Unpickler,
+    check_keys,
+    unknown_opcode,
+)
 from prejudge.formats.pickle.values import ATOMS, BUILTINS, MULTIARRAY, PlainValues, number_type
 
 MOST_BYTES = 8 << 20
@@ -341,7 +350,7 @@ def _check_plain(keys: Iterable[Any]) -> None:
     for key in keys:
         if type(key) in ATOMS:  # no integer has more than 64 bits
             continue
-        if type(key) is not tuple or not ATOMS.issuperset(map(type, key)):
+        if type(key) is not tuple or (len(key) <= MOST_PARTS and not ATOMS.issuperset(map(type, key))):
             raise Refused(f"uses a {type(key).__name__} that is not of plain values as a key")
         check_keys((key,))
 

@@ -24,6 +24,8 @@ DAMAGE = (IndexError, KeyError, TypeError, ValueError, AttributeError, OverflowE
 """The exceptions that the opcodes of a damaged pickle raise."""
 
 _KEY_BITS = 64  # few keys that are told apart by so many bits have the same hash of 61 bits
+MOST_PARTS = 8
+"""Parts that a tuple may have which is a key."""
 _UINT2, _UINT4, _UINT8 = (Struct(f"<{c}").unpack_from for c in "HIQ")
 _INT4, _FLOAT8 = Struct("<i").unpack_from, Struct(">d").unpack_from
 
@@ -271,6 +273,8 @@ def check_keys(keys: Iterable[Any]) -> None:
             if key.bit_length() > _KEY_BITS:
                 raise Refused("has a dict whose keys are huge numbers")
         elif isinstance(key, tuple):
+            if len(key) > MOST_PARTS:  # each reference to the tuple costs its length
+                raise Refused(f"has a dict whose keys are tuples of more than {MOST_PARTS} parts")
             if any(isinstance(part, tuple) for part in key):
                 raise Refused("has a dict whose keys are nested tuples")
             bits = sum(p.bit_length() if type(p) is int else _KEY_BITS // 2 for p in key if isinstance(p, int | float))

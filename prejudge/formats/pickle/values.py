@@ -121,12 +121,13 @@ class PlainValues:
             case (_, "_frombuffer", (data, dtype, tuple(shape), order)) if by.module in _NUMERIC:
                 return self._array(self._numbers(shape, dtype, self._data(data), "F" if order == "F" else "C"))
             case ("_codecs", "encode", _):
-                return self._data(made)
+                return self._charged(self._data(made))
             case ("collections", "OrderedDict", ()):
                 return OrderedDict(self._pairs(made.pairs, depth))
             case ("collections", "OrderedDict", (list(pairs),)) if all(
                 type(p) in (list, tuple) and len(p) == 2 and type(p[0]) in ATOMS for p in pairs
             ):
+                check_keys([pair[0] for pair in pairs])
                 return OrderedDict(self._pairs({**dict(pairs), **made.pairs}, depth))  # as Python 2 wrote it
             case (_, "bytes", ()) if by.module in BUILTINS:
                 return b""  # how protocols 0 to 2 write none
@@ -155,11 +156,16 @@ class PlainValues:
                 raise Refused("encodes a text in no known way")
         raise Refused("holds a NumPy array of objects")
 
-    def _numbers(self, shape: tuple[Any, ...], described: Any, data: bytes, order: Any) -> np.ndarray:
-        dtype = number_type(described)
+    def _charged(self, data: bytes) -> bytes:
+        """Bytes that are made anew at each reference to them."""
         self._bytes -= len(data)
         if self._bytes < 0:
-            raise Refused("holds the same numbers over and over")
+            raise Refused("holds the same bytes over and over")
+        return data
+
+    def _numbers(self, shape: tuple[Any, ...], described: Any, data: bytes, order: Any) -> np.ndarray:
+        dtype = number_type(described)
+        self._charged(data)
         if len(shape) > 16 or any(type(n) is not int or not 0 <= n < 2**40 for n in shape):
             raise Refused("holds a NumPy array of a shape that no array has")
         if prod(shape) * dtype.itemsize != len(data) or (0 in shape and max(shape) > _SPARE):
