@@ -38,6 +38,7 @@ COMMANDS = {
 """The commands, in the order in which ``prejudge --help`` shows them; each is a module of this package."""
 
 _LEAST_COLUMNS = 20
+_SIGNALLED = 128
 
 
 def build_app() -> App:
@@ -81,9 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             code = run(sys.argv[1:] if arguments is None else list(arguments))
     except Stopped as stop:  # when all was done already
         code = stop.exit_code
-    if is_hung():
+    if code > _SIGNALLED or is_hung():
         sys.stderr.flush()
-        os._exit(code)
+        os._exit(code)  # taking down torch may last seconds
     sys.exit(code)
 
 

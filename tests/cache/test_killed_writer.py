@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from prejudge.cache import Protocol, ScoreCache, verify
 from prejudge.formats.atomic import beside
 
-KILLS = 60
 PROTOCOLS = [Protocol("nasbench201", {"channels": c}) for c in (8, 16)]
 
 
@@ -31,13 +31,14 @@ def write_for_ever(path: str, promises: str, start: int) -> None:
         os.write(noted, b"%d\n" % number)
 
 
-def test_a_writer_killed_at_random_moments_never_breaks_the_file(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [15, pytest.param(200, marks=pytest.mark.slow)])
+def test_a_writer_killed_at_random_moments_never_breaks_the_file(path: Path, tmp_path: Path, kills: int) -> None:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["prejudge.cache.store", "h5py", "filelock"])
     promises = tmp_path / "promises"
     rng = np.random.default_rng(0)
     total = interrupted = 0
-    for round_number in range(KILLS):
+    for round_number in range(kills):
         before = promises.stat().st_size if promises.exists() else 0
         writer = context.Process(target=write_for_ever, args=(str(path), str(promises), total))
         writer.start()
@@ -65,7 +66,7 @@ def test_a_writer_killed_at_random_moments_never_breaks_the_file(path: Path, tmp
                 assert (cache.frame(protocol, "count") == 1).all(axis=None)
         assert promised <= found and len(found - promised) <= round_number + 1  # at most the one in flight
         total = max(found) + 1
-    assert total > 10 * KILLS
+    assert total > 10 * kills
     with ScoreCache(path) as cache:
         assert sum(len(cache.frame(p)) for p in PROTOCOLS) == len(found)
     assert verify(path) == [] and not beside(path, ".part").exists() and not beside(path, ".journal").exists()

@@ -267,6 +267,6 @@ def test_four_writers_at_once_end_in_one_whole_file(sources: dict[str, str], tmp
             == 0
         )
         assert cli.run(["bench", "info", str(place / "import")]) == cli.run(["bench", "info", str(place / "join")]) == 0
-        assert (place / "report-html").read_text().endswith("</html>\n") and len(
+        assert (place / "report-html").read_text().endswith("</html>") and len(
             (place / "export-csv").read_text().splitlines()
         ) == 11
