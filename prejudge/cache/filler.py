@@ -290,7 +290,10 @@ def _compute(
 ) -> None:  # fmt: skip
     import torch
 
-    first = scorer.batches(jobs[0])[0]  # a batch that cannot be drawn is the caller's error too
+    from prejudge.engine.torch_state import standard_torch_state
+
+    with standard_torch_state(scorer.device):
+        first = scorer.batches(jobs[0])[0]  # a batch that cannot be drawn is the caller's error too
     threads = engine.threads(torch.get_num_threads())
     environment = _environment(scorer.device, threads, engine) | {"first batch": first.digest}
     run = cache.begin_run(environment | ({"repeats at once": at_once} if at_once > 1 else {}) | marks)

@@ -6,9 +6,12 @@ setting of the process that others share, has a failed score that says so, and t
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -41,7 +44,8 @@ def value_of(request: ProxyRequest, probe: Probe) -> float:
     generators = random_states()
     view = _ProbeCopy(probe, process)
     try:
-        with own_generators(probe.seed, probe.device):
+        # What would end the process without a word ends the proxy, as sys.exit does.
+        with own_generators(probe.seed, probe.device), patch.object(os, "_exit", sys.exit):
             value = number(request.proxy.function(view, **dict(request.options)))
     except (PrejudgeError, Unstackable, torch.OutOfMemoryError) as error:
         if error is view.error:

@@ -248,6 +248,14 @@ def test_whatever_it_raises_is_its_own_failure(define: Callable[..., str], error
     assert reason in found[name].reason
 
 
+def test_a_proxy_that_ends_the_process_ends_itself_alone(define: Callable[..., str]) -> None:
+    x, y = batch(torch.float32)
+    name = define(lambda _: os._exit(0))
+    found = score(case("plain", torch.float32), x, y, [name, "snip"])
+    assert found["snip"].ok
+    assert found[name].reason == "it raised SystemExit (0)"
+
+
 def test_ctrl_c_stays_the_users(define: Callable[..., str]) -> None:
     def body(_: Any) -> float:
         raise KeyboardInterrupt

@@ -68,14 +68,13 @@ class ProxyObjective(Objective):
         check_seed(seed)
 
     def evaluate(self, arch: Architecture, epochs: int | None, rng: np.random.Generator) -> Evaluation:
-        import torch
-
+        from prejudge.engine.random_state import own_generators
+        from prejudge.engine.torch_state import standard_torch_state
         from prejudge.proxies.scoring import score
 
         self.check_epochs(epochs)
         batch, start = self._batch, time.perf_counter()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)
+        with standard_torch_state(self.device), own_generators(self._seed):
             network = self.space.network(arch, **self._macro)
         found = score(
             network, batch.inputs, batch.targets, [self._request], device=self.device, seed=self._seed
