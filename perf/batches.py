@@ -33,7 +33,6 @@ sys.path.insert(0, str(ROOT))
 from perf.environment import measure_parts  # noqa: E402
 from prejudge.data.dataset import ImageDataset  # noqa: E402
 from prejudge.data.normalization import NORMALIZATIONS  # noqa: E402
-from prejudge.data.transforms import cutout_box  # noqa: E402
 from prejudge.train.recipes.batches import recipe_batches  # noqa: E402
 from prejudge.train.recipes.published import published_recipe  # noqa: E402
 
@@ -47,7 +46,8 @@ class Cutout:
     def __call__(self, image: Tensor) -> Tensor:
         height, width = image.shape[1:]
         row, column = (int(torch.randint(side, ())) for side in (height, width))
-        top, bottom, left, right = cutout_box(row, column, RECIPE.cutout, height, width)
+        half = RECIPE.cutout // 2
+        top, bottom, left, right = max(0, row - half), row + half, max(0, column - half), column + half
         image[:, top:bottom, left:right] = 0
         return image
 

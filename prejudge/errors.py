@@ -109,9 +109,15 @@ def _listed(names: list[str]) -> str:
 
 def one_line(text: str) -> str:
     """A message as it is shown: one line of at most 500 visible characters, without the middle of a longer one."""
-    if len(text) > _LONGEST:  # the beginning says what is wrong, the end what to do
-        text = f"{text[: _LONGEST * 3 // 5]} … {text[-_LONGEST * 2 // 5 + 3 :]}"
-    return visible("".join(" " if character.isspace() else character for character in text))
+    blanks = "".join(" " if character.isspace() else character for character in _without_middle(text))
+    return _without_middle(visible(blanks))  # escapes are longer than what they stand for
+
+
+def _without_middle(text: str) -> str:
+    if len(text) <= _LONGEST:
+        return text
+    # The beginning says what is wrong, the end what to do.
+    return f"{text[: _LONGEST * 3 // 5]} … {text[-_LONGEST * 2 // 5 + 3 :]}"
 
 
 def visible(text: str, keep: str = "") -> str:
