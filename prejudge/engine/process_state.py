@@ -82,7 +82,7 @@ def _settings(device: str) -> list[tuple[str, Callable[[], Any], Callable[[Any],
 
 
 def _default_device() -> str:
-    return str(torch.get_default_device())
+    return str(torch.empty(0).device)
 
 
 def _set_default_device(name: str) -> None:

@@ -19,7 +19,7 @@ def standard_torch_state(device: torch.device | str | None = None) -> Iterator[N
     Args:
         device: Where networks run; its autocast is switched off beside the CPU's.
     """
-    default_device = torch.get_default_device()
+    default_device = torch.empty(0).device
     with ExitStack() as stack:
         stack.enter_context(exact_fp32())
         stack.enter_context(torch.inference_mode(False))

@@ -167,7 +167,8 @@ def unseen_reader(network: nn.Module, logits: Tensor, x: Tensor, observation: Ob
                 unseen.add(id(parameter))
                 name = names.get(id(parameter), "a weight")
                 reason = reason or f"{function!r} reads {name} in a way that is not known"
-    live, covered = nodes_above(logits), _covered(observation)
+    live = nodes_above(logits)
+    covered = _covered(observation, live)
     reached: set[Any] | None = None
     for node in live:
         if node in covered or getattr(getattr(node, "_forward_cls", None), "keeps_images", False):
@@ -186,13 +187,14 @@ def unseen_reader(network: nn.Module, logits: Tensor, x: Tensor, observation: Ob
     return reason, unseen
 
 
-def _covered(observation: Observation) -> set[Any]:
+def _covered(observation: Observation, live: set[Any]) -> set[Any]:
+    """The nodes of observed operations, of those that still are part of a graph."""
     covered: set[Any] = set()
     for start, ends in observation.readers:
         stack = [start]
         while stack:
             node = stack.pop()
-            if node is None or node in covered or node in ends:
+            if node is None or node not in live or node in covered or node in ends:
                 continue
             covered.add(node)
             stack += [child for child, _ in node.next_functions]
