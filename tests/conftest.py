@@ -7,6 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("prejudge", deadline=None)  # the first example also pays for what is imported
+settings.load_profile("prejudge")
 
 
 @pytest.fixture(scope="session")
