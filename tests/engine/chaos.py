@@ -43,7 +43,7 @@ ALONE = [
     "prejudge.cli.search_objective", "prejudge.search.query.random",
 ]  # fmt: skip
 MOMENTS = ("any", "first second", "while it writes", "while a file is replaced")
-ROUNDS = int(os.environ.get("PREJUDGE_CHAOS_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("PREJUDGE_CHAOS_ROUNDS", "10"))
 """Of each of the slow tests."""
 
 

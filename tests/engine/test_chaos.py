@@ -102,16 +102,17 @@ def trajectories(out: Path) -> Rows:
 
 
 def finished_runs(out: Path) -> Rows:
-    """The runs in the journal of a search on a table, or in its result, which takes the journal's place."""
+    """The runs in the result of a table search and in its journal: one that is begun again has both."""
+    rows = trajectories(out) if out.exists() else {}
     found = read_journal(beside(out, ".run") / "random.jsonl")
     if found is not None:
         assert found.damaged == []
         runs = [json.loads(record["run"]) for record in found.records]
-        return {
+        rows |= {
             r["seed"]: (r["recommendation"], tuple(r["architectures"]), tuple(map(repr, np.array(r["values"]))))
             for r in runs
         }
-    return trajectories(out) if out.exists() else {}
+    return rows
 
 
 def finished_search(out: Path) -> Rows:
