@@ -162,7 +162,7 @@ class ScoreReader:
         return pd.DataFrame(rows, columns=["architecture", "proxy", "repeat", "reason"])
 
     def counts(self, protocol: Protocol | str | None, column: str, *, first_run: int = 0) -> tuple[int, int]:
-        """How many scores of a column are there and how many failed, of all runs or from ``first_run`` on."""
+        """The numbers of scores of a column that are there and that failed, of all runs or from ``first_run`` on."""
         data = self._column(self._scores(protocol), column)
         status = data.status[data.run >= first_run] if first_run else data.status
         return int(np.count_nonzero(status == OK)), int(np.count_nonzero(status == FAILED))

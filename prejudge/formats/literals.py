@@ -9,7 +9,7 @@ from prejudge.errors import quoted
 from prejudge.formats.text import parse_json, parse_literal
 
 _WRAPPERS = {"array", "list", "tuple", "int", "int8", "int32", "int64", "intp", "uint8", "str_"}
-"""What Python code and NumPy print around a value."""
+"""The words that Python code and NumPy print around a value."""
 
 _LONGEST, _SHOWN = 1_000_000, 100
 

@@ -24,7 +24,7 @@ _INSTALLED = tuple(
     | {str(Path(__file__).resolve().parents[1])}
 )
 USER_MODULE = "prejudge_user_"
-"""What the names of the modules begin with that files of plugins are run as, each time anew."""
+"""The beginning of the names of the modules that files of plugins are run as, each time anew."""
 
 _PLAIN = (bool, int, float, complex, str, bytes, type(None))
 _SEEN = "__prejudge_digest__"  # of a local module's file when it was first met in this process

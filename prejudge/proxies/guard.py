@@ -68,7 +68,7 @@ def value_of(request: ProxyRequest, probe: Probe) -> float:
 
 
 def number(value: Any) -> float:
-    """What a proxy returned as a float.
+    """The result of a proxy as a float.
 
     Raises:
         ScoreFailure: It is not one real number.
@@ -112,7 +112,7 @@ class _ProbeCopy(Probe):
         return self._once("targets", lambda: self.passes.targets(self._repeat))
 
     def changed(self) -> str | None:
-        """What the proxy has changed of network and batch, with the remedy; None where it is as it was."""
+        """The change that the proxy made to network and batch, with the remedy; None where it is as it was."""
         for name in ("inputs", "targets"):
             if name in self._copies and not _same(self._copies[name], getattr(self.passes, name)(self._repeat)):
                 return f"probe.{name} in place; change probe.{name}.clone()"
@@ -159,7 +159,7 @@ class _NetworkCopy:
         self._trained = {name: value.requires_grad for name, value in self._tensors.items()}
 
     def changed(self) -> str | None:
-        """What is different now, by name.
+        """The first difference from before, by name.
 
         The gradients that a backward pass leaves and the statistics that a forward pass of a batch norm moves are no
         changes: this copy is thrown away with them.

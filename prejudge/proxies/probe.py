@@ -163,7 +163,7 @@ class Probe:
 
     @property
     def weights_per_channel(self) -> dict[str, int]:
-        """How many weights each channel of :attr:`channel_saliency` has."""
+        """The number of weights of each channel of :attr:`channel_saliency`."""
         self._by_layer("channel_saliency")
         return self.passes.weights_per_channel
 

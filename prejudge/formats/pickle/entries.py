@@ -7,24 +7,23 @@ been handed out.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from struct import error as StructError
 from typing import Any, NoReturn
 
 from prejudge.errors import FileFormatError
+from prejudge.formats.pickle.containers import FACTORIES, called_dict, called_set, check_plain_keys
 from prejudge.formats.pickle.curves import KEY_OPCODES, Curves
 from prejudge.formats.pickle.memo import Memo
 from prejudge.formats.pickle.unpickler import (
     HANDLERS,
-    MOST_PARTS,
     Made,
     Name,
     Refused,
     Unpickler,
-    check_keys,
     unknown_opcode,
 )
-from prejudge.formats.pickle.values import ATOMS, BUILTINS, MULTIARRAY, PlainValues, number_type
+from prejudge.formats.pickle.values import BUILTINS, MULTIARRAY, PlainValues, number_type
 
 MOST_BYTES = 8 << 20
 """No entry, nor all that surrounds the entries, may take more (the largest real architecture takes about 1 MB)."""
@@ -42,7 +41,6 @@ _CALLED = {
     *_DICTS, *_SETS, _DTYPE, Name("_codecs", "encode"),
     *(Name(module, "bytes") for module in BUILTINS), *(Name(module, "scalar") for module in MULTIARRAY),
 }  # fmt: skip
-_FACTORIES = {Name(module, name) for module in BUILTINS for name in ("list", "dict", "int", "float")}
 
 
 class EntryUnpickler(Unpickler):
@@ -268,7 +266,7 @@ class EntryUnpickler(Unpickler):
 
     def _fill(self, into: dict[Any, Any], items: list[Any]) -> None:
         keys = items[::2]
-        _check_plain(keys)
+        check_plain_keys(keys)
         into.update(zip(keys, items[1::2], strict=True))
 
     def _set_items(self) -> None:
@@ -292,14 +290,14 @@ class EntryUnpickler(Unpickler):
         items = self._pop_frame()
         if type(self._stack[-1]) is not set:
             raise Refused("adds members to what is not a set")
-        _check_plain(items)
+        check_plain_keys(items)
         self._stack[-1].update(items)
 
     # Calls of the few known names, which give plain values at once
 
     def _named(self, module: str, name: str) -> Name:
         made = Name(module, name)
-        if made not in _CALLED and made not in _FACTORIES:
+        if made not in _CALLED and made not in FACTORIES:
             if module.split(".")[0] == "torch":
                 raise Refused(
                     f"names {made}: it holds weights or other torch objects, which the benchmark files do not"
@@ -312,9 +310,9 @@ class EntryUnpickler(Unpickler):
         if type(by) is not Name or by not in _CALLED or type(args) is not tuple:
             raise Refused(f"calls {by if type(by) is Name else f'a {type(by).__name__}'}, which may run code")
         if by in _DICTS:
-            self._push_dict(_dict(by, args))
+            self._push_dict(called_dict(by, args))
         elif by in _SETS:
-            self._stack.append(_set(by, args))
+            self._stack.append(called_set(by, args))
         elif by == _DTYPE:
             self._stack.append(Made(by, args))
             number_type(self._stack[-1])
@@ -346,37 +344,6 @@ class EntryUnpickler(Unpickler):
         self._stopped = True
 
 
-def _check_plain(keys: Iterable[Any]) -> None:
-    for key in keys:
-        if type(key) in ATOMS:  # no integer has more than 64 bits
-            continue
-        if type(key) is not tuple or (len(key) <= MOST_PARTS and not ATOMS.issuperset(map(type, key))):
-            raise Refused(f"uses a {type(key).__name__} that is not of plain values as a key")
-        check_keys((key,))
-
-
-def _dict(by: Name, args: tuple[Any, ...]) -> dict[Any, Any]:
-    match args:
-        case ():
-            return {}
-        case (list(pairs),) if by.name == "OrderedDict" and all(
-            type(pair) in (list, tuple) and len(pair) == 2 for pair in pairs
-        ):
-            _check_plain([key for key, _ in pairs])
-            return dict(pairs)
-        case (None | Name() as factory,) if by.name == "defaultdict" and (factory is None or factory in _FACTORIES):
-            return {}
-    raise Refused(f"makes a {by} in no known way")
-
-
-def _set(by: Name, args: tuple[Any, ...]) -> set[Any]:
-    match args:
-        case (list(members),):
-            _check_plain(members)
-            return set(members)
-    raise Refused(f"makes a {by} in no known way")
-
-
 _KNOWN = {code: HANDLERS[code] for code in (
     b"(", b"]", b")", b"N", b"\x88", b"\x89", b"K", b"M", b"J", b"G", b"\x8a", b"X", b"\x8c", b"\x8d", b"C", b"B",
     b"q", b"r", b"h", b"j", b"a", b"t", b"\x85", b"\x86", b"\x87",
@@ -393,7 +360,7 @@ _KNOWN = {code: HANDLERS[code] for code in (
     b"s": EntryUnpickler._set_item,
     b"u": EntryUnpickler._set_items,
     b"\x90": EntryUnpickler._add_items,
-    b"\x91": lambda m: m._marked(lambda members: _set(Name("builtins", "frozenset"), (members,))),
+    b"\x91": lambda m: m._marked(lambda members: called_set(Name("builtins", "frozenset"), (members,))),
     b"c": EntryUnpickler._global,
     b"\x93": EntryUnpickler._stack_global,
     b"R": EntryUnpickler._call,

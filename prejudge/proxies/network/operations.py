@@ -100,7 +100,7 @@ def _reporter(operation: weakref.ref[Operation]) -> Callable[[Tensor], None]:
 
 @dataclass(eq=False)
 class Observation:
-    """What an observed forward pass did with weights.
+    """The record of what an observed forward pass did with weights.
 
     Attributes:
         images: N.

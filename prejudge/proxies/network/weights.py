@@ -87,7 +87,7 @@ def product_nodes(observation: Observation) -> set[Any]:
 
 @dataclass(frozen=True)
 class Reading:
-    """How the parameters of a forward pass are read.
+    """The way the parameters of a forward pass are read.
 
     Attributes:
         placed: ``id`` of those that are weights or biases of operations alone whose images have known places.
@@ -101,7 +101,7 @@ class Reading:
 
 
 def reading_of(observation: Observation, *, scales: bool) -> Reading:
-    """How the parameters of an observed pass are read.
+    """The way the parameters of an observed pass are read.
 
     Args:
         observation: The pass.

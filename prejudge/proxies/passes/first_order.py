@@ -40,7 +40,7 @@ _OBSERVED = _BY_IMAGE | OF_THE_LOSS | {"multiply_adds"} | set(KERNELS)
 
 @dataclass
 class FirstOrder:
-    """What a shared pass found.
+    """The results of a shared pass.
 
     Attributes:
         values: For each quantity the values of all repeats; a failure where this network has none.
@@ -178,7 +178,7 @@ class _Ledger:
 
     @cached_property
     def reading(self) -> Reading:
-        """How the parameters are read."""
+        """The way the parameters are read."""
         return reading_of(self.observation, scales=False)
 
     def label_kernel(self, targets: Tensor, full: bool, images_at_once: int) -> None:

@@ -205,7 +205,7 @@ class Passes:
                 self._weights = self._weights or found.weights
 
     def _placed(self, run: Callable[..., Found]) -> Found:
-        """What a pass returns that is told where the images are, once it has to know."""
+        """The result of a pass that is told where the images are, once it has to know."""
         try:
             return run(places=self._places)
         except Unplaced:
