@@ -79,7 +79,7 @@ def compare(table: Table, answers: Iterator[Answer]) -> tuple[int, set[tuple[int
                 if info.get(key) is None or (iepoch is not None and quantity == "seconds" and split != "train"):
                     continue
                 ours = table.query(index, metric) if iepoch is None else table.curve(index, metric)[iepoch]
-                exact = seed != "mean" and (quantity != "seconds" or (iepoch is None and split == "train"))
+                exact = seed != "mean" and quantity != "seconds"  # Python 3.12 and later add up seconds more exactly
                 assert ours == (info[key] if exact else pytest.approx(info[key], rel=MEAN)), (index, metric, iepoch)
                 count += 1
                 if iepoch is None:
