@@ -212,16 +212,16 @@ class _Ledger:
     def _slow(self, ids: Collection[int], *quantities: Quantity) -> list[Tensor] | None:
         """Which parameters need a backward pass for each image; None where that fails the quantities."""
         slow = {id(p): p for p in self._parameters() if id(p) in ids and id(p) in self.reading.by_image}
-        reason = self.unseen
+        reason, names = self.unseen, self.reading.functions(slow.values())
         if slow and not reason:
-            reason = self._coupling()
+            reason = self._coupling(names)
         if reason:
             self._fail(reason, *quantities)
             return None
         if slow:
             for quantity in quantities:
                 self.remarks.setdefault(quantity, []).append(
-                    f"one backward pass for each image for {len(slow)} parameters ({', '.join(self.reading.functions)})"
+                    f"one backward pass for each image for {len(slow)} parameters ({names})"
                 )
         return list(slow.values())
 
@@ -229,8 +229,7 @@ class _Ledger:
         nodes = nodes_above(self.logits)
         return [node.variable for node in nodes if getattr(node, "variable", None) is not None]
 
-    def _coupling(self) -> str:
-        names = ", ".join(self.reading.functions)
+    def _coupling(self, names: str) -> str:
         if self.observation.coupling:
             return f"{self.observation.coupling} couples the images, and no convention says what is whose in {names}"
         if not self.observation.apart and images_are_coupled(self.logits, self.x):
@@ -257,7 +256,7 @@ class _Ledger:
             reason = self.unseen or ChannelSaliency.refusal(self.observation)
             unplaced = [o for o in self.observation.operations if o.is_product and not o.placed]
             if unplaced and not reason:
-                reason = self._coupling()
+                reason = self._coupling(", ".join(dict.fromkeys(o.function for o in unplaced)))
             if reason:
                 self._fail(reason, "channel_saliency")
             else:
