@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from prejudge.proxies.kernels.double_backward import Projection, cheap_double_backward
 from prejudge.proxies.kernels.share_gram import ShareGram, image_rows, images_are_coupled, send_back
+from prejudge.proxies.network.activation_functions import RELUS
 from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import by_repeat, each_repeat, full_precision
 from prejudge.proxies.network.observer import observed
@@ -68,6 +69,7 @@ def first_order(
     largest_label: int | None = None,
     places: Places | None = None,
     cheap: bool = True,
+    activations: Collection[str] = RELUS,
 ) -> FirstOrder:
     """Run the passes that ``wanted`` needs, each once. Nothing in here waits for the device.
 
@@ -84,6 +86,7 @@ def first_order(
         places: Of the images, where an earlier pass found them.
         cheap: Whether convolutions and batch norms are differentiated twice at little cost; they then keep their
             outputs, and nothing may change these in place.
+        activations: The kinds of activations that count in the activation kernels.
 
     Returns:
         The values of ``wanted``. The graph and all activations are gone when it returns.
@@ -108,15 +111,15 @@ def first_order(
             observing = observed(network, x, repeats=repeats, places=places, lenient=lenient)
             observation = stack.enter_context(observing)
         if asked & set(KERNELS):
-            watch = stack.enter_context(ActivationWatch(wanted, repeats, clock, observation))
+            watch = stack.enter_context(ActivationWatch(wanted, repeats, clock, observation, activations))
         logits = class_scores(run(network, x), largest_label)
     if watch is not None:
         with clock("activations"):
             try:
-                kernels = watch.results(logits)
-                values |= {name: [None] * repeats if k is None else list(k) for name, k in kernels.items()}
+                values |= {name: list(kernels) for name, kernels in watch.results(logits).items()}
             except ScoreFailure as failure:
                 values |= {name: [failure] * repeats for name in watch.wanted}
+            found.remarks |= {name: [watch.remark] for name in watch.wanted if watch.remark}
     if "logits" in asked:
         values["logits"] = list(by_repeat(logits.detach(), repeats))
     if "multiply_adds" in asked:
