@@ -113,7 +113,7 @@ def replaced_forward(modules: Mapping[str, Any], make: Callable[[Any], Callable[
 def replaced_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
     """Put other tensors in the place of parameters and buffers, by their names, while the block runs.
 
-    A tensor of several modules is replaced in all of them. ``torch.func.functional_call`` would leave other tensors in a
+    A tensor of several modules is replaced in all of them. ``torch.func.functional_call`` would leave its tensors in a
     module that is part of several others.
     """
     known = {id(value): name for name, value in (*network.named_parameters(), *network.named_buffers())}
