@@ -142,6 +142,11 @@ class Observation:
         operation.place, operation.output_place = found
         self.operations.append(operation)
 
+    def forget(self) -> None:
+        """Let go of all tensors."""
+        for seen in (self.operations, self.whole, self.elsewhere, self.unknown, self.readers, self.activations):
+            seen.clear()
+
     def place_of_activation(self, x: Tensor, *, counts: bool = True) -> Placement | None:
         """Where the next activation's input holds the images; raises :class:`Unplaced` where that must be found.
 

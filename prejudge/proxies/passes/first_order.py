@@ -255,6 +255,8 @@ class _Ledger:
         if self.unknown:
             return self._fail(self.unknown, *OF_THE_LOSS)
         saliency = None
+        if "channel_saliency" not in asked:
+            self.observation.forget()  # so that the backward pass frees what it has read
         if "channel_saliency" in asked:
             reason = self.unseen or ChannelSaliency.refusal(self.observation)
             unplaced = [o for o in self.observation.operations if o.is_product and not o.placed]
