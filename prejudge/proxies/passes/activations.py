@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from prejudge.proxies.network.activation_functions import GATES, RELUS, Activation, activation_of
 from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import add_gram, by_repeat
+from prejudge.proxies.network.observer import unobserved
 from prejudge.proxies.network.operations import CONSTANT, Observation, mark_of
 from prejudge.proxies.network.placement import IMAGES_FIRST, NOWHERE, Placement
 from prejudge.proxies.passes.clock import Clock
@@ -103,7 +104,7 @@ class ActivationWatch(TorchFunctionMode):
             place = self._observation.place_of_activation(activation.inputs, counts=counts)
         found: dict[Quantity, Tensor] = {}
         if counts and place is not None and place != NOWHERE:
-            with self._clock("activations"):
+            with self._clock("activations"), unobserved():
                 found = self._compute(activation, place)
         output = func(*args, **kwargs)
         if found or (not counts and sees_images):
