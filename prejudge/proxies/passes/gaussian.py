@@ -18,6 +18,7 @@ from prejudge.proxies.network.layers import (
     in_turns,
     repeats_of,
     replaced_forward,
+    replaced_tensors,
     unfold,
 )
 from prejudge.proxies.passes.logits import class_scores
@@ -125,7 +126,8 @@ def _features(network: nn.Module, state: dict[str, Tensor], x: Tensor) -> tuple[
     leaves = [m for m in network.modules() if not any(m.children())]
     handles = [m.register_forward_hook(keep) for m in leaves]
     try:
-        logits = class_scores(torch.func.functional_call(network, state, (x.clone(),)))
+        with replaced_tensors(network, state):
+            logits = class_scores(network(x.clone()))
     finally:
         for handle in handles:
             handle.remove()
