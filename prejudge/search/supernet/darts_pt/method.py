@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 SUPERNETS = ("darts", "blank", "sdarts")
 EVALUATIONS = ("repeatable", "original")
 
+UNCHANGED: Mapping[str, Any] = {
+    "augment": False, "vertical_flip": False, "cutout": 0, "autoaugment": "", "noise_std": 0.0
+}  # fmt: skip
+"""Options of a recipe whose images are as they are."""
+
 SLOWER = 10
 """The learning rate of the tuning is the supernet's first one divided by this, and constant."""
 
@@ -184,9 +189,7 @@ def projecting(
     )
     scored: CandidateEvaluation
     if evaluation == "repeatable":
-        scored = RepeatableEvaluation(
-            search.batches(held_out, replace(before, augment=False, noise_std=0.0)), search.device_config
-        )
+        scored = RepeatableEvaluation(search.batches(held_out, replace(before, **UNCHANGED)), search.device_config)
     else:
         scored = OriginalEvaluation(search.batches(held_out, before, stream=1), search.device_config)
     return Stage(
