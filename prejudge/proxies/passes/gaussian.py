@@ -20,7 +20,6 @@ from prejudge.proxies.network.layers import (
     replaced_forward,
     unfold,
 )
-from prejudge.proxies.passes.logits import class_scores
 
 
 def gaussian_response(
@@ -125,7 +124,7 @@ def _features(network: nn.Module, state: dict[str, Tensor], x: Tensor) -> tuple[
     leaves = [m for m in network.modules() if not any(m.children())]
     handles = [m.register_forward_hook(keep) for m in leaves]
     try:
-        logits = class_scores(torch.func.functional_call(network, state, (x.clone(),)))
+        logits = torch.func.functional_call(network, state, (x.clone(),))
     finally:
         for handle in handles:
             handle.remove()

@@ -30,7 +30,7 @@ from prejudge.proxies.network.layers import (
 from prejudge.proxies.network.observer import observed, unobserved
 from prejudge.proxies.network.operations import Places
 from prejudge.proxies.network.weights import reading_of, unseen_reader
-from prejudge.proxies.passes.logits import class_scores, run
+from prejudge.proxies.passes.logits import image_sums, run
 
 
 def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1) -> Tensor:
@@ -47,7 +47,7 @@ def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1) -> Tensor
     weights = weight_named(network)
     x = inputs.detach()
     with observed(network, x, repeats=repeats, lenient=True) as observation:
-        sums = class_scores(run(network, x)).sum(1)
+        sums = image_sums(run(network, x))
     n = len(inputs) // repeats
     products = [operation for operation in observation.operations if operation.is_product]
     activations = sum(operation.inputs.numel() + operation.output.numel() for operation in products)
@@ -137,7 +137,7 @@ def fixed_bn_kernel(
         replaced_forward(norms, constant_statistics),
         observed(network, x, repeats=repeats, places=places) as observation,
     ):
-        logits = class_scores(run(network, x))
+        logits = run(network, x)
     weights = {id(p): p for p in weight_named(network)}
     direct = {id(bn.weight) for bn, *_ in normalized}
     reading = reading_of(observation, scales=True)
@@ -164,8 +164,9 @@ def fixed_bn_kernel(
         handle.remove()
     if slow:
         if remarks is not None:
-            remarks.append(f"one backward pass for each image for {len(slow)} weights: {', '.join(reading.functions)}")
-        for block in image_rows(logits.sum(1), slow):
+            functions = f": {', '.join(reading.functions)}" if reading.functions else ""
+            remarks.append(f"one backward pass for each image for {len(slow)} weights{functions}")
+        for block in image_rows(image_sums(logits), slow):
             gram.add_rows(block)
     return gram.finish()
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.proxies.network.layers import replaceable_batch_norms, replaced_forward, sums_by_repeat
-from prejudge.proxies.passes.logits import class_scores
 
 
 def synaptic_flow(
@@ -50,7 +49,7 @@ def synaptic_flow(
         return lambda x: x
 
     with replaced_forward(off, identity), torch.enable_grad():
-        total = class_scores(torch.func.functional_call(network, state, (ones,))).sum()
+        total = torch.func.functional_call(network, state, (ones,)).sum()
     if not total.requires_grad:
         return {name: w.new_zeros(repeats) for name, w in weights.items()}
     gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
