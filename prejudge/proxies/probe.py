@@ -108,6 +108,7 @@ class Probe:
         self.passes, self._repeat = passes, repeat
         self.read: set[Quantity] = set()
         """Names of the quantities that have been read so far."""
+        self._activations: dict[Quantity, str] = {}  # which of them counted when a kernel of theirs was last read
 
     # ---- what the passes run on --------------------------------------------------------------------------------
 
@@ -214,16 +215,31 @@ class Probe:
         return self._tensor("label_kernel_diagonal")
 
     @property
-    def activation_kernel(self) -> Tensor | None:
-        """``(N, N)``: in how many live ReLU units two images are in the same state; None without activations."""
-        kernel = self._shared("activation_kernel")
-        return None if kernel is None else kernel.cpu()
+    def activation_kernel(self) -> Tensor:
+        """``(N, N)``: the number of live ReLU units in which two images are in the same state."""
+        return self.kernel_of_activations("activation_kernel")
 
     @property
-    def preactivation_kernel(self) -> Tensor | None:
-        """``(N, N)``: inner products of what the live ReLUs read; None without activations."""
-        kernel = self._shared("preactivation_kernel")
-        return None if kernel is None else kernel.cpu()
+    def preactivation_kernel(self) -> Tensor:
+        """``(N, N)``: inner products of what the live ReLUs read."""
+        return self.kernel_of_activations("preactivation_kernel")
+
+    def kernel_of_activations(self, kernel: Quantity, activations: str = "relu") -> Tensor:
+        """An activation kernel ``(N, N)``.
+
+        Args:
+            kernel: ``"activation_kernel"`` or ``"preactivation_kernel"``.
+            activations: The kinds that count: ``"relu"`` (ReLU, ReLU6, leaky and parametric ones, thresholds),
+                ``"all"`` (GELU, SiLU and the other activation functions too), kinds as ``"gelu"``, or several of these
+                joined by ``+``. ReLUs alone cost no pass of their own.
+
+        Raises:
+            ScoreFailure: None of them lies between the images and the logits.
+            InputError: There is no such kind.
+        """
+        self._activations[kernel] = activations
+        found: Tensor = self._given(kernel, lambda: self.passes.activation_kernels(kernel, activations)[self._repeat])
+        return found.cpu()
 
     @property
     def multiply_adds(self) -> int:
@@ -268,8 +284,10 @@ class Probe:
     def remarks_on(self, reads: Iterable[Quantity], value: float) -> tuple[str, ...]:
         """What a reader of a proxy's value should know."""
         reads = set(reads)
-        found = self.passes.general_remarks if any(STAGES[read] for read in reads) else []
-        found += [remark for read in reads for remark in self.passes.remarks.get(read, ())]
+        found: list[str] = self.passes.general_remarks if any(STAGES[read] for read in reads) else []
+        for read in sorted(reads):
+            activations = self._activations.get(read, "relu")
+            found += self.passes.remarks.get(read if activations == "relu" else (read, activations), ())
         if value == 0 and reads & (OF_THE_LOSS | {"synaptic_flow"}):
             zero = [name for name, weight in self.passes.weights()[self._repeat].items() if not bool(weight.any())]
             what = f"the weights of {', '.join(zero)} are zero" if zero else "no gradient reaches the weights"

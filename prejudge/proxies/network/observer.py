@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from prejudge.proxies.network.activation_functions import activation_of
 from prejudge.proxies.network.image_by_image import keeps_images_apart, known_to_keep_apart
 from prejudge.proxies.network.layers import StackedLayer, prunable_layers
 from prejudge.proxies.network.operations import (
@@ -70,7 +71,7 @@ def observed(
     repeats: int = 1,
     places: Places | None = None,
     lenient: bool = False,
-    search: frozenset[Callable[..., Any]] | None = None,
+    search: bool = False,
 ) -> Iterator[Observation]:
     """Collect the operations on weights of the forward pass that runs in the block.
 
@@ -80,9 +81,9 @@ def observed(
         repeats: R.
         places: Where the images are, where an earlier pass found them.
         lenient: Whether places that are not known stay so; otherwise :class:`Unplaced` is raised.
-        search: The activations whose inputs are kept too, for a pass that finds the places; dropout is off in it.
+        search: Whether the inputs of activations are kept too, for a pass that finds the places; dropout is off in it.
     """
-    observation = Observation(len(x) // repeats, places=places, lenient=lenient or search is not None)
+    observation = Observation(len(x) // repeats, places=places, lenient=lenient or search)
     if repeats > 1:
         handles = [m.register_forward_hook(_of_layer(observation)) for m in prunable_layers(network).values()]
         try:
@@ -148,7 +149,7 @@ _ATTENTION = _look_inside(F.multi_head_attention_forward)
 
 
 class _Observer(TorchFunctionMode):
-    def __init__(self, observation: Observation, search: frozenset[Callable[..., Any]] | None):
+    def __init__(self, observation: Observation, search: bool):
         super().__init__()
         self.seen = observation
         self.search = search
@@ -160,9 +161,10 @@ class _Observer(TorchFunctionMode):
         if func is F.multi_head_attention_forward:
             with self:
                 return _ATTENTION(*args, **kwargs)
-        if self.search is not None:
-            if func in self.search:
-                self.seen.activations.append(args[0].detach().clone())
+        if self.search:
+            activation = activation_of(func, args, kwargs)
+            if activation is not None:
+                self.seen.activations.append(activation.inputs.detach().clone())
             if name in _DROPOUTS:
                 return args[0]
             if name == "bernoulli_":

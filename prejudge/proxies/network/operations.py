@@ -142,9 +142,16 @@ class Observation:
         operation.place, operation.output_place = found
         self.operations.append(operation)
 
-    def place_of_activation(self, x: Tensor) -> Placement | None:
-        """Where the next activation's input holds the images; raises :class:`Unplaced` where that must be found."""
+    def place_of_activation(self, x: Tensor, *, counts: bool = True) -> Placement | None:
+        """Where the next activation's input holds the images; raises :class:`Unplaced` where that must be found.
+
+        Args:
+            x: The input.
+            counts: Whether its place is wanted; it is an activation among the others in any case.
+        """
         self._activations += 1
+        if not counts:
+            return NOWHERE
         if self.places is None:
             return self._place(x)
         if self._activations > len(self.places.activations):

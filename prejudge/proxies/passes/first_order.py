@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from prejudge.proxies.kernels.double_backward import Projection, cheap_double_backward
 from prejudge.proxies.kernels.share_gram import ShareGram, image_rows, images_are_coupled, send_back
+from prejudge.proxies.network.activation_functions import RELUS
 from prejudge.proxies.network.call_adapter import NO_INPUT_GRADIENT
 from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import by_repeat, each_repeat
@@ -69,6 +70,7 @@ def first_order(
     loss: BatchLoss | None = None,
     places: Places | None = None,
     cheap: bool = True,
+    activations: Collection[str] = RELUS,
 ) -> FirstOrder:
     """Run the passes that ``wanted`` needs, each once. Nothing in here waits for the device.
 
@@ -85,6 +87,7 @@ def first_order(
         places: Of the images, where an earlier pass found them.
         cheap: Whether convolutions and batch norms are differentiated twice at little cost; they then keep their
             outputs, and nothing may change these in place.
+        activations: The kinds of activations that count in the activation kernels.
 
     Returns:
         The values of ``wanted``. The graph and all activations are gone when it returns.
@@ -109,7 +112,7 @@ def first_order(
             observing = observed(network, x, repeats=repeats, places=places, lenient=lenient)
             observation = stack.enter_context(observing)
         if asked & set(KERNELS):
-            watch = stack.enter_context(ActivationWatch(wanted, repeats, clock, observation))
+            watch = stack.enter_context(ActivationWatch(wanted, repeats, clock, observation, activations))
         logits = run(network, x)
     loss = loss or BatchLoss()
     if targets is not None:
@@ -117,10 +120,10 @@ def first_order(
     if watch is not None:
         with clock("activations"):
             try:
-                kernels = watch.results(logits)
-                values |= {name: [None] * repeats if k is None else list(k) for name, k in kernels.items()}
+                values |= {name: list(kernels) for name, kernels in watch.results(logits).items()}
             except ScoreFailure as failure:
                 values |= {name: [failure] * repeats for name in watch.wanted}
+            found.remarks |= {name: [watch.remark] for name in watch.wanted if watch.remark}
     if "logits" in asked:
         values["logits"] = list(by_repeat(logits.detach(), repeats))
     if "multiply_adds" in asked:
@@ -220,16 +223,16 @@ class _Ledger:
     def _slow(self, ids: Collection[int], *quantities: Quantity) -> list[Tensor] | None:
         """Which parameters need a backward pass for each image; None where that fails the quantities."""
         slow = {id(p): p for p in self._parameters() if id(p) in ids and id(p) in self.reading.by_image}
-        reason = self.unseen
+        reason, names = self.unseen, self.reading.functions(slow.values())
         if slow and not reason:
-            reason = self._coupling()
+            reason = self._coupling(names)
         if reason:
             self.fail(reason, *quantities)
             return None
         if slow:
             for quantity in quantities:
                 self.remarks.setdefault(quantity, []).append(
-                    f"one backward pass for each image for {len(slow)} parameters ({', '.join(self.reading.functions)})"
+                    f"one backward pass for each image for {len(slow)} parameters ({names})"
                 )
         return list(slow.values())
 
@@ -237,8 +240,7 @@ class _Ledger:
         nodes = nodes_above(self.logits)
         return [node.variable for node in nodes if getattr(node, "variable", None) is not None]
 
-    def _coupling(self) -> str:
-        names = ", ".join(self.reading.functions)
+    def _coupling(self, names: str) -> str:
         if self.observation.coupling:
             return f"{self.observation.coupling} couples the images, and no convention says what is whose in {names}"
         if not self.observation.apart and not self.x.numel():
@@ -263,19 +265,20 @@ class _Ledger:
         """Weight gradients, channel saliencies and, where asked for, the curvature, by repeat."""
         if self.unknown:
             return self.fail(self.unknown, *OF_THE_LOSS)
-        saliency, unplaced = None, False
+        saliency: ChannelSaliency | None = None
+        unplaced: list[Operation] = []
         if "channel_saliency" in asked:
             reason = self.unseen or ChannelSaliency.refusal(self.observation)
-            unplaced = any(o.is_product and not o.placed for o in self.observation.operations)
+            unplaced = [o for o in self.observation.operations if o.is_product and not o.placed]
             if unplaced and not reason:
-                reason = self._coupling()
+                reason = self._coupling(", ".join(dict.fromkeys(o.function for o in unplaced)))
             if reason:
                 self.fail(reason, "channel_saliency")
             else:
                 saliency = ChannelSaliency(self.observation, self.weights, self.repeats)
         weights, curvature = list(self.weights.values()), "weight_curvature" in asked
         with saliency.listening() if saliency is not None else nullcontext():
-            kept = curvature or (saliency is not None and unplaced)
+            kept = curvature or bool(saliency is not None and unplaced)
             gradients = torch.autograd.grad(loss, weights, create_graph=curvature, retain_graph=kept, allow_unused=True)
         if saliency is not None:
             each = parts() if unplaced else self.logits.new_empty(0)

@@ -18,6 +18,7 @@ from prejudge.proxies.network.layers import (
     in_turns,
     repeats_of,
     replaced_forward,
+    replaced_tensors,
     unfold,
 )
 
@@ -124,7 +125,8 @@ def _features(network: nn.Module, state: dict[str, Tensor], x: Tensor) -> tuple[
     leaves = [m for m in network.modules() if not any(m.children())]
     handles = [m.register_forward_hook(keep) for m in leaves]
     try:
-        logits = torch.func.functional_call(network, state, (x.clone(),))
+        with replaced_tensors(network, state):
+            logits = network(x.clone())
     finally:
         for handle in handles:
             handle.remove()

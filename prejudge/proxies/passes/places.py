@@ -17,7 +17,6 @@ from prejudge.proxies.network.call_adapter import turn_inputs
 from prejudge.proxies.network.observer import observed
 from prejudge.proxies.network.operations import OTHER_PATH, Observation, Operation, Places
 from prejudge.proxies.network.placement import Placement, find_placement
-from prejudge.proxies.passes.activations import ACTIVATIONS
 from prejudge.proxies.passes.logits import run
 from prejudge.proxies.score import ScoreFailure
 
@@ -66,6 +65,6 @@ def _recorded(
         turn_inputs(twin, turn)
         images = torch.randn_like(inputs).roll(turn, 0).requires_grad_()
     # with the random draws of the pass that is to come
-    with undisturbed(), observed(twin, images, search=ACTIVATIONS) as observation:
+    with undisturbed(), observed(twin, images, search=True) as observation:
         run(twin, images)
     return observation

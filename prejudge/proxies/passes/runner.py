@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from prejudge.engine.device_errors import named_device_errors
 from prejudge.engine.random_state import own_generators
 from prejudge.engine.torch_state import standard_torch_state
 from prejudge.errors import DeviceError, InputError, unknown
+from prejudge.proxies.network.activation_functions import RELUS, counted
 from prejudge.proxies.network.batch import InputBatch, Loss
 from prejudge.proxies.network.call_adapter import NO_INPUT_GRADIENT
 from prejudge.proxies.network.image_by_image import Unstackable
@@ -28,6 +29,7 @@ from prejudge.proxies.network.stacking import stack
 from prejudge.proxies.network.weights import has_surprises, prunable_weights
 from prejudge.proxies.passes import first_order, gaussian, jacobian
 from prejudge.proxies.passes import synaptic_flow as flow
+from prejudge.proxies.passes.activations import KERNELS
 from prejudge.proxies.passes.clock import Clock
 from prejudge.proxies.passes.logits import run
 from prejudge.proxies.passes.loss import BatchLoss
@@ -79,7 +81,7 @@ class Passes:
         self._weights: dict[str, nn.Parameter] | None = None
         self._places: Places | None = None
         self._cheap = True
-        self.remarks: dict[Quantity, list[str]] = {}
+        self.remarks: dict[Any, list[str]] = {}
         self.weights_per_channel: dict[str, int] = {}
         undisturbed = partial(_undisturbed, self.device, self.seeds[0])
         running = self.fresh_network(0) if self.repeats == 1 else self._ready(stack(networks))
@@ -161,6 +163,18 @@ class Passes:
         )
         return self._own("gaussian_response", (images, scale), self._drawing(run))
 
+    def activation_kernels(self, name: Quantity, activations: str) -> Sequence[Any]:
+        """A kernel of the activations that ``activations`` names; the shared pass has that of ReLUs."""
+        if activations == "relu":
+            return self.shared(name)
+        if (name, activations) not in self._found:
+            kinds, wanted = counted(activations), {name} | self.planned & set(KERNELS)
+            with self._as_one():
+                found = self._first_order(wanted, self._autocast, kinds)
+            self._found |= {(quantity, activations): kernels for quantity, kernels in found.values.items()}
+            self.remarks |= {(quantity, activations): remarks for quantity, remarks in found.remarks.items()}
+        return self._found[name, activations]
+
     def jacobian_kernel(self) -> Sequence[Tensor]:
         """See :func:`~prejudge.proxies.passes.jacobian.exact_kernel`."""
         run = partial(jacobian.exact_kernel, self._running, self._inputs, self.repeats)
@@ -197,21 +211,7 @@ class Passes:
         for part, context in ((wanted - precise, self._autocast), (precise, nullcontext)):
             if part:
                 with self._as_one():
-                    found = self._placed(
-                        partial(
-                            first_order.first_order,
-                            self._running,
-                            self._inputs,
-                            self._targets,
-                            part,
-                            self.clock,
-                            context,
-                            repeats=self.repeats,
-                            limits=self.limits,
-                            loss=self.loss,
-                            cheap=self._cheap,
-                        )
-                    )
+                    found = self._first_order(part, context)
                 self._found |= found.values
                 self.remarks |= found.remarks
                 self.weights_per_channel |= found.weights_per_channel
@@ -227,6 +227,28 @@ class Passes:
                 return run()
 
         return drawing
+
+    def _first_order(
+        self,
+        wanted: set[Quantity],
+        context: Callable[[], AbstractContextManager[Any]],
+        activations: Collection[str] = RELUS,
+    ) -> first_order.FirstOrder:
+        run = partial(
+            first_order.first_order,
+            self._running,
+            self._inputs,
+            self._targets,
+            wanted,
+            self.clock,
+            context,
+            repeats=self.repeats,
+            limits=self.limits,
+            loss=self.loss,
+            cheap=self._cheap,
+            activations=activations,
+        )
+        return self._placed(run)
 
     def _placed(self, run: Callable[..., Found]) -> Found:
         """The result of a pass that is told where the images are, once it has to know."""

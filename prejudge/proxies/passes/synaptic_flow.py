@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from prejudge.proxies.network.layers import replaceable_batch_norms, replaced_forward, sums_by_repeat
+from prejudge.proxies.network.layers import batch_norms, replaced_forward, replaced_tensors, sums_by_repeat
 
 
 def synaptic_flow(
@@ -40,16 +40,14 @@ def synaptic_flow(
     weights = {name: state[names[id(parameter)]] for name, parameter in prunable.items()}
     for weight in weights.values():
         weight.requires_grad_(True)
-    off = {
-        name: bn for name, bn in replaceable_batch_norms(network).items() if not (keep_bn and fnmatch(name, keep_bn))
-    }
+    off = {name: bn for name, bn in batch_norms(network).items() if not (keep_bn and fnmatch(name, keep_bn))}
     ones = torch.ones(repeats, *inputs.shape[1:], dtype=torch.float64, device=device)
 
     def identity(_: Any) -> Any:
         return lambda x: x
 
-    with replaced_forward(off, identity), torch.enable_grad():
-        total = torch.func.functional_call(network, state, (ones,)).sum()
+    with replaced_forward(off, identity), replaced_tensors(network, state), torch.enable_grad():
+        total = network(ones).sum()
     if not total.requires_grad:
         return {name: w.new_zeros(repeats) for name, w in weights.items()}
     gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prejudge.proxies.scoring import score
 from tests.proxies.network import by_definition
+from tests.proxies.zoo.oracle import Oracle, condition, constant_statistics
 
 
 def images(n: int = 4) -> tuple[Tensor, Tensor]:
@@ -367,19 +368,27 @@ class ActiveNorm(nn.BatchNorm2d):
         return F.silu(super().forward(x))
 
 
-class SilentNorm(nn.BatchNorm2d):
+class NormByHand(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).contiguous()
+        return (x - x.mean((0, 2, 3), keepdim=True)) * self.weight[:, None, None] + self.bias[:, None, None]
 
 
-@pytest.mark.parametrize(("norm", "ok"), [(ActiveNorm, False), (SilentNorm, True)])
-def test_a_batch_norm_that_does_more_is_not_taken_for_one(norm: type[nn.BatchNorm2d], ok: bool) -> None:
-    network = nn.Sequential(nn.Conv2d(3, 8, 3), norm(8), nn.ReLU(), *tail(8))
-    scores = score(network, *images(), ["synflow", "ntk_condition_fixed_bn", "snip"])
-    assert scores["snip"].ok
-    for proxy in ("synflow", "ntk_condition_fixed_bn"):
-        assert scores[proxy].ok == ok
-        assert ok or "'1' (ActiveNorm) does more than normalize" in scores[proxy].reason
+def test_an_activation_at_the_end_of_a_batch_norm_stays() -> None:
+    x, y = images()
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), ActiveNorm(8), nn.ReLU(), *tail(8)).double()
+    apart = nn.Sequential(network[0], nn.BatchNorm2d(8), nn.SiLU(), *network[2:]).double()
+    found, expected = (score(n, x.double(), y) for n in (network, apart))
+    for proxy in ("synflow", "ntk_condition_fixed_bn", "zen", "grasp", "fisher"):
+        assert found[proxy].value == pytest.approx(expected[proxy].value, rel=1e-9), proxy
+
+
+def test_a_batch_norm_that_computes_by_hand_cannot_be_replaced() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), NormByHand(8), nn.ReLU(), *tail(8))
+    scores = score(network, *images(), ["synflow", "ntk_condition_fixed_bn", "zen", "snip"])
+    assert scores.pop("snip").ok
+    for found in scores.values():
+        assert "the batch norm '1' (NormByHand) normalizes in a way that is not known" in found.reason
 
 
 def test_a_path_that_depends_on_the_images_is_refused() -> None:
@@ -399,3 +408,34 @@ def test_a_path_that_depends_on_the_images_is_refused() -> None:
     found = score(Branching(), x, y, ["ntk_trace", "snip"])
     assert found["snip"].ok
     assert "another path" in found["ntk_trace"].reason
+
+
+def test_a_module_in_two_places_is_left_as_it_was() -> None:
+    x, y = images()
+    torch.manual_seed(0)
+    shared = nn.Conv2d(8, 8, 3, padding=1)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sequential(shared, nn.ReLU()), nn.Sequential(shared), *tail(8))
+    before = score(network.double(), x.double(), y, ["grad_norm"])["grad_norm"]
+    after = score(network, x.double(), y, ["synflow", "zen", "grad_norm"])["grad_norm"]
+    assert after.value == before.value
+
+
+def test_batch_norms_in_several_places_have_the_rows_of_all_their_calls() -> None:
+    class Norms(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.mix, self.head = nn.Conv2d(3, 6, 8, 8), nn.Linear(6, 6), nn.Linear(6, 10)
+            self.norm, self.shared = nn.BatchNorm1d(6), nn.BatchNorm1d(6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.stem(x).flatten(2).mT
+            tokens = self.norm(tokens.flatten(0, 1)).tanh().reshape_as(tokens)
+            tokens = self.mix(self.shared(tokens.mT).mT).tanh() + tokens
+            return self.head(self.shared(tokens.mT).tanh().mean(2))
+
+    torch.manual_seed(0)
+    network, (x, y) = Norms().double(), images()
+    expected = condition(Oracle(network, x.double(), y).tangent_kernel(constant_statistics))
+    found = score(network, x.double(), y, ["ntk_condition_fixed_bn"])["ntk_condition_fixed_bn"]
+    assert found.value == pytest.approx(expected, rel=1e-8)
+    assert "2 weights: batch_norm" in found.remarks[0]

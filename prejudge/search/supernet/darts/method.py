@@ -31,6 +31,7 @@ _DARTS = Recipe(
     weight_decay=3e-4,
     max_grad_norm=5.0,
     augment=True,
+    schedule="cosine-epochs",
 )
 
 RECIPES: Mapping[str, Recipe] = {

@@ -41,6 +41,7 @@ RECIPE = Recipe(
     weight_decay=3e-4,
     max_grad_norm=3.0,
     augment=True,
+    schedule="cosine-epochs",
 )
 """Training of the weights, in both stages."""
 
