@@ -171,7 +171,8 @@ def test_a_journal_with_other_records_is_refused(tmp_path: Path, content: str) -
         run(folder=tmp_path)
 
 
-@pytest.mark.parametrize("name", [pytest.param("default", marks=pytest.mark.slow), "te-nas"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["default", "te-nas"])
 def test_darts_with_groups_of_edges(name: str) -> None:
     options = {"convention": name, "batch_size": 3, "crops": 20, "prune_number": 1}
     found = run(2, name="darts-s2", data=images(20, 8, 1), options=options)
