@@ -7,16 +7,12 @@ images of R * C channels without a copy. With R = 1 that is the plain batch.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-
-from prejudge.proxies.score import ScoreFailure
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
 PrunableLayer = nn.Conv2d | nn.Linear
@@ -30,29 +26,6 @@ def prunable_layers(network: nn.Module) -> dict[str, PrunableLayer]:
 def batch_norms(network: nn.Module) -> dict[str, BatchNorm]:
     """Every batch norm by its module name."""
     return {name: m for name, m in network.named_modules() if isinstance(m, BatchNorm)}
-
-
-def replaceable_batch_norms(network: nn.Module) -> dict[str, BatchNorm]:
-    """Every batch norm by its module name, where each normalizes and does nothing else.
-
-    Raises:
-        ScoreFailure: One has a forward of its own that does more, as an activation at its end.
-    """
-    found = batch_norms(network)
-    for name, bn in found.items():
-        if type(bn).forward is BatchNorm.forward or isinstance(bn, StackedLayer):
-            continue
-        dims = 4 if isinstance(bn, nn.BatchNorm2d) else 5 if isinstance(bn, nn.BatchNorm3d) else 3
-        like = bn.weight if bn.weight is not None else torch.zeros(())
-        x = torch.linspace(-2, 3, 12 * bn.num_features, dtype=like.dtype, device=like.device)
-        x = x.view(4, 3, bn.num_features, *[1] * (dims - 3)).movedim(1, -1)
-        if dims == 3:
-            x = x.reshape(4, bn.num_features, 3)
-        with torch.no_grad():
-            same = F.batch_norm(x, None, None, bn.weight, bn.bias, True, 0.0, bn.eps)
-            if not torch.allclose(copy.deepcopy(bn)(x), same, atol=1e-4):
-                raise ScoreFailure(f"the batch norm {name!r} ({type(bn).__name__}) does more than normalize")
-    return found
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -117,10 +90,14 @@ def add_gram(grams: Tensor, rows: Tensor) -> None:
 @contextmanager
 def replaced_forward(modules: Mapping[str, Any], make: Callable[[Any], Callable[[Tensor], Tensor]]) -> Iterator[None]:
     """Give each module the forward function ``make(module)`` while the block runs."""
+    own = {name: vars(module)["forward"] for name, module in modules.items() if "forward" in vars(module)}
     try:
         for module in modules.values():
             module.forward = make(module)
         yield
     finally:
-        for module in modules.values():
-            del module.forward
+        for name, module in modules.items():
+            if name in own:
+                module.forward = own[name]
+            else:
+                vars(module).pop("forward", None)

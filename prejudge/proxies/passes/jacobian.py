@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prejudge.proxies.kernels.share_gram import ShareGram, image_rows, images_are_coupled, send_back
+from prejudge.proxies.network.batch_norms import Normalize, normalized_by
 from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import (
     BatchNorm,
@@ -23,8 +24,6 @@ from prejudge.proxies.network.layers import (
     fold,
     full_precision,
     repeats_of,
-    replaceable_batch_norms,
-    replaced_forward,
     unfold,
 )
 from prejudge.proxies.network.observer import observed, unobserved
@@ -116,30 +115,30 @@ def fixed_bn_kernel(
         places: Of the images, where an earlier pass found them.
         remarks: Takes what was done in a slow way.
     """
-    normalized: list[tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]] = []  # batch norm, input, mean, 1/std, output
+    normalized: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []  # scale, input, mean, 1/std, output
 
-    def constant_statistics(bn: BatchNorm) -> Any:
-        def forward(x: Tensor) -> Tensor:
+    def constant_statistics(_: str, bn: BatchNorm) -> Normalize:
+        def normalize(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
             x = fold(x, repeats_of(bn))
             with unobserved():
                 mean, variance = map(full_precision, torch.batch_norm_update_stats(x.detach(), None, None, 0.0))
-            gamma, beta = (None if p is None else p.detach().flatten() for p in (bn.weight, bn.bias))
+            # What is a function of a parameter stays one: its rows are taken image by image.
+            gamma, beta = (p if p is None or not p.is_leaf else p.detach().flatten() for p in (weight, bias))
             output = F.batch_norm(x, mean, variance, gamma, beta, training=False, eps=bn.eps)
-            if gamma is not None:
-                normalized.append((bn, x.detach(), mean, (variance + bn.eps).rsqrt(), output))
+            if weight is not None and weight.is_leaf:
+                normalized.append((weight, x.detach(), mean, (variance + bn.eps).rsqrt(), output))
             return unfold(output, repeats_of(bn))
 
-        return forward
+        return normalize
 
     x = inputs.detach().requires_grad_()
-    norms = replaceable_batch_norms(network)
     with (
-        replaced_forward(norms, constant_statistics),
+        normalized_by(network, constant_statistics),
         observed(network, x, repeats=repeats, places=places) as observation,
     ):
         logits = class_scores(run(network, x))
     weights = {id(p): p for p in weight_named(network)}
-    direct = {id(bn.weight) for bn, *_ in normalized}
+    direct = {id(scale) for scale, *_ in normalized}
     reading = reading_of(observation, scales=True)
     slow: list[Tensor] = []
     rows = weights.keys() & reading.placed

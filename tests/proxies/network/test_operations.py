@@ -372,14 +372,59 @@ class SilentNorm(nn.BatchNorm2d):
         return super().forward(x).contiguous()
 
 
-@pytest.mark.parametrize(("norm", "ok"), [(ActiveNorm, False), (SilentNorm, True)])
-def test_a_batch_norm_that_does_more_is_not_taken_for_one(norm: type[nn.BatchNorm2d], ok: bool) -> None:
-    network = nn.Sequential(nn.Conv2d(3, 8, 3), norm(8), nn.ReLU(), *tail(8))
-    scores = score(network, *images(), ["synflow", "ntk_condition_fixed_bn", "snip"])
+class OwnNorm(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), keepdim=True) + 1).sqrt()
+
+
+class NewScale(nn.BatchNorm2d):
+    def forward(self, x: Tensor) -> Tensor:
+        return F.batch_norm(x, None, None, self.weight * 2, self.bias, True, 0.0, self.eps).relu()
+
+
+def normalized_by(*norms: nn.Module) -> nn.Module:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 8, 3), *norms, nn.ReLU(), *tail(8)).double()
+
+
+OF_NORMS = ["synflow", "ntk_condition_fixed_bn", "zen", "snip"]
+
+
+@pytest.mark.parametrize(
+    ("norm", "apart"),
+    [(ActiveNorm(8), [nn.BatchNorm2d(8), nn.SiLU()]), (SilentNorm(8), [nn.BatchNorm2d(8)])],
+    ids=["with an activation", "with nothing"],
+)
+def test_a_batch_norm_that_does_more_counts_as_its_parts(norm: nn.Module, apart: list[nn.Module]) -> None:
+    x, y = images()
+    together, expected = (score(normalized_by(*norms), x.double(), y, OF_NORMS) for norms in ([norm], apart))
+    for proxy in OF_NORMS:
+        assert together[proxy].value == pytest.approx(expected[proxy].value, rel=1e-9), together[proxy].reason
+
+
+def test_the_scale_that_a_batch_norm_computes_is_followed() -> None:
+    x, y = images()
+    network = normalized_by(NewScale(8))
+    found = score(network, x.double(), y, ["ntk_condition_fixed_bn"])["ntk_condition_fixed_bn"]
+    value = network[0](x.double()).detach()
+    mean, variance = value.mean((0, 2, 3)), value.var((0, 2, 3), unbiased=False)
+
+    class Constant(nn.BatchNorm2d):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.batch_norm(x, mean, variance, self.weight * 2, self.bias, False, 0.0, self.eps).relu()
+
+    network[1].__class__ = Constant
+    assert found.value == pytest.approx(by_definition.ALL["ntk_condition_fixed_bn"](network, x.double(), y), rel=1e-6)
+    assert "one backward pass for each image" in found.remarks[0]
+
+
+def test_a_batch_norm_of_another_kind_is_refused_by_name() -> None:
+    x, y = images()
+    scores = score(normalized_by(OwnNorm(8)), x.double(), y, OF_NORMS)
     assert scores["snip"].ok
-    for proxy in ("synflow", "ntk_condition_fixed_bn"):
-        assert scores[proxy].ok == ok
-        assert ok or "'1' (ActiveNorm) does more than normalize" in scores[proxy].reason
+    for proxy in OF_NORMS[:3]:
+        assert scores[proxy].reason == "the batch norm '1' (OwnNorm) normalizes in a way of its own"
 
 
 def test_a_path_that_depends_on_the_images_is_refused() -> None:
