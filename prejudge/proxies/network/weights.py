@@ -7,7 +7,7 @@ operation reads a function of a parameter (a slice, a standardized kernel), the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,13 +125,16 @@ class Reading:
 
     Attributes:
         placed: ``id`` of those that are weights or biases of operations alone whose images have known places.
-        by_image: ``id`` of those whose gradient can be taken apart by image only by a backward pass for each.
-        functions: The functions that read the latter.
+        by_image: For the ``id`` of those whose gradient can be taken apart by image only by a backward pass for each,
+            a function that reads them.
     """
 
     placed: frozenset[int]
-    by_image: frozenset[int]
-    functions: tuple[str, ...]
+    by_image: Mapping[int, str]
+
+    def functions(self, parameters: Iterable[Tensor]) -> str:
+        """The functions that read some parameters of ``by_image``, for messages."""
+        return ", ".join(dict.fromkeys(self.by_image[id(p)] for p in parameters if id(p) in self.by_image))
 
 
 def reading_of(observation: Observation, *, scales: bool) -> Reading:
@@ -156,7 +159,7 @@ def reading_of(observation: Observation, *, scales: bool) -> Reading:
         for weight in weights:
             for parameter, _ in behind(weight, stops, through_lookups=True):
                 by_image[id(parameter)] = function
-    return Reading(frozenset(placed - by_image.keys()), frozenset(by_image), tuple(dict.fromkeys(by_image.values())))
+    return Reading(frozenset(placed - by_image.keys()), by_image)
 
 
 def behind(operand: Tensor, stops: Collection[Any] = (), *, through_lookups: bool = False) -> list[tuple[Tensor, bool]]:

@@ -10,14 +10,24 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.engine.random_state import own_generators
-from prejudge.proxies.network.batch_norms import Normalize, normalized_by
 from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.image_by_image import Unstackable
-from prejudge.proxies.network.layers import BatchNorm, by_repeat, fold, full_precision, in_turns, repeats_of, unfold
+from prejudge.proxies.network.layers import (
+    BatchNorm,
+    NoOtherBatchNorm,
+    batch_norms,
+    by_repeat,
+    fold,
+    full_precision,
+    in_turns,
+    repeats_of,
+    replaced_forward,
+    replaced_tensors,
+    unfold,
+)
 from prejudge.proxies.network.observer import observed
 from prejudge.proxies.network.operations import CONVOLUTIONS, IMAGES, Observation, mark_of
 from prejudge.proxies.network.placement import IMAGES_FIRST, NOWHERE, Placement, find_placement
-from prejudge.proxies.passes.logits import class_scores
 from prejudge.proxies.score import ScoreFailure
 
 
@@ -145,9 +155,9 @@ def response(
     repeats = len(seeds)
     variances: list[tuple[Any, Tensor]] = []
 
-    def observing(_: str, bn: BatchNorm) -> Normalize:
-        def normalize(value: Tensor, *scale_and_shift: Tensor | None) -> Tensor:
-            weight, bias = (None if p is None else p.flatten() for p in scale_and_shift)
+    def observing(bn: BatchNorm) -> Any:
+        def normalize(value: Tensor) -> Tensor:
+            weight, bias = (None if p is None else p.flatten() for p in (bn.weight, bn.bias))
             value = fold(value, repeats_of(bn))
             output, _, rstd = torch.native_batch_norm(value, weight, bias, None, None, True, 0.0, bn.eps)
             variance = full_precision(rstd.detach()).pow(-2) - bn.eps
@@ -156,7 +166,7 @@ def response(
 
         return normalize
 
-    with normalized_by(network, observing, everywhere=True):
+    with NoOtherBatchNorm(), replaced_forward(batch_norms(network), observing):
         features = _features(network, state, x, seeds)
     live = nodes_above(features.logits)
     changes = features.changes(_again(network, state, noisy, seeds, features))
@@ -270,8 +280,8 @@ def _run(
     leaves = [m for m in network.modules() if not any(m.children())]
     handles = [m.register_forward_hook(keep) for m in leaves]
     try:
-        with own_generators(seeds[0], x.device):  # both passes draw the same dropout
-            logits = class_scores(torch.func.functional_call(network, dict(state), (x.clone(),)))
+        with own_generators(seeds[0], x.device), replaced_tensors(network, state):  # both passes draw the same dropout
+            logits = network(x.clone())
     finally:
         for handle in handles:
             handle.remove()

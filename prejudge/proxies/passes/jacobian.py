@@ -8,6 +8,7 @@ statistics constant uncouples the images and one backward pass gives all rows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,20 +17,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prejudge.proxies.kernels.share_gram import ShareGram, image_rows, images_are_coupled, send_back
-from prejudge.proxies.network.batch_norms import Normalize, normalized_by
 from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import (
     BatchNorm,
     add_gram,
+    batch_norms,
     fold,
     full_precision,
     repeats_of,
+    replaced_forward,
     unfold,
 )
 from prejudge.proxies.network.observer import observed, unobserved
-from prejudge.proxies.network.operations import Places
+from prejudge.proxies.network.operations import IMAGES, Places, mark_of
 from prejudge.proxies.network.weights import reading_of, unseen_reader
-from prejudge.proxies.passes.logits import class_scores, run
+from prejudge.proxies.passes.logits import image_sums, run
 
 
 def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1) -> Tensor:
@@ -46,7 +48,7 @@ def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1) -> Tensor
     weights = weight_named(network)
     x = inputs.detach()
     with observed(network, x, repeats=repeats, lenient=True) as observation:
-        sums = class_scores(run(network, x)).sum(1)
+        sums = image_sums(run(network, x))
     n = len(inputs) // repeats
     products = [operation for operation in observation.operations if operation.is_product]
     activations = sum(operation.inputs.numel() + operation.output.numel() for operation in products)
@@ -115,30 +117,32 @@ def fixed_bn_kernel(
         places: Of the images, where an earlier pass found them.
         remarks: Takes what was done in a slow way.
     """
-    normalized: list[tuple[Tensor, Tensor, Tensor, Tensor, Tensor]] = []  # scale, input, mean, 1/std, output
+    normalized: list[tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]] = []  # batch norm, input, mean, 1/std, output
 
-    def constant_statistics(_: str, bn: BatchNorm) -> Normalize:
-        def normalize(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
-            x = fold(x, repeats_of(bn))
+    def constant_statistics(bn: BatchNorm) -> Any:
+        def forward(given: Tensor) -> Tensor:
+            x = fold(given, repeats_of(bn))
             with unobserved():
                 mean, variance = map(full_precision, torch.batch_norm_update_stats(x.detach(), None, None, 0.0))
-            # What is a function of a parameter stays one: its rows are taken image by image.
-            gamma, beta = (p if p is None or not p.is_leaf else p.detach().flatten() for p in (weight, bias))
+            gamma, beta = (None if p is None else p.flatten() for p in (bn.weight, bn.bias))
             output = F.batch_norm(x, mean, variance, gamma, beta, training=False, eps=bn.eps)
-            if weight is not None and weight.is_leaf:
-                normalized.append((weight, x.detach(), mean, (variance + bn.eps).rsqrt(), output))
+            if gamma is not None and (repeats > 1 or mark_of(given) == IMAGES):
+                normalized.append((bn, x.detach(), mean, (variance + bn.eps).rsqrt(), output))
             return unfold(output, repeats_of(bn))
 
-        return normalize
+        return forward
 
     x = inputs.detach().requires_grad_()
+    norms = batch_norms(network)
     with (
-        normalized_by(network, constant_statistics),
+        replaced_forward(norms, constant_statistics),
         observed(network, x, repeats=repeats, places=places) as observation,
     ):
-        logits = class_scores(run(network, x))
+        logits = run(network, x)
     weights = {id(p): p for p in weight_named(network)}
-    direct = {id(scale) for scale, *_ in normalized}
+    times = Counter(id(bn.weight) for bn, *_ in normalized)
+    normalized = [found for found in normalized if times[id(found[0].weight)] == 1]  # one of several calls has no row
+    direct = {id(bn.weight) for bn, *_ in normalized}
     reading = reading_of(observation, scales=True)
     slow: list[Tensor] = []
     rows = weights.keys() & reading.placed
@@ -163,8 +167,9 @@ def fixed_bn_kernel(
         handle.remove()
     if slow:
         if remarks is not None:
-            remarks.append(f"one backward pass for each image for {len(slow)} weights: {', '.join(reading.functions)}")
-        for block in image_rows(logits.sum(1), slow):
+            functions = f": {names}" if (names := reading.functions(slow)) else ""
+            remarks.append(f"one backward pass for each image for {len(slow)} weights{functions}")
+        for block in image_rows(image_sums(logits), slow):
             gram.add_rows(block)
     return gram.finish()
 

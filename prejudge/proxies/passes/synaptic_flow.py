@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from fnmatch import fnmatch
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from prejudge.proxies.network.batch_norms import Normalize, normalized_by
-from prejudge.proxies.network.layers import BatchNorm, fold, sums_by_repeat, unfold
-from prejudge.proxies.network.observer import unobserved
-from prejudge.proxies.passes.logits import class_scores
+from prejudge.proxies.network.layers import (
+    NoOtherBatchNorm,
+    batch_norms,
+    replaced_forward,
+    replaced_tensors,
+    sums_by_repeat,
+)
 
 
 def synaptic_flow(
@@ -46,22 +50,15 @@ def synaptic_flow(
     weights = {name: state[names[id(parameter)]] for name, parameter in prunable.items()}
     for weight in weights.values():
         weight.requires_grad_(True)
+    off = {name: bn for name, bn in batch_norms(network).items() if not (keep_bn and fnmatch(name, keep_bn))}
     ones = torch.ones(repeats, *inputs.shape[1:], dtype=torch.float64, device=device)
 
-    def identity(name: str, bn: BatchNorm) -> Normalize:
-        if keep_bn and fnmatch(name, keep_bn):
+    def identity(_: Any) -> Any:
+        return lambda x: x
 
-            def normalize(x: Tensor, *scale_and_shift: Tensor | None) -> Tensor:
-                weight, bias = (None if p is None else p.flatten() for p in scale_and_shift)
-                with unobserved():
-                    output = F.batch_norm(fold(x, repeats), None, None, weight, bias, True, 0.0, bn.eps)
-                return unfold(output, repeats)
-
-            return normalize
-        return lambda x, *_: x
-
-    with normalized_by(network, identity, everywhere=True), torch.enable_grad():
-        total = class_scores(torch.func.functional_call(network, state, (ones,))).sum()
+    alone = nullcontext() if keep_bn else NoOtherBatchNorm()
+    with alone, replaced_forward(off, identity), replaced_tensors(network, state), torch.enable_grad():
+        total = network(ones).sum()
     if not total.requires_grad:
         return {name: w.new_zeros(repeats) for name, w in weights.items()}
     gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)

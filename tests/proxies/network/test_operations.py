@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prejudge.proxies.scoring import score
 from tests.proxies.network import by_definition
+from tests.proxies.zoo.oracle import Oracle, condition, constant_statistics
 
 
 def images(n: int = 4) -> tuple[Tensor, Tensor]:
@@ -367,64 +368,27 @@ class ActiveNorm(nn.BatchNorm2d):
         return F.silu(super().forward(x))
 
 
-class SilentNorm(nn.BatchNorm2d):
+class NormByHand(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).contiguous()
+        return (x - x.mean((0, 2, 3), keepdim=True)) * self.weight[:, None, None] + self.bias[:, None, None]
 
 
-class OwnNorm(nn.BatchNorm2d):
-    def forward(self, x: Tensor) -> Tensor:
-        return (x - x.mean((0, 2, 3), keepdim=True)) / (x.var((0, 2, 3), keepdim=True) + 1).sqrt()
-
-
-class NewScale(nn.BatchNorm2d):
-    def forward(self, x: Tensor) -> Tensor:
-        return F.batch_norm(x, None, None, self.weight * 2, self.bias, True, 0.0, self.eps).relu()
-
-
-def normalized_by(*norms: nn.Module) -> nn.Module:
-    with torch.random.fork_rng([]):
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Conv2d(3, 8, 3), *norms, nn.ReLU(), *tail(8)).double()
-
-
-OF_NORMS = ["synflow", "ntk_condition_fixed_bn", "zen", "snip"]
-
-
-@pytest.mark.parametrize(
-    ("norm", "apart"),
-    [(ActiveNorm(8), [nn.BatchNorm2d(8), nn.SiLU()]), (SilentNorm(8), [nn.BatchNorm2d(8)])],
-    ids=["with an activation", "with nothing"],
-)
-def test_a_batch_norm_that_does_more_counts_as_its_parts(norm: nn.Module, apart: list[nn.Module]) -> None:
+def test_an_activation_at_the_end_of_a_batch_norm_stays() -> None:
     x, y = images()
-    together, expected = (score(normalized_by(*norms), x.double(), y, OF_NORMS) for norms in ([norm], apart))
-    for proxy in OF_NORMS:
-        assert together[proxy].value == pytest.approx(expected[proxy].value, rel=1e-9), together[proxy].reason
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), ActiveNorm(8), nn.ReLU(), *tail(8)).double()
+    apart = nn.Sequential(network[0], nn.BatchNorm2d(8), nn.SiLU(), *network[2:]).double()
+    found, expected = (score(n, x.double(), y) for n in (network, apart))
+    for proxy in ("synflow", "ntk_condition_fixed_bn", "zen", "grasp", "fisher"):
+        assert found[proxy].value == pytest.approx(expected[proxy].value, rel=1e-9), proxy
 
 
-def test_the_scale_that_a_batch_norm_computes_is_followed() -> None:
-    x, y = images()
-    network = normalized_by(NewScale(8))
-    found = score(network, x.double(), y, ["ntk_condition_fixed_bn"])["ntk_condition_fixed_bn"]
-    value = network[0](x.double()).detach()
-    mean, variance = value.mean((0, 2, 3)), value.var((0, 2, 3), unbiased=False)
-
-    class Constant(nn.BatchNorm2d):
-        def forward(self, x: Tensor) -> Tensor:
-            return F.batch_norm(x, mean, variance, self.weight * 2, self.bias, False, 0.0, self.eps).relu()
-
-    network[1].__class__ = Constant
-    assert found.value == pytest.approx(by_definition.ALL["ntk_condition_fixed_bn"](network, x.double(), y), rel=1e-6)
-    assert "one backward pass for each image" in found.remarks[0]
-
-
-def test_a_batch_norm_of_another_kind_is_refused_by_name() -> None:
-    x, y = images()
-    scores = score(normalized_by(OwnNorm(8)), x.double(), y, OF_NORMS)
-    assert scores["snip"].ok
-    for proxy in OF_NORMS[:3]:
-        assert scores[proxy].reason == "the batch norm '1' (OwnNorm) normalizes in a way of its own"
+def test_a_batch_norm_that_computes_by_hand_cannot_be_replaced() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), NormByHand(8), nn.ReLU(), *tail(8))
+    scores = score(network, *images(), ["synflow", "ntk_condition_fixed_bn", "zen", "snip"])
+    assert scores.pop("snip").ok
+    for found in scores.values():
+        assert "the batch norm '1' (NormByHand) normalizes in a way that is not known" in found.reason
 
 
 def test_a_path_that_depends_on_the_images_is_refused() -> None:
@@ -444,3 +408,34 @@ def test_a_path_that_depends_on_the_images_is_refused() -> None:
     found = score(Branching(), x, y, ["ntk_trace", "snip"])
     assert found["snip"].ok
     assert "another path" in found["ntk_trace"].reason
+
+
+def test_a_module_in_two_places_is_left_as_it_was() -> None:
+    x, y = images()
+    torch.manual_seed(0)
+    shared = nn.Conv2d(8, 8, 3, padding=1)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sequential(shared, nn.ReLU()), nn.Sequential(shared), *tail(8))
+    before = score(network.double(), x.double(), y, ["grad_norm"])["grad_norm"]
+    after = score(network, x.double(), y, ["synflow", "zen", "grad_norm"])["grad_norm"]
+    assert after.value == before.value
+
+
+def test_batch_norms_in_several_places_have_the_rows_of_all_their_calls() -> None:
+    class Norms(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.mix, self.head = nn.Conv2d(3, 6, 8, 8), nn.Linear(6, 6), nn.Linear(6, 10)
+            self.norm, self.shared = nn.BatchNorm1d(6), nn.BatchNorm1d(6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.stem(x).flatten(2).mT
+            tokens = self.norm(tokens.flatten(0, 1)).tanh().reshape_as(tokens)
+            tokens = self.mix(self.shared(tokens.mT).mT).tanh() + tokens
+            return self.head(self.shared(tokens.mT).tanh().mean(2))
+
+    torch.manual_seed(0)
+    network, (x, y) = Norms().double(), images()
+    expected = condition(Oracle(network, x.double(), y).tangent_kernel(constant_statistics))
+    found = score(network, x.double(), y, ["ntk_condition_fixed_bn"])["ntk_condition_fixed_bn"]
+    assert found.value == pytest.approx(expected, rel=1e-8)
+    assert "2 weights: batch_norm" in found.remarks[0]
