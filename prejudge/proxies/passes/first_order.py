@@ -28,6 +28,7 @@ from prejudge.proxies.network.weights import Reading, behind, product_nodes, pru
 from prejudge.proxies.passes.activations import KERNELS, ActivationWatch
 from prejudge.proxies.passes.clock import Clock
 from prejudge.proxies.passes.curvature import weight_curvature
+from prejudge.proxies.passes.input_gradient import input_gradient
 from prejudge.proxies.passes.logits import class_scores, run
 from prejudge.proxies.passes.memory import Limits
 from prejudge.proxies.passes.saliency import ChannelSaliency
@@ -126,7 +127,10 @@ def first_order(
         values["multiply_adds"] = [multiply_adds(observation, repeats)] * repeats
     if "input_gradient" in asked:
         with clock("input backward"):
-            values["input_gradient"] = list(by_repeat(_input_gradient(logits.sum(), x), repeats))
+            try:
+                values["input_gradient"] = list(by_repeat(input_gradient(logits, x), repeats))
+            except ScoreFailure as failure:
+                values["input_gradient"] = [failure] * repeats
     if asked & OF_THE_LOSS | asked & _OF_LABELS:
         found.weights = prunable_weights(network, observation)
     if targets is not None and asked & OF_THE_LOSS | asked & _OF_LABELS:
@@ -143,14 +147,6 @@ def first_order(
                 ledger.of_the_loss(losses.sum(), each / observation.images, asked, clock, projection)
     found.values = {name: values[name] for name in wanted}
     return found
-
-
-def _input_gradient(scalar: Tensor, x: Tensor) -> Tensor:
-    """J, the gradient of the sum of all logits for each image, ``(N * R, …)``; zero where nothing connects."""
-    gradient = None
-    if scalar.requires_grad:
-        (gradient,) = torch.autograd.grad(scalar, x, retain_graph=True, allow_unused=True)
-    return torch.zeros_like(x) if gradient is None else gradient
 
 
 class _Ledger:
