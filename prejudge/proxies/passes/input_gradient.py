@@ -12,8 +12,8 @@ from prejudge.proxies.score import ScoreFailure
 
 _LINEAR = frozenset(
     f"{name}Backward{turn}" for turn in "01" for name in (
-        "Add", "Addmm", "Alias", "AsStrided", "Cat", "Clone", "Div", "Linear", "Mean", "Mm", "Permute", "ReshapeAlias", "Squeeze", "Stack",
-        "Sum", "T", "Transpose", "UnsafeView", "Unsqueeze", "View",
+        "Add", "Addmm", "Alias", "AsStrided", "Cat", "Clone", "Div", "Linear", "Mean", "Mm", "Permute", "ReshapeAlias",
+        "Squeeze", "Stack", "Sum", "T", "Transpose", "UnsafeView", "Unsqueeze", "View",
     )
 )  # fmt: skip
 """Graph nodes that take a constant gradient to a constant one, or to one that is seen not to be constant."""
@@ -76,7 +76,7 @@ def _last_normalizations(logits: Tensor) -> list[tuple[Any, int | None]]:
 
 
 def _check(flat: list[bool], dim: int | None) -> Callable[[Any], None]:
-    """Note whether a gradient is constant in all that a batch norm takes together, or along the ``dim`` of a softmax."""
+    """Note whether a gradient is constant in what a batch norm takes together, or along the ``dim`` of a softmax."""
 
     def check(gradients: Any) -> None:
         gradient = gradients[0]
