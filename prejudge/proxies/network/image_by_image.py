@@ -60,7 +60,7 @@ def watch_first_forward(network: nn.Module) -> None:
         mode[0].__enter__()  # type: ignore[no-untyped-call]
 
     def leave(*_: Any) -> None:
-        for handle in handles:
+        for handle in handles[:-1]:  # torch goes through the hooks of the last kind, after an error without a copy
             handle.remove()
         if mode:
             mode.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]

@@ -53,7 +53,7 @@ _OPTIONS = {
 _DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"})
 _SHAPED_LIKE = frozenset({"randn_like", "rand_like", "empty_like", "full_like", "bernoulli", "bernoulli_"})
 _BATCH_NORMS = frozenset({"batch_norm", "native_batch_norm"})
-_ROWWISE = _DROPOUTS | _BATCH_NORMS | {*CONVOLUTIONS, *SCALES, "linear", "instance_norm"}
+_ROWWISE = _DROPOUTS | _BATCH_NORMS | {*CONVOLUTIONS, *SCALES, "linear", "instance_norm", "embedding"}
 _NO_PRODUCTS = _ROWWISE | {
     "__get__", "__setitem__", "addcdiv", "addcmul", "broadcast_tensors", "broadcast_to", "copy_", "cos", "cumsum",
     "embedding", "embedding_bag", "expand", "expand_as", "flip", "gather", "hstack", "index_add", "index_put",

@@ -21,7 +21,6 @@ from prejudge.proxies.network.layers import (
     replaced_tensors,
     unfold,
 )
-from prejudge.proxies.passes.logits import class_scores
 
 
 def gaussian_response(
@@ -127,7 +126,7 @@ def _features(network: nn.Module, state: dict[str, Tensor], x: Tensor) -> tuple[
     handles = [m.register_forward_hook(keep) for m in leaves]
     try:
         with replaced_tensors(network, state):
-            logits = class_scores(network(x.clone()))
+            logits = network(x.clone())
     finally:
         for handle in handles:
             handle.remove()

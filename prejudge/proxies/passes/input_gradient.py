@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prejudge.proxies.network.call_adapter import NO_INPUT_GRADIENT
 from prejudge.proxies.score import ScoreFailure
 
 _LINEAR = frozenset(
@@ -31,8 +32,11 @@ def input_gradient(logits: Tensor, x: Tensor) -> Tensor:
 
     Raises:
         ScoreFailure: The sum is a constant: between a batch norm and the logits every image and position has the same
-            weight, or the logits are a softmax. What autograd returns is rounding alone.
+            weight, or the logits are a softmax. What autograd returns is rounding alone. Or there is nothing to
+            differentiate for.
     """
+    if not x.numel():
+        raise ScoreFailure(NO_INPUT_GRADIENT)
     if not logits.requires_grad:
         return torch.zeros_like(x)
     flat: list[bool] = []

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.errors import InputError
+from prejudge.proxies.network.call_adapter import turn_inputs
 from prejudge.proxies.network.observer import observed
 from prejudge.proxies.network.operations import OTHER_PATH, Observation, Operation, Places
 from prejudge.proxies.network.placement import Placement, find_placement
@@ -66,6 +67,7 @@ def _recorded(
                     parameter.normal_(0, max(parameter[0].numel(), 1) ** -0.5)
                 else:
                     parameter.uniform_(0.5, 1.5)
+        turn_inputs(twin, turn)
         images = torch.randn_like(inputs).roll(turn, 0).requires_grad_()
     # with the random draws of the pass that is to come
     with undisturbed(), observed(twin, images, search=True) as observation:

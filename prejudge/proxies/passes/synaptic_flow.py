@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from prejudge.proxies.network.layers import batch_norms, replaced_forward, replaced_tensors, sums_by_repeat
-from prejudge.proxies.passes.logits import class_scores
 
 
 def synaptic_flow(
@@ -48,7 +47,7 @@ def synaptic_flow(
         return lambda x: x
 
     with replaced_forward(off, identity), replaced_tensors(network, state), torch.enable_grad():
-        total = class_scores(network(ones)).sum()
+        total = network(ones).sum()
     if not total.requires_grad:
         return {name: w.new_zeros(repeats) for name, w in weights.items()}
     gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)
