@@ -60,7 +60,7 @@ def _last_normalizations(logits: Tensor) -> list[tuple[Any, int | None]]:
     """
     found: dict[Any, int | None] = {}
     seen: set[Any] = set()
-    stack = [logits.grad_fn]
+    stack: list[Any] = [logits.grad_fn]
     while stack:
         node = stack.pop()
         if node is None or node in seen or getattr(node, "variable", None) is not None:

@@ -173,7 +173,7 @@ TIMM = [
     _timm("swiftformer", "swiftformer_xs", more=(".w_g",)),
     _class("timm", "efficientformer", "EfficientFormer", (1, 1, 1, 2), (8, 16, 24, 32), num_vit=1, image=224),
     _timm("efficientformer_v2", "efficientformerv2_s0", 64, img_size=64),
-    _timm("efficientvit_mit", "efficientvit_b0"),
+    _timm("efficientvit_mit", "efficientvit_b0", gain=0.1),
     _timm("efficientvit_msra", "efficientvit_m0", img_size=32),
     _timm("edgenext", "edgenext_xx_small"),
     _timm("byobnet", "mobilevit_xxs"),

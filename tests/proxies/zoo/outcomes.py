@@ -29,6 +29,7 @@ REASONS = {
     "b": ("batch norm couples", "batch norm couples the images, and no convention says what is whose in an operation"),
     "c": ("no convention says what the channels", "no convention says what the channels of an operation are"),
     "j": ("does not depend on the images", "batch norm makes the sum of logits independent of the images"),
+    "n": ("value is (nan|inf|-inf)", "the value is not finite"),
     "s": ("singular", "the kernel is singular to working precision"),
     "u": ("out of sight|not known", "an operation is out of sight or not known"),
 }
