@@ -50,7 +50,9 @@ _OPTIONS = {
     False: {"stride": 1, "padding": 0, "dilation": 1, "groups": 1},
     True: {"stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1},
 }
-_DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"})
+_DROPOUTS = frozenset(
+    {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "rrelu", "rrelu_"}
+)
 _SHAPED_LIKE = frozenset({"randn_like", "rand_like", "empty_like", "full_like", "bernoulli", "bernoulli_"})
 _BATCH_NORMS = frozenset({"batch_norm", "native_batch_norm"})
 _ROWWISE = _DROPOUTS | _BATCH_NORMS | {*CONVOLUTIONS, *SCALES, "linear", "instance_norm", "embedding"}

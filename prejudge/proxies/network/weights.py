@@ -64,6 +64,40 @@ def prunable_weights(network: nn.Module, observation: Observation | None = None)
     return dict(found.values())
 
 
+def biases_of(network: nn.Module, weights: Collection[int], observation: Observation | None = None) -> set[int]:
+    """The ``id`` of the biases that go with weights: those of their modules, and of the operations on them.
+
+    Args:
+        network: The network.
+        weights: ``id`` of each weight.
+        observation: Of its forward pass; without it the modules' biases alone are found.
+    """
+    found = set()
+    for module in network.modules():
+        own = dict(module.named_parameters(recurse=False))
+        if any(id(p) in weights for p in own.values()):
+            found |= {id(p) for name, p in own.items() if name.startswith("bias")}
+    if observation is not None:
+        stops = product_nodes(observation)
+        for operation in observation.operations:
+            bias = operation.bias if operation.is_product else None
+            if bias is not None and any(id(p) in weights for p, _ in behind(operation.weight, stops)):
+                found |= {id(p) for p, _ in behind(bias, stops)}
+    return found - set(weights)
+
+
+def hides_weights(network: nn.Module, unseen: Collection[int]) -> bool:
+    """Whether a parameter that something out of sight reads may be a prunable weight, and no layer says that it is.
+
+    Args:
+        network: The network.
+        unseen: ``id`` of each such parameter.
+    """
+    layers = {id(p) for p in prunable_weights(network).values()}
+    matrices = [p for p in network.parameters() if sum(size > 1 for size in p.shape) > 1]
+    return any(id(p) in unseen and id(p) not in layers for p in matrices)
+
+
 def _packed(network: nn.Module) -> set[int]:
     """The input projections of ``nn.MultiheadAttention``, which zero-cost-nas does not count: no layer holds them."""
     attentions = [m for m in network.modules() if isinstance(m, nn.MultiheadAttention)]

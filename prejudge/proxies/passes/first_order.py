@@ -24,7 +24,15 @@ from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import by_repeat, each_repeat
 from prejudge.proxies.network.observer import observed
 from prejudge.proxies.network.operations import CONVOLUTIONS, Observation, Operation, Places
-from prejudge.proxies.network.weights import Reading, behind, product_nodes, prunable_weights, reading_of, unseen_reader
+from prejudge.proxies.network.weights import (
+    Reading,
+    behind,
+    hides_weights,
+    product_nodes,
+    prunable_weights,
+    reading_of,
+    unseen_reader,
+)
 from prejudge.proxies.passes.activations import KERNELS, ActivationWatch
 from prejudge.proxies.passes.clock import Clock
 from prejudge.proxies.passes.curvature import weight_curvature
@@ -46,7 +54,7 @@ class FirstOrder:
 
     Attributes:
         values: For each quantity the values of all repeats; a failure where this network has none.
-        weights: The prunable weights by name; None where the pass did not look for them.
+        weights: The prunable weights by name; None where the pass did not look for them, or did not see all.
         remarks: What was done in a slow way, by quantity.
         weights_per_channel: How many weights a channel of ``channel_saliency`` has.
     """
@@ -181,11 +189,9 @@ class _Ledger:
         self.unknown = ""  # why not even the prunable weights are
         if repeats == 1:
             self.unseen, parameters = unseen_reader(network, logits, x, observation)
-            if parameters:
-                layers = {id(p) for p in prunable_weights(network).values()}
-                matrices = [p for p in network.parameters() if sum(size > 1 for size in p.shape) > 1]
-                if any(id(p) in parameters and id(p) not in layers for p in matrices):
-                    self.unknown = self.unseen
+            if hides_weights(network, parameters):
+                self.unknown = self.unseen
+                found.weights = None
 
     @cached_property
     def reading(self) -> Reading:
