@@ -58,8 +58,8 @@ _BATCH_NORMS = frozenset({"batch_norm", "native_batch_norm"})
 _OVERLOADS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
 _ROWWISE = _DROPOUTS | _BATCH_NORMS | {*CONVOLUTIONS, *SCALES, "linear", "instance_norm", "embedding"}
 _NO_PRODUCTS = _ROWWISE | {
-    "__get__", "__setitem__", "addcdiv", "addcmul", "broadcast_tensors", "broadcast_to", "copy_", "cos", "cumsum",
-    "embedding", "embedding_bag", "expand", "expand_as", "flip", "gather", "hstack", "index_add", "index_put",
+    "__get__", "__getitem__", "__setitem__", "addcdiv", "addcmul", "broadcast_tensors", "broadcast_to", "copy_", "cos",
+    "cumsum", "embedding", "embedding_bag", "expand", "expand_as", "flip", "gather", "hstack", "index_add", "index_put",
     "index_select", "lerp", "masked_fill", "masked_fill_", "max", "min", "movedim", "narrow", "norm", "permute", "prod",
     "reciprocal", "remainder", "repeat", "repeat_interleave", "roll", "rsub", "scatter", "select", "sign", "sin",
     "swapaxes", "t", "take_along_dim", "tile", "unbind", "vstack", "where",
