@@ -262,9 +262,13 @@ class Probe:
         """|theta * dR/dtheta| summed over each prunable layer, R the linearized network's output; see :mod:`flow`."""
         return self._given("synaptic_flow", lambda: self.passes.synaptic_flow(keep_bn)[self._repeat])
 
-    def gaussian_response(self, images: int = 8, scale: float = 0.01) -> tuple[Tensor, Tensor]:
+    def gaussian_response(
+        self, images: int = 8, scale: float = 0.01, convention: str = "paper"
+    ) -> tuple[Tensor, Tensor]:
         """The change of the features under small input noise, and the batch-norm variances; see :mod:`gaussian`."""
-        return self._given("gaussian_response", lambda: self.passes.gaussian_response(images, scale)[self._repeat])
+        return self._given(
+            "gaussian_response", lambda: self.passes.gaussian_response(images, scale, convention)[self._repeat]
+        )
 
     @property
     def jacobian_kernel(self) -> Tensor:

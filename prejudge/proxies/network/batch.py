@@ -35,6 +35,7 @@ class InputBatch:
         targets: Class indices as int64, or others as they were given; None where there are none.
         largest_label: The largest class index; None where the targets are no integers.
         remarks: What a reader of the scores should know about the batch.
+        dtype: Of the network, once it is on a device.
     """
 
     entries: Mapping[int | str, Any]
@@ -42,6 +43,7 @@ class InputBatch:
     targets: Tensor | None = None
     largest_label: int | None = None
     remarks: tuple[str, ...] = ()
+    dtype: torch.dtype = torch.float32
 
     @property
     def plain(self) -> bool:
@@ -54,7 +56,7 @@ class InputBatch:
         """A floating tensor where the batch is and, if it has one, of its type."""
         tensors = [t for t in self.entries.values() if isinstance(t, Tensor)]
         floating = [t for t in tensors if t.is_floating_point()]
-        return floating[0] if floating else torch.empty(0, device=tensors[0].device)
+        return floating[0] if floating else torch.empty(0, dtype=self.dtype, device=tensors[0].device)
 
     @property
     def given(self) -> Any:
@@ -74,7 +76,8 @@ class InputBatch:
         targets = moved(self.targets)
         if targets is not None and targets.is_floating_point():
             targets = targets.to(torch.promote_types(dtype, torch.float32))  # as the logits in the loss
-        return replace(self, entries={key: moved(value) for key, value in self.entries.items()}, targets=targets)
+        entries = {key: moved(value) for key, value in self.entries.items()}
+        return replace(self, entries=entries, targets=targets, dtype=dtype)
 
 
 def read_batch(
@@ -193,14 +196,19 @@ def _is_number(value: Any) -> bool:
 
 def _tensor(value: Any, what: str) -> Tensor:
     if isinstance(value, Tensor):
+        if value.layout != torch.strided or value.is_nested or value.is_quantized:
+            raise InputError(f"{what} must be an ordinary dense tensor, not {value.layout} of {value.dtype}")
         return value
     try:
-        if not isinstance(value, np.ndarray):
-            value = np.asarray([v.tolist() if isinstance(v, Tensor) else v for v in value])
-        return torch.tensor(value, device="cpu")
+        array = value if isinstance(value, np.ndarray) else np.asarray([_plain_number(v) for v in value])
+        return torch.tensor(array, device="cpu")
     except (TypeError, ValueError, RuntimeError):
         expected = _FORMS if what != "targets" else "a tensor, an array or a list of numbers"
         raise InputError(f"{what} must be {expected}, not {type(value).__name__}") from None
+
+
+def _plain_number(value: Any) -> Any:
+    return value.tolist() if isinstance(value, Tensor) else value
 
 
 def _images(entries: Mapping[int | str, Any], targets: Tensor | None) -> int:

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from prejudge.engine.device_errors import named_device_errors
 from prejudge.errors import InputError
 from prejudge.proxies.network.batch import InputBatch
+from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.image_by_image import Unstackable
 from prejudge.proxies.network.observer import unobserved
 from prejudge.proxies.network.operations import IMAGES, MARK, OTHER_PATH
@@ -79,7 +80,7 @@ class CallAdapter:
         batch: The batch.
         places: The places.
         width: D.
-        turn: By how many places the images of the inputs that pass through are rolled.
+        order: The images of the batch in the order in which the inputs that pass through hold them; None as they are.
         remark: What was read as the logits, where that was a choice; empty before the network has run.
     """
 
@@ -91,7 +92,7 @@ class CallAdapter:
         lookups: Mapping[int, tuple[Placement, Tensor]] | None = None,
     ):
         self.batch, self.places, self._tokens = batch, places, tokens
-        self.turn = 0
+        self.order: Tensor | None = None
         self.remark = ""
         self._parts: dict[Key, Part] = {}
         self._lookups: dict[int, Part] = {}
@@ -163,14 +164,15 @@ class CallAdapter:
     def _passed(self, key: Key, value: Tensor, x: Tensor | None) -> Tensor:
         """A copy of an input, for as many images as are asked for."""
         with unobserved():
-            value = value.clone()
-            place = self.places[key]
-            if place != NOWHERE and self.turn:
-                value = value.roll(self.turn, place.dim)
+            value, place = value.clone(), self.places[key]
+            if place != NOWHERE:
+                order = torch.arange(self.batch.images) if self.order is None else self.order
+                if x is not None and len(x) != len(order):
+                    order = order[torch.arange(len(x)) % len(order)]
+                    value = value.index_select(place.dim, order.to(value.device))
+                elif self.order is not None:
+                    value = value.index_select(place.dim, order.to(value.device))
             if x is not None:
-                if place != NOWHERE and len(x) != self.batch.images:
-                    chosen = torch.arange(len(x), device=value.device) % self.batch.images
-                    value = value.index_select(place.dim, chosen)
                 value = value.to(x.device, x.dtype if value.is_floating_point() else None)
         if key in self._tokens:
             setattr(value, _TOKENS, key)
@@ -238,7 +240,7 @@ def turn_inputs(network: nn.Module, turn: int) -> None:
     """Roll the images of the inputs that pass through a running copy, as those of ``x`` are rolled."""
     adapter = adapter_of(network)
     if adapter is not None:
-        adapter.turn = turn
+        adapter.order = torch.arange(adapter.batch.images).roll(turn)
 
 
 def is_differentiated(key: Key, value: Any) -> bool:
@@ -253,7 +255,8 @@ def logits_in(output: Any, images: int) -> tuple[Tensor, str]:
     only tensor of a dictionary.
 
     Raises:
-        InputError: It is nothing of these, or not floating with the batch first.
+        InputError: It is nothing of these, or not floating with the batch first; or the first of a tuple seems to be
+            features, because another output depends on the same weights and more.
     """
     logits, remark = output, ""
     if isinstance(output, Mapping):
@@ -263,8 +266,9 @@ def logits_in(output: Any, images: int) -> tuple[Tensor, str]:
     elif isinstance(output, tuple | list) and output:
         logits = output[0]
         if len(output) > 1 and isinstance(logits, Tensor):
-            remark = f"the first of the {len(output)} things that the network returns, of shape {tuple(logits.shape)}"
-            remark += ", was taken for the logits"
+            _check_last(logits, output[1:])
+            shape = ", ".join(["N", *map(str, logits.shape[1:])])
+            remark = f"the first of {len(output)} outputs, of shape ({shape}), was taken for the logits"
     wanted = "the network must return logits (N, classes), or another floating tensor with the batch first"
     if not isinstance(logits, Tensor):
         what = type(output).__name__
@@ -275,6 +279,22 @@ def logits_in(output: Any, images: int) -> tuple[Tensor, str]:
         form = f"{logits.dtype} of shape {tuple(logits.shape)} for {images} images"
         raise InputError(f"{wanted}, not {form}; wrap it so that it does")
     return logits, remark
+
+
+def _check_last(first: Tensor, others: Sequence[Any]) -> None:
+    """Refuse features in front of the logits: another output depends on all weights that they depend on, and more."""
+    weights = _leaves(first)
+    for number, other in enumerate(others, 2):
+        if isinstance(other, Tensor) and other.is_floating_point() and other.dim() and weights < _leaves(other):
+            raise InputError(
+                f"the network returns {len(others) + 1} outputs, of which number {number} depends on more weights than "
+                "the first, which would be taken for the logits; wrap it so that it returns the logits alone"
+            )
+
+
+def _leaves(output: Tensor) -> set[int]:
+    variables = (getattr(node, "variable", None) for node in nodes_above(output))
+    return {id(variable) for variable in variables if variable is not None}
 
 
 class _LookupMode(TorchFunctionMode):

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 
 import torch
@@ -14,16 +13,15 @@ from prejudge.proxies.network.batch import InputBatch
 from prejudge.proxies.network.call_adapter import CallAdapter, Key, Lookup, TokenWatch, logits_in, run_network
 from prejudge.proxies.network.placement import IMAGES_FIRST, NOWHERE, Placement, find_placement
 
-_MOST_TRIALS = 16
-
 
 def adapt(
     network: nn.Module, batch: InputBatch, undisturbed: Callable[[], AbstractContextManager[None]]
 ) -> CallAdapter:
     """The adapter for a network and a batch.
 
-    Where an input may hold the images in several dimensions, or in none, two forward passes tell, the second with every
-    image in the place of the next one: its logits must have moved with them.
+    Each of several inputs may hold the images in any dimension of that size, or in none. It is the one in which a
+    change of one image changes the logits of that image alone. With every image in the place of the next one the logits
+    must have moved likewise; that tells the places in what is looked up, too.
 
     Args:
         network: A private copy.
@@ -35,33 +33,26 @@ def adapt(
     """
     if batch.plain:
         return CallAdapter(batch, {0: IMAGES_FIRST})
-    tensors = {key: value for key, value in batch.entries.items() if isinstance(value, Tensor)}
-    forms = [_candidates(value, batch.images) for value in tensors.values()]
-    trials = [
-        dict(zip(tensors, form, strict=True)) for form in itertools.islice(itertools.product(*forms), _MOST_TRIALS)
-    ]
-    integers = [key for key, value in tensors.items() if value.dtype in (torch.int32, torch.int64)]
-    if len(trials) == 1 and not integers:
-        return CallAdapter(batch, trials[0])
-    search = _Search(network, batch, integers, undisturbed)
-    logits, lookups = search.run(trials[0], 0)
+    search = _Search(network, batch, undisturbed)
     if batch.images == 1:
-        return search.adapter(trials[0], lookups, lookups)
-    for places in trials:
-        moved, others = search.run(places, 1)
+        places = {key: IMAGES_FIRST if value.shape[:1] == (1,) else NOWHERE for key, value in search.tensors.items()}
+        _, lookups = search.run(places)
+        return search.adapter(places, lookups, lookups)
+    logits, lookups = search.run({})
+    first = {key: next(iter(_candidates(value, batch.images)), NOWHERE) for key, value in search.tensors.items()}
+    apart = first if len(first) == 1 else {key: search.place_of(key, logits) for key in first}
+    for places in (apart, first):  # where images depend on each other, none can be told apart
+        if all(place == NOWHERE for place in places.values()):
+            continue
+        moved, others = search.run(places, torch.arange(batch.images).roll(1))
         if len(others) == len(lookups) and _moved(logits, moved, batch.images):
             return search.adapter(places, lookups, others)
-    names = ", ".join(f"{key} {tuple(value.shape)}" for key, value in tensors.items())
-    raise InputError(
-        f"the logits do not move with the images of the inputs ({names}); give each input with the batch first"
-    )
+    names = ", ".join(f"{key} {tuple(value.shape)}" for key, value in search.tensors.items())
+    raise InputError(f"the logits do not move with the images of {names}; give each input with the batch first")
 
 
 def _candidates(value: Tensor, images: int) -> list[Placement]:
-    dims = [dim for dim, size in enumerate(value.shape) if size == images]
-    if images == 1:
-        return [IMAGES_FIRST if dims[:1] == [0] else NOWHERE]
-    return [*map(Placement, dims), NOWHERE]
+    return [Placement(dim) for dim, size in enumerate(value.shape) if size == images]
 
 
 def _moved(logits: Tensor, moved: Tensor, images: int) -> bool:
@@ -71,19 +62,15 @@ def _moved(logits: Tensor, moved: Tensor, images: int) -> bool:
 
 
 class _Search:
-    def __init__(
-        self,
-        network: nn.Module,
-        batch: InputBatch,
-        tokens: Sequence[Key],
-        undisturbed: Callable[[], AbstractContextManager[None]],
-    ):
-        self._network, self._batch, self._tokens, self._undisturbed = network, batch, tokens, undisturbed
+    def __init__(self, network: nn.Module, batch: InputBatch, undisturbed: Callable[[], AbstractContextManager[None]]):
+        self._network, self._batch, self._undisturbed = network, batch, undisturbed
+        self.tensors = {key: value for key, value in batch.entries.items() if isinstance(value, Tensor)}
+        self._tokens = [key for key, value in self.tensors.items() if value.dtype in (torch.int32, torch.int64)]
 
-    def run(self, places: Mapping[Key, Placement], turn: int) -> tuple[Tensor, list[Lookup]]:
-        """Logits and lookups, with every image moved by ``turn`` places."""
-        adapter = CallAdapter(self._batch, places, self._tokens)
-        adapter.turn = turn
+    def run(self, places: Mapping[Key, Placement], order: Tensor | None = None) -> tuple[Tensor, list[Lookup]]:
+        """Logits and lookups, with the images in another order in all inputs that hold them in known places."""
+        adapter = CallAdapter(self._batch, {key: places.get(key, NOWHERE) for key in self.tensors}, self._tokens)
+        adapter.order = order
         args, kwargs = adapter.arguments()
         self._network.eval()  # no dropout, which does not move with the images
         try:
@@ -93,6 +80,17 @@ class _Search:
         finally:
             self._network.train()
         return logits_in(output, self._batch.images)[0], watch.lookups
+
+    def place_of(self, key: Key, logits: Tensor) -> Placement:
+        """Where an input holds the images: changed in one of them, it changes the logits of no other."""
+        for place in _candidates(self.tensors[key], self._batch.images):
+            order = torch.arange(self._batch.images)
+            order[0] = 1
+            changed, _ = self.run({key: place}, order)
+            tolerance = 1e-4 * float(logits.abs().max())
+            if not bool(((changed - logits)[1:].abs() > tolerance).any()):
+                return place
+        return NOWHERE
 
     def adapter(self, places: Mapping[Key, Placement], given: list[Lookup], turned: list[Lookup]) -> CallAdapter:
         """The adapter that differentiates at the lookups of one input's tokens."""

@@ -24,10 +24,19 @@ from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import by_repeat, each_repeat
 from prejudge.proxies.network.observer import observed
 from prejudge.proxies.network.operations import CONVOLUTIONS, Observation, Operation, Places
-from prejudge.proxies.network.weights import Reading, behind, product_nodes, prunable_weights, reading_of, unseen_reader
+from prejudge.proxies.network.weights import (
+    Reading,
+    behind,
+    hides_weights,
+    product_nodes,
+    prunable_weights,
+    reading_of,
+    unseen_reader,
+)
 from prejudge.proxies.passes.activations import KERNELS, ActivationWatch
 from prejudge.proxies.passes.clock import Clock
 from prejudge.proxies.passes.curvature import weight_curvature
+from prejudge.proxies.passes.input_gradient import input_gradient
 from prejudge.proxies.passes.logits import run
 from prejudge.proxies.passes.loss import BatchLoss
 from prejudge.proxies.passes.memory import Limits
@@ -46,7 +55,7 @@ class FirstOrder:
 
     Attributes:
         values: For each quantity the values of all repeats; a failure where this network has none.
-        weights: The prunable weights by name; None where the pass did not look for them.
+        weights: The prunable weights by name; None where the pass did not look for them, or did not see all.
         remarks: What was done in a slow way, by quantity.
         weights_per_channel: How many weights a channel of ``channel_saliency`` has.
     """
@@ -130,7 +139,10 @@ def first_order(
         values["multiply_adds"] = [multiply_adds(observation, repeats)] * repeats
     if "input_gradient" in asked:
         with clock("input backward"):
-            values["input_gradient"] = _input_gradients(logits.sum(), x, repeats)
+            try:
+                values["input_gradient"] = list(by_repeat(input_gradient(logits, x), repeats))
+            except ScoreFailure as failure:
+                values["input_gradient"] = [failure] * repeats
     if asked & OF_THE_LOSS | asked & _OF_LABELS:
         found.weights = prunable_weights(network, observation)
     if targets is not None and asked & OF_THE_LOSS | asked & _OF_LABELS:
@@ -149,16 +161,6 @@ def first_order(
                 ledger.of_the_loss(losses.sum(), parts, asked, clock, projection)
     found.values = {name: values[name] for name in wanted}
     return found
-
-
-def _input_gradients(scalar: Tensor, x: Tensor, repeats: int) -> list[Any]:
-    """J, the gradient of the sum of all logits for each image, ``(N, …)`` by repeat; zero where nothing connects."""
-    if not x.numel():
-        return [ScoreFailure(NO_INPUT_GRADIENT)] * repeats
-    gradient = None
-    if scalar.requires_grad:
-        (gradient,) = torch.autograd.grad(scalar, x, retain_graph=True, allow_unused=True)
-    return list(by_repeat(torch.zeros_like(x) if gradient is None else gradient, repeats))
 
 
 class _Ledger:
@@ -181,11 +183,9 @@ class _Ledger:
         self.unknown = ""  # why not even the prunable weights are
         if repeats == 1:
             self.unseen, parameters = unseen_reader(network, logits, x, observation)
-            if parameters:
-                layers = {id(p) for p in prunable_weights(network).values()}
-                matrices = [p for p in network.parameters() if sum(size > 1 for size in p.shape) > 1]
-                if any(id(p) in parameters and id(p) not in layers for p in matrices):
-                    self.unknown = self.unseen
+            if hides_weights(network, parameters):
+                self.unknown = self.unseen
+                found.weights = None
 
     @cached_property
     def reading(self) -> Reading:

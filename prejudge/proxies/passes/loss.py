@@ -91,10 +91,11 @@ class BatchLoss:
                 # torch's losses compare all with all then
                 warnings.filterwarnings("error", message="Using a target size")
                 loss = self._function(logits, targets)
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, UserWarning) as error:
-            message = " ".join(str(error).split())
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # of a function of the caller's
             given = f"logits {_form(logits)} and targets {_form(targets)}"
-            raise InputError(f"the loss cannot take {given}: {message}") from error
+            raise InputError(f"the loss cannot take {given}: {type(error).__name__}: {error}") from error
         if not isinstance(loss, Tensor) or (loss.dim() and loss.numel() != 1):
             what = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise InputError(f"loss must return one number, the mean over the images, not {what}")

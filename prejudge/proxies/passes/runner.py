@@ -23,10 +23,10 @@ from prejudge.proxies.network.image_by_image import Unstackable
 from prejudge.proxies.network.input_search import adapt
 from prejudge.proxies.network.layers import each_repeat, in_turns
 from prejudge.proxies.network.observer import observed
-from prejudge.proxies.network.operations import Places, Unplaced
+from prejudge.proxies.network.operations import Observation, Places, Unplaced
 from prejudge.proxies.network.private_copy import private_copy, without_checkpoints
 from prejudge.proxies.network.stacking import stack
-from prejudge.proxies.network.weights import has_surprises, prunable_weights
+from prejudge.proxies.network.weights import biases_of, has_surprises, hides_weights, prunable_weights, unseen_reader
 from prejudge.proxies.passes import first_order, gaussian, jacobian
 from prejudge.proxies.passes import synaptic_flow as flow
 from prejudge.proxies.passes.activations import KERNELS
@@ -39,6 +39,7 @@ from prejudge.proxies.quantities import FIRST_ORDER, LABELED, STAGES, Quantity, 
 from prejudge.proxies.score import ScoreFailure
 
 MODES = ("exact", "fast")
+CONVENTIONS = ("paper", "zennas", "naslib")
 
 Found = TypeVar("Found")
 
@@ -154,14 +155,23 @@ class Passes:
         # Never in reduced precision, which would overflow.
         return self._own("synaptic_flow", keep_bn, lambda: each_repeat(run(), self.repeats), nullcontext)
 
-    def gaussian_response(self, images: int, scale: float) -> Sequence[tuple[Tensor, Tensor]]:
+    def gaussian_response(self, images: int, scale: float, convention: str) -> Sequence[tuple[Tensor, Tensor]]:
         """See :func:`~prejudge.proxies.passes.gaussian.gaussian_response`."""
-        prunable = {id(weight) for weight in self._prunable().values()}
-        names = {name for name, parameter in self._running.named_parameters() if id(parameter) in prunable}
-        run = partial(
-            gaussian.gaussian_response, self._running, self._inputs, names, images, scale, self.seeds, self._layout
-        )
-        return self._own("gaussian_response", (images, scale), self._drawing(run))
+        if convention not in CONVENTIONS:
+            raise unknown("convention of zen", convention, CONVENTIONS)
+        network = self._running
+        if convention == "paper":
+            observation = self._observation()
+            weights = prunable_weights(network, observation)
+            ids = {id(weight) for weight in weights.values()}
+            redrawn = gaussian.redrawn_by_the_paper(network, ids, biases_of(network, ids, observation))
+            del observation
+        else:
+            redrawn = gaussian.redrawn_by_zennas(network, scaled=convention == "zennas")
+        tracked = convention != "paper"
+        run = partial(gaussian.gaussian_response, network, self._inputs, redrawn, images, scale, tracked=tracked)
+        options = (images, scale, convention)
+        return self._own("gaussian_response", options, self._drawing(partial(run, self.seeds, self._layout)))
 
     def activation_kernels(self, name: Quantity, activations: str) -> Sequence[Any]:
         """A kernel of the activations that ``activations`` names; the shared pass has that of ReLUs."""
@@ -263,14 +273,25 @@ class Passes:
     def _prunable(self) -> dict[str, nn.Parameter]:
         """The prunable weights by name; where the modules do not tell all of them, a forward pass does."""
         if self._weights is None:
-            observation = None
-            if self.repeats == 1 and has_surprises(self._running):
-                with self._as_one(), self.clock("forward"):
-                    x = self._inputs.detach().requires_grad_()
-                    with observed(self._running, x, lenient=True) as observation:
-                        run(self._running, x)
-            self._weights = prunable_weights(self._running, observation)
+            self._weights = prunable_weights(self._running, self._observation())
         return self._weights
+
+    def _observation(self) -> Observation | None:
+        """The record of a forward pass; None where the modules tell the prunable weights.
+
+        Raises:
+            ScoreFailure: It does not tell them either: something out of sight reads a parameter with the form of one.
+        """
+        if self.repeats > 1 or not has_surprises(self._running):
+            return None
+        with self._as_one(), self.clock("forward"):
+            x = self._inputs.detach().requires_grad_()
+            with observed(self._running, x, lenient=True) as observation:
+                logits = run(self._running, x)
+        reason, unseen = unseen_reader(self._running, logits, x, observation)
+        if hides_weights(self._running, unseen):
+            raise ScoreFailure(reason)
+        return observation
 
     def _own(
         self,

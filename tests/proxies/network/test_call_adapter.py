@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from prejudge.errors import InputError
 from prejudge.proxies.scoring import score
 
 N = 4
@@ -299,3 +301,188 @@ def test_scores_equal_their_plain_definitions(name: str) -> None:
             expected = DEFINITIONS[proxy](kind, copy.deepcopy(kind.network).train())
         assert found.ok, (proxy, found.reason)
         assert found.value == pytest.approx(expected, rel=1e-6), proxy
+
+
+class Returning(nn.Module):
+    """A classifier that returns its logits in some form, and changes its input in place."""
+
+    def __init__(self, form: Callable[[Tensor, Tensor], Any]):
+        super().__init__()
+        self.body, self.head, self.form = convolutions(nn.AdaptiveAvgPool2d(1), nn.Flatten()), nn.Linear(4, 3), form
+
+    def forward(self, x: Tensor) -> Any:
+        features = self.body(x.mul_(2))
+        return self.form(self.head(features), features)
+
+
+@dataclass
+class Output:
+    logits: Tensor
+
+
+CLASSES = torch.tensor([0, 1, 2, 1])
+FORMS: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "object": lambda z, _: Output(z),
+    "dictionary": lambda z, f: {"features": f, "logits": z},
+    "its only tensor": lambda z, _: {"out": z},
+    "list of one": lambda z, _: [z],
+    "tuple": lambda z, f: (z, f),
+    "probabilities": lambda z, _: (z, z.softmax(1), None),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_logits_are_found_in_what_a_network_returns(form: str) -> None:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network, x = Returning(lambda z, _: z).double(), images()
+    chosen = [*DEFINITIONS, "zen", "ntk_condition_fixed_bn", "naswot"]
+    expected = score(network, x, CLASSES, chosen)
+    network.form = FORMS[form]
+    found = score(network, x, CLASSES, chosen)
+    number = {"tuple": 2, "probabilities": 3}.get(form)
+    said = f"the first of {number} outputs, of shape (N, 3), was taken for the logits"
+    for name, value in expected.items():
+        assert value.ok and found[name].value == value.value, name
+        assert found[name].remarks == ((said,) if number else ())
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        (lambda z, f: (f, z), "2 outputs, of which number 2 depends on more weights than the first"),
+        (lambda z, f: {"features": f, "output": z}, "not dict with features, output, none of which is called logits"),
+        (lambda z, f: None, "not NoneType"),
+        (lambda z, f: z.argmax(1), "not torch.int64 of shape (4,) for 4 images"),
+        (lambda z, f: z.mean(), r"not torch.float64 of shape () for 4 images"),
+        (lambda z, f: z.T, r"not torch.float64 of shape (3, 4) for 4 images"),
+    ],
+)  # fmt: skip
+def test_other_outputs_are_refused_in_one_line(form: Callable[[Tensor, Tensor], Any], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        score(Returning(form).double(), images(), CLASSES, "snip")
+    assert message in str(error.value) and "wrap it so that it" in str(error.value)
+
+
+def test_tokens_that_nothing_looks_up_have_no_gradient() -> None:
+    class OneHot(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mix, self.head = nn.Linear(7, 4), nn.Linear(4, 3)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            logits: Tensor = self.head(self.mix(F.one_hot(ids, 7).double()).relu().mean(1))
+            return logits
+
+    ids = torch.arange(N * 3).reshape(N, 3) % 7
+    scores = score(OneHot().double(), ids, CLASSES)
+    for name in ("jacob_cov", "epe_nas", "synflow", "zen"):
+        assert scores[name].reason.endswith("looks up in no table, so no gradient leads to them"), name
+    assert scores["snip"].ok and scores["naswot"].ok and scores["ntk_trace"].ok
+
+
+def test_columns_that_are_looked_up_in_tables_of_their_own_are_one_input() -> None:
+    class Columns(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.tables = nn.ModuleList([nn.Embedding(9, 2), nn.Embedding(9, 3)])
+            self.raw = nn.Parameter(torch.randn(9, 2))
+            self.head = nn.Sequential(nn.Linear(7, 5), nn.Tanh(), nn.Linear(5, 3))
+
+        def forward(self, ids: Tensor, points: Tensor | None = None) -> Tensor:
+            if points is None:
+                points = torch.cat([*(t(ids[:, i]) for i, t in enumerate(self.tables)), self.raw[ids[:, 0]]], 1)
+            logits: Tensor = self.head(points)
+            return logits
+
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network = Columns().double()
+    ids = torch.tensor([[0, 1], [2, 3], [8, 0], [2, 2]])
+
+    def point(net: Any) -> list[Tensor]:
+        return [torch.cat([net.tables[0](ids[:, 0]), net.tables[1](ids[:, 1]), net.raw[ids[:, 0]]], 1)]
+
+    kind = Kind(network, ids, CLASSES, None, point, lambda net, points: net(ids, points[0]))
+    for name, found in score(network, ids, CLASSES, ["jacob_cov", "synflow", "snip"]).items():
+        assert found.value == pytest.approx(DEFINITIONS[name](kind, copy.deepcopy(network)), rel=1e-6), name
+
+
+def test_an_input_that_could_hold_the_images_is_settled_by_the_logits() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 3)
+
+        def forward(self, x: Tensor, table: Tensor) -> Tensor:
+            logits: Tensor = self.layer(torch.tanh(table @ x).mean(1))  # a row for each token: as many as images
+            return logits
+
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network, x, table = Mixed().double(), torch.randn(N, N, 2).double(), torch.randn(N, N).double()
+    kind = with_float_inputs(network, x, CLASSES)
+    kind.call = lambda net, points: net(points[0], table)
+    found = score(network, (x, table), CLASSES, ["jacob_cov", "snip", "synflow"])
+    for name, value in found.items():
+        assert value.value == pytest.approx(DEFINITIONS[name](kind, copy.deepcopy(network)), rel=1e-6), name
+
+
+def test_a_network_whose_logits_do_not_follow_its_inputs_is_refused() -> None:
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Embedding(9, 4), nn.Linear(4, 3)
+
+        def forward(self, ids: Tensor) -> Tensor:
+            logits: Tensor = self.head(self.table(ids) * torch.arange(len(ids))[:, None])
+            return logits
+
+    with pytest.raises(InputError, match=r"do not move with the images of 0 \(4,\); give each input with the batch"):
+        score(Shifted().double(), torch.arange(N), CLASSES, "snip")
+
+
+def test_frozen_weights_are_judged_as_others_and_stay_frozen() -> None:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network, x = classifier(), images()
+    expected = score(network, x, CLASSES, list(DEFINITIONS))
+    network[0].requires_grad_(False)
+    network.register_parameter("steps", nn.Parameter(torch.arange(3), requires_grad=False))
+    found = score(network, x, CLASSES, list(DEFINITIONS))
+    assert {n: s.value for n, s in found.items()} == {n: s.value for n, s in expected.items()}
+    assert [n for n, p in network.named_parameters() if not p.requires_grad] == ["steps", "0.weight", "0.bias"]
+
+
+def test_random_paths_are_repeatable_by_the_seed_and_move_no_generator() -> None:
+    class Paths(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.paths = nn.ModuleList(nn.Conv2d(3, 3, 3, padding=1) for _ in range(6))
+            self.head = nn.Linear(3, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            for path in (random.choice(self.paths), self.paths[np.random.randint(6)], self.paths[torch.randint(6, ())]):  # noqa: NPY002
+                x = x + path(x).relu()
+            logits: Tensor = self.head(x.mean((2, 3)))
+            return logits
+
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network, x = Paths(), images().float()
+    before = random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state()  # type: ignore[index]  # noqa: NPY002
+    first, again, other = (score(network, x, CLASSES, seed=seed) for seed in (0, 0, 1))
+    assert before[:2] == (random.getstate(), np.random.get_state()[1].tolist())  # type: ignore[index]  # noqa: NPY002
+    assert before[2].equal(torch.get_rng_state())
+    assert {n: s.value for n, s in first.items()} == {n: s.value for n, s in again.items()}
+    assert first["snip"].value != other["snip"].value
+
+
+def test_zero_heads_are_remarked() -> None:
+    models = pytest.importorskip("torchvision.models")
+    network = models.VisionTransformer(16, 8, 1, 2, 8, 12, num_classes=3)
+    scores = score(network, torch.randn(N, 3, 16, 16), CLASSES, ["snip", "fisher", "synflow", "plain", "grad_norm"])
+    for name in ("snip", "fisher", "synflow", "plain"):
+        assert scores[name].value == 0
+        assert scores[name].remarks == ("the value is zero because the weights of heads.head are zero",)
+    assert scores["grad_norm"].value > 0 and not scores["grad_norm"].remarks
