@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -44,7 +44,7 @@ class BayesianOptimizer:
 
         if acquisition not in ACQUISITIONS:
             raise unknown("acquisition", acquisition, ACQUISITIONS)
-        functions = {
+        functions: dict[str, Callable[[], Any]] = {
             "ei": partial(ExpectedImprovement, xi=0.0),
             "ucb": UpperConfidenceBound,
             "poi": partial(ProbabilityOfImprovement, xi=0.0),
