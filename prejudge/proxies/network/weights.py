@@ -11,10 +11,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from prejudge.proxies.network.graph import nodes_above, nodes_from
+from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import StackedLayer
 from prejudge.proxies.network.operations import Observation
 
@@ -191,7 +190,7 @@ def behind(operand: Tensor, stops: Collection[Any] = (), *, through_lookups: boo
 def unseen_reader(network: nn.Module, logits: Tensor, x: Tensor, observation: Observation) -> tuple[str, set[int]]:
     """The first operation between parameters and logits that was not observed, and the parameters of all such.
 
-    Custom autograd functions are such operations, and functions that no one knows.
+    Custom autograd and TorchScript functions are such operations, and functions that no one knows.
 
     Returns:
         A sentence, empty where everything was seen, and the ``id`` of each of its parameters.
@@ -206,7 +205,6 @@ def unseen_reader(network: nn.Module, logits: Tensor, x: Tensor, observation: Ob
                 reason = reason or f"{function!r} reads {name} in a way that is not known"
     live = nodes_above(logits)
     covered = _covered(observation, live)
-    reached: set[Any] | None = None
     for node in live:
         if node in covered or getattr(getattr(node, "_forward_cls", None), "keeps_images", False):
             continue
@@ -214,10 +212,8 @@ def unseen_reader(network: nn.Module, logits: Tensor, x: Tensor, observation: Ob
             parameters: list[Any] = []
             if getattr(child, "variable", None) is not None and id(child.variable) in names:
                 parameters = [child.variable]
-            elif child is not None and isinstance(node, torch.autograd.function.BackwardCFunction):
-                reached = nodes_from(x, logits) if reached is None else reached
-                if child not in reached:
-                    parameters = [p for p in _leaves(child) if id(p) in names]
+            elif child in observation.derived:
+                parameters = [p for p in _leaves(child) if id(p) in names]
             for parameter in parameters:
                 unseen.add(id(parameter))
                 reason = reason or f"{_plain(node)!r} reads {names[id(parameter)]} out of sight"

@@ -36,6 +36,7 @@ from prejudge.proxies.network.weights import (
 from prejudge.proxies.passes.activations import KERNELS, ActivationWatch
 from prejudge.proxies.passes.clock import Clock
 from prejudge.proxies.passes.curvature import weight_curvature
+from prejudge.proxies.passes.input_gradient import input_gradient
 from prejudge.proxies.passes.logits import run
 from prejudge.proxies.passes.loss import BatchLoss
 from prejudge.proxies.passes.memory import Limits
@@ -138,7 +139,10 @@ def first_order(
         values["multiply_adds"] = [multiply_adds(observation, repeats)] * repeats
     if "input_gradient" in asked:
         with clock("input backward"):
-            values["input_gradient"] = _input_gradients(logits.sum(), x, repeats)
+            try:
+                values["input_gradient"] = list(by_repeat(input_gradient(logits, x), repeats))
+            except ScoreFailure as failure:
+                values["input_gradient"] = [failure] * repeats
     if asked & OF_THE_LOSS | asked & _OF_LABELS:
         found.weights = prunable_weights(network, observation)
     if targets is not None and asked & OF_THE_LOSS | asked & _OF_LABELS:
@@ -157,16 +161,6 @@ def first_order(
                 ledger.of_the_loss(losses.sum(), parts, asked, clock, projection)
     found.values = {name: values[name] for name in wanted}
     return found
-
-
-def _input_gradients(scalar: Tensor, x: Tensor, repeats: int) -> list[Any]:
-    """J, the gradient of the sum of all logits for each image, ``(N, …)`` by repeat; zero where nothing connects."""
-    if not x.numel():
-        return [ScoreFailure(NO_INPUT_GRADIENT)] * repeats
-    gradient = None
-    if scalar.requires_grad:
-        (gradient,) = torch.autograd.grad(scalar, x, retain_graph=True, allow_unused=True)
-    return list(by_repeat(torch.zeros_like(x) if gradient is None else gradient, repeats))
 
 
 class _Ledger:
