@@ -19,12 +19,15 @@ class Score:
         reason: Why it failed, in one line; empty where it did not.
         seconds: What this score costs alone: the passes that it reads and its own arithmetic.
         remarks: What a reader of the value should know: that it was computed in a slow way, or why it is zero.
+        digits: Decimal digits that a computation in float64 confirms, 0 to 7; None where it was not asked for, or
+            cannot be made.
     """
 
     value: float
     reason: str = ""
     seconds: float = 0.0
     remarks: tuple[str, ...] = ()
+    digits: float | None = None
 
     @classmethod
     def failed(cls, reason: str, seconds: float = 0.0) -> Score:

@@ -144,6 +144,19 @@ def _around(name: str, bn: Any, normalize: Callable[[Tensor], Tensor]) -> Callab
     return forward
 
 
+class NoOtherBatchNorm(TorchFunctionMode):
+    """Refuse ``F.batch_norm`` outside of the modules whose forward is replaced, in the block.
+
+    Raises:
+        ScoreFailure: Something calls it.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.batch_norm:
+            raise ScoreFailure("a function calls batch_norm where no batch-norm module stands; make it a module")
+        return func(*args, **(kwargs or {}))
+
+
 class _Normalizing(TorchFunctionMode):
     """Calls a function in the place of torch's batch norm with the scales of one module."""
 

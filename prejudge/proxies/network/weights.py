@@ -11,10 +11,9 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from prejudge.proxies.network.graph import nodes_above, nodes_from
+from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import StackedLayer
 from prejudge.proxies.network.operations import Observation
 
@@ -62,6 +61,40 @@ def prunable_weights(network: nn.Module, observation: Observation | None = None)
             if id(parameter) in matrices and id(parameter) not in found:
                 found[id(parameter)] = (name.removesuffix(".weight"), parameter)
     return dict(found.values())
+
+
+def biases_of(network: nn.Module, weights: Collection[int], observation: Observation | None = None) -> set[int]:
+    """The ``id`` of the biases that go with weights: those of their modules, and of the operations on them.
+
+    Args:
+        network: The network.
+        weights: ``id`` of each weight.
+        observation: Of its forward pass; without it the modules' biases alone are found.
+    """
+    found = set()
+    for module in network.modules():
+        own = dict(module.named_parameters(recurse=False))
+        if any(id(p) in weights for p in own.values()):
+            found |= {id(p) for name, p in own.items() if name.startswith("bias")}
+    if observation is not None:
+        stops = product_nodes(observation)
+        for operation in observation.operations:
+            bias = operation.bias if operation.is_product else None
+            if bias is not None and any(id(p) in weights for p, _ in behind(operation.weight, stops)):
+                found |= {id(p) for p, _ in behind(bias, stops)}
+    return found - set(weights)
+
+
+def hides_weights(network: nn.Module, unseen: Collection[int]) -> bool:
+    """Whether a parameter that something out of sight reads may be a prunable weight, and no layer says that it is.
+
+    Args:
+        network: The network.
+        unseen: ``id`` of each such parameter.
+    """
+    layers = {id(p) for p in prunable_weights(network).values()}
+    matrices = [p for p in network.parameters() if sum(size > 1 for size in p.shape) > 1]
+    return any(id(p) in unseen and id(p) not in layers for p in matrices)
 
 
 def _packed(network: nn.Module) -> set[int]:
@@ -157,7 +190,7 @@ def behind(operand: Tensor, stops: Collection[Any] = (), *, through_lookups: boo
 def unseen_reader(network: nn.Module, logits: Tensor, x: Tensor, observation: Observation) -> tuple[str, set[int]]:
     """The first operation between parameters and logits that was not observed, and the parameters of all such.
 
-    Custom autograd functions are such operations, and functions that no one knows.
+    Custom autograd and TorchScript functions are such operations, and functions that no one knows.
 
     Returns:
         A sentence, empty where everything was seen, and the ``id`` of each of its parameters.
@@ -172,7 +205,6 @@ def unseen_reader(network: nn.Module, logits: Tensor, x: Tensor, observation: Ob
                 reason = reason or f"{function!r} reads {name} in a way that is not known"
     live = nodes_above(logits)
     covered = _covered(observation, live)
-    reached: set[Any] | None = None
     for node in live:
         if node in covered or getattr(getattr(node, "_forward_cls", None), "keeps_images", False):
             continue
@@ -180,10 +212,8 @@ def unseen_reader(network: nn.Module, logits: Tensor, x: Tensor, observation: Ob
             parameters: list[Any] = []
             if getattr(child, "variable", None) is not None and id(child.variable) in names:
                 parameters = [child.variable]
-            elif child is not None and isinstance(node, torch.autograd.function.BackwardCFunction):
-                reached = nodes_from(x, logits) if reached is None else reached
-                if child not in reached:
-                    parameters = [p for p in _leaves(child) if id(p) in names]
+            elif child in observation.derived:
+                parameters = [p for p in _leaves(child) if id(p) in names]
             for parameter in parameters:
                 unseen.add(id(parameter))
                 reason = reason or f"{_plain(node)!r} reads {names[id(parameter)]} out of sight"

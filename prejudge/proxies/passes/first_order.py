@@ -14,21 +14,31 @@ from functools import cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prejudge.proxies.kernels.double_backward import Projection, cheap_double_backward
 from prejudge.proxies.kernels.share_gram import ShareGram, image_rows, images_are_coupled, send_back
 from prejudge.proxies.network.activation_functions import RELUS
+from prejudge.proxies.network.call_adapter import NO_INPUT_GRADIENT
 from prejudge.proxies.network.graph import nodes_above
-from prejudge.proxies.network.layers import by_repeat, each_repeat, full_precision
+from prejudge.proxies.network.layers import by_repeat, each_repeat
 from prejudge.proxies.network.observer import observed
 from prejudge.proxies.network.operations import CONVOLUTIONS, Observation, Operation, Places
-from prejudge.proxies.network.weights import Reading, behind, product_nodes, prunable_weights, reading_of, unseen_reader
+from prejudge.proxies.network.weights import (
+    Reading,
+    behind,
+    hides_weights,
+    product_nodes,
+    prunable_weights,
+    reading_of,
+    unseen_reader,
+)
 from prejudge.proxies.passes.activations import KERNELS, ActivationWatch
 from prejudge.proxies.passes.clock import Clock
 from prejudge.proxies.passes.curvature import weight_curvature
-from prejudge.proxies.passes.logits import class_scores, run
+from prejudge.proxies.passes.input_gradient import input_gradient
+from prejudge.proxies.passes.logits import run
+from prejudge.proxies.passes.loss import BatchLoss
 from prejudge.proxies.passes.memory import Limits
 from prejudge.proxies.passes.saliency import ChannelSaliency
 from prejudge.proxies.quantities import OF_THE_LOSS, Quantity
@@ -45,7 +55,7 @@ class FirstOrder:
 
     Attributes:
         values: For each quantity the values of all repeats; a failure where this network has none.
-        weights: The prunable weights by name; None where the pass did not look for them.
+        weights: The prunable weights by name; None where the pass did not look for them, or did not see all.
         remarks: What was done in a slow way, by quantity.
         weights_per_channel: How many weights a channel of ``channel_saliency`` has.
     """
@@ -66,7 +76,7 @@ def first_order(
     *,
     repeats: int = 1,
     limits: Limits | None = None,
-    largest_label: int | None = None,
+    loss: BatchLoss | None = None,
     places: Places | None = None,
     cheap: bool = True,
     activations: Collection[str] = RELUS,
@@ -76,13 +86,13 @@ def first_order(
     Args:
         network: In training mode; may be changed in its buffers.
         inputs: Images ``(N * R, C, H, W)``, or any floating tensor with the batch first; repeats take turns.
-        targets: Class indices ``(N * R,)``; None where no wanted quantity reads them.
+        targets: The targets ``(N * R, …)``; None where no wanted quantity reads them.
         wanted: Keys of :data:`~prejudge.proxies.quantities.FIRST_ORDER`.
         clock: Takes the time of each stage.
         autocast: Makes the context of the forward pass (a no-op context, or bf16).
         repeats: R, the number of networks that ``network`` holds.
         limits: How much is held at once; default: little.
-        largest_label: Of ``targets``, to be compared with the number of classes.
+        loss: The loss; default: cross-entropy.
         places: Of the images, where an earlier pass found them.
         cheap: Whether convolutions and batch norms are differentiated twice at little cost; they then keep their
             outputs, and nothing may change these in place.
@@ -112,7 +122,10 @@ def first_order(
             observation = stack.enter_context(observing)
         if asked & set(KERNELS):
             watch = stack.enter_context(ActivationWatch(wanted, repeats, clock, observation, activations))
-        logits = class_scores(run(network, x), largest_label)
+        logits = run(network, x)
+    loss = loss or BatchLoss()
+    if targets is not None:
+        loss.check(logits, targets)
     if watch is not None:
         with clock("activations"):
             try:
@@ -126,31 +139,28 @@ def first_order(
         values["multiply_adds"] = [multiply_adds(observation, repeats)] * repeats
     if "input_gradient" in asked:
         with clock("input backward"):
-            values["input_gradient"] = list(by_repeat(_input_gradient(logits.sum(), x), repeats))
+            try:
+                values["input_gradient"] = list(by_repeat(input_gradient(logits, x), repeats))
+            except ScoreFailure as failure:
+                values["input_gradient"] = [failure] * repeats
     if asked & OF_THE_LOSS | asked & _OF_LABELS:
         found.weights = prunable_weights(network, observation)
     if targets is not None and asked & OF_THE_LOSS | asked & _OF_LABELS:
         ledger = _Ledger(network, observation, logits, x, found, repeats)
         if asked & _OF_LABELS:
             with clock("label backward"):
-                ledger.label_kernel(targets, "label_kernel" in asked, (limits or Limits()).images)
+                if reason := loss.no_labels(logits, targets):
+                    ledger.fail(reason, *_OF_LABELS)
+                else:
+                    ledger.label_kernel(targets, "label_kernel" in asked, (limits or Limits()).images)
     if targets is not None and asked & {"loss", *OF_THE_LOSS}:
-        each = F.cross_entropy(full_precision(logits), targets, reduction="none")
-        losses = by_repeat(each, repeats).mean(1)
+        losses, parts = loss.of(logits, targets, repeats)
         values["loss"] = list(losses.detach())
         if asked & OF_THE_LOSS:
             with clock("loss backward"):
-                ledger.of_the_loss(losses.sum(), each / observation.images, asked, clock, projection)
+                ledger.of_the_loss(losses.sum(), parts, asked, clock, projection)
     found.values = {name: values[name] for name in wanted}
     return found
-
-
-def _input_gradient(scalar: Tensor, x: Tensor) -> Tensor:
-    """J, the gradient of the sum of all logits for each image, ``(N * R, …)``; zero where nothing connects."""
-    gradient = None
-    if scalar.requires_grad:
-        (gradient,) = torch.autograd.grad(scalar, x, retain_graph=True, allow_unused=True)
-    return torch.zeros_like(x) if gradient is None else gradient
 
 
 class _Ledger:
@@ -173,11 +183,9 @@ class _Ledger:
         self.unknown = ""  # why not even the prunable weights are
         if repeats == 1:
             self.unseen, parameters = unseen_reader(network, logits, x, observation)
-            if parameters:
-                layers = {id(p) for p in prunable_weights(network).values()}
-                matrices = [p for p in network.parameters() if sum(size > 1 for size in p.shape) > 1]
-                if any(id(p) in parameters and id(p) not in layers for p in matrices):
-                    self.unknown = self.unseen
+            if hides_weights(network, parameters):
+                self.unknown = self.unseen
+                found.weights = None
 
     @cached_property
     def reading(self) -> Reading:
@@ -219,7 +227,7 @@ class _Ledger:
         if slow and not reason:
             reason = self._coupling(names)
         if reason:
-            self._fail(reason, *quantities)
+            self.fail(reason, *quantities)
             return None
         if slow:
             for quantity in quantities:
@@ -235,26 +243,30 @@ class _Ledger:
     def _coupling(self, names: str) -> str:
         if self.observation.coupling:
             return f"{self.observation.coupling} couples the images, and no convention says what is whose in {names}"
+        if not self.observation.apart and not self.x.numel():
+            return f"nothing tells whether the images depend on each other: {NO_INPUT_GRADIENT}"
         if not self.observation.apart and images_are_coupled(self.logits, self.x):
             return f"the images depend on each other, and no convention says what is whose in {names}"
         return ""
 
-    def _fail(self, reason: str, *quantities: Quantity) -> None:
+    def fail(self, reason: str, *quantities: Quantity) -> None:
+        """Let quantities fail."""
         for quantity in quantities:
             self.values[quantity] = [ScoreFailure(reason)] * self.repeats
 
     def of_the_loss(
         self,
         loss: Tensor,
-        each: Tensor,
+        parts: Callable[[], Tensor],
         asked: Collection[Quantity],
         clock: Clock,
         projection: Projection | None,
     ) -> None:
         """Weight gradients, channel saliencies and, where asked for, the curvature, by repeat."""
         if self.unknown:
-            return self._fail(self.unknown, *OF_THE_LOSS)
-        saliency = None
+            return self.fail(self.unknown, *OF_THE_LOSS)
+        saliency: ChannelSaliency | None = None
+        unplaced: list[Operation] = []
         if "channel_saliency" not in asked:
             self.observation.forget()  # so that the backward pass frees what it has read
         if "channel_saliency" in asked:
@@ -263,7 +275,7 @@ class _Ledger:
             if unplaced and not reason:
                 reason = self._coupling(", ".join(dict.fromkeys(o.function for o in unplaced)))
             if reason:
-                self._fail(reason, "channel_saliency")
+                self.fail(reason, "channel_saliency")
             else:
                 saliency = ChannelSaliency(self.observation, self.weights, self.repeats)
         weights, curvature = list(self.weights.values()), "weight_curvature" in asked
@@ -271,6 +283,7 @@ class _Ledger:
             kept = curvature or bool(saliency is not None and unplaced)
             gradients = torch.autograd.grad(loss, weights, create_graph=curvature, retain_graph=kept, allow_unused=True)
         if saliency is not None:
+            each = parts() if unplaced else self.logits.new_empty(0)
             self.values["channel_saliency"] = each_repeat(saliency.finish(each), self.repeats)
             self.found.weights_per_channel = saliency.weights_per_channel
         by_name = dict(zip(self.weights, gradients, strict=True))

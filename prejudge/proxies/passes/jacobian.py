@@ -31,7 +31,7 @@ from prejudge.proxies.network.layers import (
 from prejudge.proxies.network.observer import observed, unobserved
 from prejudge.proxies.network.operations import IMAGES, Places, mark_of
 from prejudge.proxies.network.weights import reading_of, unseen_reader
-from prejudge.proxies.passes.logits import class_scores, run
+from prejudge.proxies.passes.logits import image_sums, run
 
 
 def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1) -> Tensor:
@@ -48,7 +48,7 @@ def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1) -> Tensor
     weights = weight_named(network)
     x = inputs.detach()
     with observed(network, x, repeats=repeats, lenient=True) as observation:
-        sums = class_scores(run(network, x)).sum(1)
+        sums = image_sums(run(network, x))
     n = len(inputs) // repeats
     products = [operation for operation in observation.operations if operation.is_product]
     activations = sum(operation.inputs.numel() + operation.output.numel() for operation in products)
@@ -138,7 +138,7 @@ def fixed_bn_kernel(
         replaced_forward(norms, constant_statistics),
         observed(network, x, repeats=repeats, places=places) as observation,
     ):
-        logits = class_scores(run(network, x))
+        logits = run(network, x)
     weights = {id(p): p for p in weight_named(network)}
     times = Counter(id(bn.weight) for bn, *_ in normalized)
     normalized = [found for found in normalized if times[id(found[0].weight)] == 1]  # one of several calls has no row
@@ -167,8 +167,9 @@ def fixed_bn_kernel(
         handle.remove()
     if slow:
         if remarks is not None:
-            remarks.append(f"one backward pass for each image for {len(slow)} weights: {reading.functions(slow)}")
-        for block in image_rows(logits.sum(1), slow):
+            functions = f": {names}" if (names := reading.functions(slow)) else ""
+            remarks.append(f"one backward pass for each image for {len(slow)} weights{functions}")
+        for block in image_rows(image_sums(logits), slow):
             gram.add_rows(block)
     return gram.finish()
 

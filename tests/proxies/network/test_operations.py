@@ -63,6 +63,21 @@ class Positions(nn.Module):
         return tokens + self.perceptron(self.grid)
 
 
+class Masked(nn.Module):
+    """A mask that is no part of the state, and positions that are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.out = nn.Linear(16, 16), nn.Linear(16, 16)
+        self.register_buffer("mask", torch.full((16, 16), -9.0).tril(-1), persistent=False)
+        self.register_buffer("positions", torch.linspace(-1, 1, 16)[:, None])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.positions
+        shares = (self.mix(tokens) @ tokens.transpose(1, 2) + self.mask).softmax(-1)
+        return self.out(shares @ tokens)
+
+
 class Windows(nn.Module):
     """Attention in windows that are folded into the batch."""
 
@@ -164,6 +179,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "encoder, sequence first": lambda: Tokens(lambda: nn.TransformerEncoderLayer(16, 2, 32, dropout=0), True),
     "positions": lambda: Tokens(Positions),
     "windows": lambda: Tokens(Windows),
+    "masked": lambda: Tokens(Masked),
     "standardized": lambda: Read(standardized),
     "sliced": lambda: Read(sliced),
     "transposed": lambda: Read(transposed),
@@ -259,23 +275,72 @@ class OutOfSight(torch.autograd.Function):
         return gradients[0] @ weight.T, x.T @ gradients[0]
 
 
+def scripted(x: Tensor, weight: Tensor) -> Tensor:
+    global _scripted  # compiled where it is first called
+    _scripted = _scripted or torch.jit.script(_product)
+    found: Tensor = _scripted(x, weight)
+    return found
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    return x @ weight
+
+
+_scripted: Any = None
+
+
 class Custom(nn.Module):
-    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, change: Callable[[Tensor], Tensor], read: Callable[[Tensor, Tensor], Tensor] = OutOfSight.apply
+    ) -> None:
         super().__init__()
         self.conv, self.matrix = nn.Conv2d(3, 8, 3), nn.Parameter(torch.randn(8, 10))
-        self.change = change
+        self.shift = nn.Parameter(torch.zeros(10))
+        self.change, self.read = change, read
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = OutOfSight.apply(F.relu(self.conv(x)).mean((2, 3)), self.change(self.matrix))
-        return found
+        return self.read(F.relu(self.conv(x)).mean((2, 3)), self.change(self.matrix)).add_(2 * self.shift)
 
 
 @pytest.mark.parametrize("change", [lambda w: w, lambda w: 2 * w], ids=["the weight", "a function of it"])
-def test_an_operation_out_of_sight_fails_by_name(change: Callable[[Tensor], Tensor]) -> None:
-    scores = score(Custom(change), *images())
-    for proxy in ("grad_norm", "snip", "grasp", "fisher", "ntk_trace", "ntk_condition"):
-        assert scores[proxy].reason == "'OutOfSight' reads matrix out of sight", proxy
+@pytest.mark.parametrize("read", [OutOfSight.apply, scripted])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
+def test_an_operation_out_of_sight_fails_by_name(
+    change: Callable[[Tensor], Tensor], read: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    network, (x, y) = Custom(change, read), images()
+    scores = score(network, x, y)
+    name = "Mm" if read is scripted else "OutOfSight"
+    for proxy in ("grad_norm", "snip", "grasp", "fisher", "ntk_trace", "ntk_condition", "l2_norm", "synflow", "zen"):
+        assert scores[proxy].reason == f"{name!r} reads matrix out of sight", proxy
+        assert score(network, x, y, proxy)[proxy].reason == scores[proxy].reason
     assert scores["jacob_cov"].ok and scores["naswot"].ok
+
+
+def test_a_layers_weight_counts_out_of_sight_too_where_only_its_gradient_matters() -> None:
+    class OfLayer(nn.Module):
+        def __init__(self, read: Callable[[Tensor, Tensor], Tensor]) -> None:
+            super().__init__()
+            self.conv, self.mix, self.read = nn.Conv2d(3, 8, 3), nn.Linear(8, 10, bias=False), read
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.read(F.relu(self.conv(x)).mean((2, 3)), self.mix.weight.T)
+
+    hidden, seen = OfLayer(OutOfSight.apply), OfLayer(torch.matmul)
+    seen.load_state_dict(hidden.state_dict())
+    found, expected = (score(network, *images()) for network in (hidden, seen))
+    for proxy in ("grad_norm", "snip", "l2_norm", "synflow", "zen"):
+        assert found[proxy].value == pytest.approx(expected[proxy].value, rel=1e-5), proxy
+    assert found["fisher"].reason == found["ntk_trace"].reason == "'OutOfSight' reads mix.weight out of sight"
+
+
+def test_an_operation_of_a_library_is_not_taken_for_torchs() -> None:
+    library = torch.library.Library("prejudge_tests", "DEF")
+    library.define("mm(Tensor x, Tensor w) -> Tensor")
+    library.impl("mm", lambda x, w: x.sigmoid().mm(w), "CompositeImplicitAutograd")
+    scores = score(Custom(lambda w: w, lambda x, w: torch.ops.prejudge_tests.mm(x, w)), *images(), ["snip", "l2_norm"])
+    for found in scores.values():
+        assert found.reason == "'torch.ops.prejudge_tests.mm' reads matrix in a way that is not known"
 
 
 class Normalized(nn.Module):

@@ -28,6 +28,8 @@ class Entry:
         make: Makes it.
         shape: Of one input.
         more: Ends of the names of prunable weights that no convolution or linear layer holds.
+        gain: Of its matrices. Where attention has no layer norm, synflow's network of absolute weights needs a small
+            one: else its softmax chooses between huge numbers by their last digits.
     """
 
     library: str
@@ -36,12 +38,13 @@ class Entry:
     make: Callable[[], nn.Module]
     shape: tuple[int, ...]
     more: tuple[str, ...] = ()
+    gain: float = 1.0
 
     def build(self, seed: int = 0) -> nn.Module:
         """The network, without anything random, with weights by formula."""
         with torch.random.fork_rng([]):
             torch.manual_seed(0)
-            return fill(without_chance(self.make()), seed)
+            return fill(without_chance(self.make()), seed, self.gain)
 
     def batch(self, n: int = 3) -> tuple[Tensor, Tensor]:
         """Inputs and class indices; two of the first three share a class."""
@@ -58,13 +61,13 @@ def without_chance(network: nn.Module) -> nn.Module:
     return network
 
 
-def fill(network: nn.Module, seed: int) -> nn.Module:
-    """Give the parameters weights by formula: matrices with unit gain, scales about 1, small biases."""
+def fill(network: nn.Module, seed: int, gain: float = 1.0) -> nn.Module:
+    """Give the parameters weights by formula: matrices with a gain, scales about 1, small biases."""
     with torch.no_grad():
         for k, (name, parameter) in enumerate(network.named_parameters()):
             drawn = np.random.RandomState(seed + k).standard_normal(tuple(parameter.shape))
             if parameter.dim() > 1:
-                drawn = drawn / np.sqrt(max(parameter[0].numel(), 1))
+                drawn = gain * drawn / np.sqrt(max(parameter[0].numel(), 1))
             elif any(word in name.rpartition(".")[2] for word in ("weight", "gamma", "scale", "gain")):
                 drawn = 1 + 0.1 * drawn
             else:
@@ -73,14 +76,16 @@ def fill(network: nn.Module, seed: int) -> nn.Module:
     return network
 
 
-def _timm(family: str, name: str, image: int = 32, more: tuple[str, ...] = (), **options: Any) -> Entry:
+def _timm(
+    family: str, name: str, image: int = 32, *, more: tuple[str, ...] = (), gain: float = 1.0, **options: Any
+) -> Entry:
     def make() -> nn.Module:
         import timm
 
         network: nn.Module = timm.create_model(name, num_classes=CLASSES, **options)
         return network
 
-    return Entry("timm", family, name, make, (3, image, image), more)
+    return Entry("timm", family, name, make, (3, image, image), more, gain)
 
 
 def _class(library: str, module: str, name: str, *args: Any, image: int = 32, **options: Any) -> Entry:
@@ -161,14 +166,14 @@ TIMM = [
     _timm("coat", "coat_tiny", img_size=32, embed_dims=(32, 32, 32, 32), serial_depths=(1, 1, 1, 1), parallel_depth=1),
     _timm("convit", "convit_tiny", img_size=32, embed_dim=32, depth=3, local_up_to_layer=2),
     _timm("pit", "pit_ti_224", img_size=32, base_dims=(16, 16, 16), depth=(1, 1, 1)),
-    _timm("levit", "levit_128s", 64, img_size=64),
+    _timm("levit", "levit_128s", 64, img_size=64, gain=0.1),
     _class("timm", "crossvit", "CrossVit", img_size=48, embed_dim=(16, 24), depth=((1, 2, 0), (1, 1, 0)),
            num_heads=(2, 2), img_scale=(1.0, 1.0), patch_size=(12, 16), image=48),
     _timm("pvt_v2", "pvt_v2_b0", depths=(1, 1, 1, 1)),
     _timm("swiftformer", "swiftformer_xs", more=(".w_g",)),
     _class("timm", "efficientformer", "EfficientFormer", (1, 1, 1, 2), (8, 16, 24, 32), num_vit=1, image=224),
-    _timm("efficientformer_v2", "efficientformerv2_s0", img_size=32),
-    _timm("efficientvit_mit", "efficientvit_b0"),
+    _timm("efficientformer_v2", "efficientformerv2_s0", 64, img_size=64),
+    _timm("efficientvit_mit", "efficientvit_b0", gain=0.1),
     _timm("efficientvit_msra", "efficientvit_m0", img_size=32),
     _timm("edgenext", "edgenext_xx_small"),
     _timm("byobnet", "mobilevit_xxs"),

@@ -21,11 +21,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+ALL = "naswot(activations='all')"
 CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 MATMULS = ((torch, "matmul"), (torch, "bmm"), (torch, "mm"), (Tensor, "__matmul__"), (Tensor, "matmul"))
 RECTIFIERS = (
     *((F, name) for name in ("relu", "relu_", "relu6", "leaky_relu", "leaky_relu_", "prelu", "threshold")),
     *((owner, name) for owner in (torch, Tensor) for name in ("relu", "relu_")),
+)
+SMOOTH = (
+    *(
+        (F, name)
+        for name in ("elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "hardswish", "softsign", "logsigmoid")
+    ),
+    *((owner, "tanh") for owner in (F, torch, Tensor)),
 )
 ACTIVE: list[Any] = []
 """The recorder of the forward pass that runs, if any: products inside a product are part of it."""
@@ -63,9 +71,11 @@ class Recorder:
             for owner, name in MATMULS:
                 self._replace(stack, owner, name, self._product("matmul", getattr(owner, name), (0, 1, None)))
             for owner, name in RECTIFIERS:
-                self._replace(stack, owner, name, self._activation(getattr(owner, name)))
+                self._replace(stack, owner, name, self._activation("relu", getattr(owner, name)))
+            for owner, name in SMOOTH:
+                self._replace(stack, owner, name, self._activation("smooth", getattr(owner, name)))
             for name in ("hardtanh", "hardtanh_"):
-                self._replace(stack, F, name, self._activation(getattr(F, name), self._is_relu6))
+                self._replace(stack, F, name, self._activation("relu", getattr(F, name), self._is_relu6))
             self._replace(stack, F, "batch_norm", self._batch_norm(F.batch_norm))
             yield
 
@@ -103,13 +113,13 @@ class Recorder:
 
         return call
 
-    def _activation(self, original: Any, chosen: Callable[..., bool] = lambda *_, **__: True) -> Any:
+    def _activation(self, kind: str, original: Any, chosen: Callable[..., bool] = lambda *_, **__: True) -> Any:
         def call(x: Tensor, *args: Any, **kwargs: Any) -> Any:
             if ACTIVE or not chosen(x, *args, **kwargs):
                 return original(x, *args, **kwargs)
             before = x.detach().clone()
             output = self._inside(lambda: original(x, *args, **kwargs))
-            self.activations.append(Call("activation", before, None, None, output, lambda: output))
+            self.activations.append(Call(kind, before, None, None, output, lambda: output))
             return output
 
         return call
@@ -336,9 +346,9 @@ class Oracle:
                 within += abs(np.log(np.abs(np.corrcoef(members)) + 1e-5).sum())
         return {"jacob_cov": -float(np.sum(np.log(values) + 1 / values)), "epe_nas": within}
 
-    def regions(self) -> dict[str, float]:
+    def regions(self, kinds: set[str]) -> dict[str, float]:
         self._run()
-        calls = [c for c in self.record.activations if id(self.inputs) in leaves(c.output)]
+        calls = [c for c in self.record.activations if c.kind in kinds and id(self.inputs) in leaves(c.output)]
         outputs = [c.output for c in calls]
         found = torch.autograd.grad(self.logits.sum(), outputs, allow_unused=True) if calls else ()
         live = [c.data.reshape(len(self.x), -1) for c, g in zip(calls, found, strict=True) if g is not None]
@@ -346,8 +356,11 @@ class Oracle:
             return {}
         on = torch.cat([(rows > 0).to(rows.dtype) for rows in live], 1)
         raw = torch.stack([rows @ rows.T for rows in live]).sum(0)
+        hamming = torch.linalg.slogdet(on @ on.T + (1 - on) @ (1 - on).T)[1].item()
+        if kinds != {"relu"}:
+            return {ALL: hamming}
         return {
-            "naswot": torch.linalg.slogdet(on @ on.T + (1 - on) @ (1 - on).T)[1].item(),
+            "naswot": hamming,
             "naswot_hnas": torch.linalg.slogdet(raw)[1].item(),
             "linear_regions": len(np.unique(on.numpy(), axis=0)),
         }
@@ -361,8 +374,9 @@ class Oracle:
             "grasp": self.grasp(),
             "fisher": self.fisher(),
             **self.of_the_inputs(),
-            **dict.fromkeys(("naswot", "naswot_hnas", "linear_regions")),
-            **self.regions(),
+            **dict.fromkeys(("naswot", "naswot_hnas", "linear_regions", ALL)),
+            **self.regions({"relu"}),
+            **self.regions({"relu", "smooth"}),
             "synflow": flow,
             "logsynflow": float(np.log(flow)) if flow > 0 else None,
             "ntk_trace": None if label is None else (label.trace() / len(self.x)).sqrt().item(),

@@ -19,16 +19,17 @@ from prejudge.proxies.score import Score
 from prejudge.proxies.scoring import score
 from tests.docs.pages import DOCS
 from tests.proxies.zoo.models import ZOO, Entry
-from tests.proxies.zoo.oracle import Oracle
+from tests.proxies.zoo.oracle import ALL, Oracle
 
 PAGE = DOCS / "zoo.md"
-PROXIES = [name for name in default_names() if name not in ("flops", "zen")]
+PROXIES = [*(name for name in default_names() if name not in ("flops", "zen")), ALL]
 EQUAL, ROUNDED, MISCOUNT = "=", "≈", "**≠**"
 REASONS = {
-    "a": ("no activation lies", "no ReLU lies between the images and the logits"),
+    "a": ("no activation .*lies", "no ReLU lies between the images and the logits"),
     "b": ("batch norm couples", "batch norm couples the images, and no convention says what is whose in an operation"),
     "c": ("no convention says what the channels", "no convention says what the channels of an operation are"),
     "j": ("does not depend on the images", "batch norm makes the sum of logits independent of the images"),
+    "n": ("value is (nan|inf|-inf)", "the value is not finite"),
     "s": ("singular", "the kernel is singular to working precision"),
     "u": ("out of sight|not known", "an operation is out of sight or not known"),
 }
@@ -117,4 +118,5 @@ def main(path: Path, chosen: Iterable[Entry] = ZOO) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    turn, turns = (int(v) for v in (sys.argv[2] if len(sys.argv) > 2 else "0/1").split("/"))
+    main(Path(sys.argv[1]), ZOO[turn::turns])

@@ -15,14 +15,12 @@ import pytest
 
 import prejudge
 from prejudge.search.objectives.training import HNAS_TRAINING
-from prejudge.search.registry import read_method
-from prejudge.search.supernet.context import SupernetContext
 from prejudge.spaces import space
-from prejudge.train.loop import Epoch, TrainState
+from prejudge.train.loop import TrainState
 from tests.datasets import few_digits
+from tests.search.one_run import untrained_stages
 
 STEPS = 3
-TINY = {"channels": 1, "cells": 3}
 
 
 def annealed(epochs: int, highest: float, lowest: float) -> list[float]:
@@ -51,23 +49,11 @@ CASES: dict[str, tuple[str, str, dict[str, Any], list[list[float]]]] = {
 @pytest.mark.parametrize("name", CASES)
 def test_the_rates_of_every_step_are_the_originals(name: str) -> None:
     method, where, options, expected = CASES[name]
-    macro = {} if method == "stacnas" else TINY if where != "nasbench201" else {"channels": 1, "cells": 1}
-    context = SupernetContext(space(where), 0, data=few_digits(8), macro={"channels": 1, **macro})
-    chosen, given = read_method(method, options)
-    stages: Any = chosen.function(context, **given)
-    stage, found = next(stages), []
-    while True:  # nothing is trained: the stages follow one another as if it had been
+    tiny = {} if method == "stacnas" else {"cells": 1} if where == "nasbench201" else {"cells": 3}
+    found = []
+    for stage in untrained_stages(method, space(where), options=options, macro={"channels": 1, **tiny}):
         steps = [TrainState(e, stage.epochs, s, STEPS) for e in range(stage.epochs) for s in range(STEPS)]
         found.append([stage.learner.learning_rate(state) for state in steps])
-        made = Epoch(0.0, 0.0, 0.0, {})
-        if method == "stacnas":  # its second stage is made of these
-            made.metadata["parameters"] = stage.learner.arch_parameters.record()
-        if stage.name == "search":  # the final phase is its choice's network
-            stage.learner.recover()
-        try:
-            stage = stages.send([made])
-        except StopIteration:
-            break
     assert [len(rates) for rates in found] == [STEPS * len(rates) for rates in expected]
     for rates, original in zip(found, expected, strict=True):
         assert rates == pytest.approx([rate for rate in original for _ in range(STEPS)], rel=1e-13)
