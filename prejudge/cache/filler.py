@@ -17,7 +17,7 @@ import numpy as np
 
 from prejudge.cache.job_queue import JobQueue
 from prejudge.cache.protocol import Protocol
-from prejudge.cache.scorer import Job, Scorer, prepare_scoring
+from prejudge.cache.scorer import Job, Scorer, digits_column, prepare_scoring
 from prejudge.cache.shard import Shard
 from prejudge.cache.sharing import representatives
 from prejudge.engine import OVERDUE, Engine, LocalEngine, Progress, local_unless
@@ -57,6 +57,7 @@ def fill(
     engine: Engine | None = None,
     timeout: float | None = None,
     repeats_at_once: int | None = None,
+    digits: bool = False,
     progress: Progress | None = None,
 ) -> Protocol:
     """Compute what the cache lacks; every architecture's scores are saved as soon as they are there.
@@ -103,6 +104,8 @@ def fill(
         repeats_at_once: How many repeats of an architecture run as one network, at most; default: some on CUDA, where
             launches are the cost, and one elsewhere. Their scores are the same but for rounding. Then an architecture's
             repeats follow each other in the run, where else the first repeat of all comes before the second of any.
+        digits: Keep in a column ``NAME:digits`` how many decimal digits of each score a second computation in float64
+            confirms (:attr:`Score.digits`); the scores are the same without it.
         progress: Told after each architecture.
 
     Returns:
@@ -151,21 +154,30 @@ def fill(
     )
     for request in requests:
         cache.declare(protocol, str(request), declaration(request))
+        if digits:
+            about = {"digits_of": str(request), "higher_is_better": True}
+            cache.declare(protocol, digits_column(str(request)), declaration(request) | about)
+
+    def columns_of(names: Iterable[str]) -> list[str]:
+        return [column for name in names for column in ((name, digits_column(name)) if digits else (name,))]
+
     shared = [str(r) for r in requests if share_classes and r.invariant_to_dead_edges]
     single = [str(r) for r in requests if str(r) not in shared]
-    wanted = [(shared, representatives(space, chosen) if shared else []), (single, chosen)]
+    wanted = [(columns_of(shared), representatives(space, chosen) if shared else []), (columns_of(single), chosen)]
     if shard is not None:
         mine = shard.of(str(arch) for _, archs in wanted for arch in archs)
         wanted = [(columns, [arch for arch in archs if str(arch) in mine]) for columns, archs in wanted]
     at_once = repeats_at_once or (REPEATS_AT_ONCE if str(device).startswith("cuda") else 1)
-    retried = {str(r) for r in requests if retry_failed or not r.proxy.built_in}
-    plan = _Plan(protocol, wanted, repeats, retried, at_once, _columns_of(requests, rescore))
+    retried = set(columns_of(str(r) for r in requests if retry_failed or not r.proxy.built_in))
+    anew = frozenset(columns_of(_columns_of(requests, rescore)))
+    plan = _Plan(protocol, wanted, repeats, retried, at_once, anew)
     since = plan.first_run(cache) if rescore else 0
     jobs = plan.jobs(cache, since)
     if not jobs:
         return protocol
-    definitions = {str(request): request.proxy.definition for request in requests}
-    scorer = Scorer(space, data, protocol, _spellings(proxies, requests, engine), definitions, device)
+    definitions = {c: request.proxy.definition for request in requests for c in columns_of([str(request)])}
+    spellings = {c: s for name, s in _spellings(proxies, requests, engine).items() for c in columns_of([name])}
+    scorer = Scorer(space, data, protocol, spellings, definitions, device)
     with engine:
         _compute(
             cache, scorer, jobs, engine, progress, at_once, {"rescore": plan.digest, "since": since} if rescore else {}

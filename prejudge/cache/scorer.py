@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,14 @@ if TYPE_CHECKING:
     from prejudge.data.dataset import ImageDataset
     from prejudge.data.probe_batch import Batch
     from prejudge.proxies.passes.memory import Memory
+
+
+_DIGITS = ":digits"
+
+
+def digits_column(column: str) -> str:
+    """The name of the column that holds how many digits of a column's scores mean anything."""
+    return f"{column}{_DIGITS}"
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,7 @@ class Scorer:
         from prejudge.engine.device_errors import raise_if_device_failed
         from prejudge.engine.torch_state import standard_torch_state
 
-        requests = [self._requests[column] for column in job.columns]
+        requests = list({str(request): request for request in (self._requests[c] for c in job.columns)}.values())
         try:
             with standard_torch_state(self.device):
                 found = self._scores(job, requests)
@@ -100,7 +109,7 @@ class Scorer:
             if len(job.repeats) > 1:  # nor one repeat the others
                 return [scores for repeat in job.repeats for scores in self(replace(job, repeats=(repeat,)))]
             return [dict.fromkeys(job.columns, Score.failed(f"{type(error).__name__}: {error}"))]
-        return [{c: scores.get(c, Score.failed("the scoring gave no value")) for c in job.columns} for scores in found]
+        return [{column: _score_of(column, scores) for column in job.columns} for scores in found]
 
     def _scores(self, job: Job, requests: list[ProxyRequest]) -> list[dict[str, Score]]:
         from prejudge.proxies.scoring import score_repeats
@@ -120,6 +129,7 @@ class Scorer:
             device=self.device,
             seeds=[self.protocol.seed + repeat for repeat in job.repeats],
             memory=self._memory,
+            digits=any(column.endswith(_DIGITS) for column in job.columns),
         )
 
     def batches(self, job: Job) -> list[Batch]:
@@ -147,3 +157,13 @@ class Scorer:
         if repeat not in self._on_device:
             self._on_device[repeat] = batch.inputs.to(self.device)
         return self._on_device[repeat]
+
+
+def _score_of(column: str, scores: Mapping[str, Score]) -> Score:
+    name = column.removesuffix(_DIGITS)
+    score = scores.get(name, Score.failed("the scoring gave no value"))
+    if name == column:
+        return score
+    if score.digits is None:
+        return Score.failed(score.reason or (score.remarks or ("its digits are not known",))[-1])
+    return Score(score.digits)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 from cyclopts import App, Group, Parameter, validators
 
 from prejudge.cli import output
@@ -59,6 +60,7 @@ def score(
     retry_failed: Annotated[bool, Parameter(group=_CACHED)] = False,
     rescore: Annotated[list[str] | None, Parameter(group=_CACHED, consume_multiple=True)] = None,
     timeout: Annotated[float | None, Parameter(group=MACHINE)] = None,
+    digits: bool = False,
     mode: Annotated[Literal["exact", "fast"], Parameter(group=MACHINE)] = "exact",
     device: Annotated[str | None, Parameter(group=MACHINE)] = None,
     machine: EngineOptions = THIS_PROCESS,
@@ -90,6 +92,8 @@ def score(
             named here, comma-separated, or of all. Each new score, a failed one too, replaces the old one when it is
             there; the same command goes on after an interruption.
         timeout: Seconds that an architecture may take; a proxy that takes longer alone has a failed score.
+        digits: Compute each score a second time in float64, and keep in a column NAME:digits how many of its decimal
+            digits that confirms.
         mode: exact, or fast (bf16: approximate).
         device: cpu, cuda, cuda:1, mps …; the CPU if left out.
         machine: Where the networks are scored.
@@ -137,25 +141,31 @@ def score(
             rescore=rescore is not None and (split_list(",".join(rescore)) or True),
             shard=part,
             engine=engine,
+            digits=digits,
             progress=bar,
         )
         content = next(p for p in cache.info()["protocols"] if p["protocol"] == protocol.digest)
         failures = _failures(cache, protocol, columns)
         counts = [cache.counts(protocol, name, first_run=first_run if bar.done else 0) for name in columns]
+        confirmed = _digits(cache, protocol, columns) if digits else {}
     code = 1 if any(failed for _, failed in counts) and not any(ok for ok, _ in counts) else 0
     summary = {name: content["columns"][name] for name in columns}
+    for name, found in confirmed.items():
+        summary[name]["digits"] = found
     if as_json:
-        found = {
+        result = {
             "file": str(out),
             "protocol": protocol.digest,
             "computed": bar.done,
             "columns": summary,
             "failures": failures,
         }
-        output.print_json(found | ({"nodes": bar.nodes.done} if bar.nodes.done else {}))
+        output.print_json(result | ({"nodes": bar.nodes.done} if bar.nodes.done else {}))
         return code
     output.print_columns(f"{out}, protocol {protocol.digest}", summary)
     output.say(f"{bar.done} architectures scored now" if bar.done else "nothing to compute: the cache had every score")
+    for name, found in confirmed.items():
+        output.say(f"{name}: {found['median']:.1f} digits mean anything in the median, {found['least']:.1f} at least")
     for failure in failures:
         output.say(f"{failure['proxy']}: {failure['scores']} failed: {failure['reason']} (first: {failure['first']})")
     if failures:
@@ -169,6 +179,15 @@ def score(
         return code
     output.say(f"next: prejudge report {out} --benchmark TABLE --out report.html   (tables: prejudge list benchmarks)")
     return 0
+
+
+def _digits(cache: ScoreCache, protocol: Protocol, columns: list[str]) -> dict[str, dict[str, float]]:
+    """For each proxy the median and the least number of digits that float64 confirms, where any is known."""
+    from prejudge.cache.scorer import digits_column
+
+    found = {name: cache.values(protocol, digits_column(name)) for name in columns}
+    known = {name: values[np.isfinite(values)] for name, values in found.items()}
+    return {n: {"median": float(np.median(v)), "least": float(v.min())} for n, v in known.items() if v.size}
 
 
 def _failures(cache: ScoreCache, protocol: Protocol, columns: list[str]) -> list[dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import replace
 
@@ -17,7 +16,7 @@ LARGEST = 7.0
 
 def float64_twin(network: nn.Module) -> nn.Module:
     """A copy in float64, with the weights of ``network`` to the bit."""
-    return copy.deepcopy(private_copy(network)).double()
+    return private_copy(network).double()
 
 
 def with_digits(score: Score, twin: Score) -> Score:

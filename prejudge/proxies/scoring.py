@@ -20,7 +20,7 @@ from prejudge.engine.device_errors import named_device_errors, raise_if_device_f
 from prejudge.engine.torch_state import standard_torch_state
 from prejudge.errors import InputError, PrejudgeError, check_integer
 from prejudge.proxies import guard
-from prejudge.proxies.network.batch import Loss, read_batch
+from prejudge.proxies.network.batch import InputBatch, Loss, read_batch
 from prejudge.proxies.network.image_by_image import Unstackable
 from prejudge.proxies.passes.memory import Limits, Memory, widest
 from prejudge.proxies.precision import float64_twin, with_digits
@@ -73,10 +73,6 @@ def score(
         DeviceError: The device has failed and computes no more in this process.
     """
     seed = check_integer("seed", seed, least=0)
-    if digits:  # a loader is read once
-        inputs, targets = read_batch(network, inputs, targets, loss=loss, seed=seed), None
-        if proxies is not None and not isinstance(proxies, str | ProxyRequest):
-            proxies = list(proxies)
     (scores,) = score_repeats(
         [network],
         [inputs],
@@ -86,19 +82,9 @@ def score(
         mode=mode,
         device=device,
         seeds=[seed],
+        digits=digits,
     )
-    if not digits:
-        return scores
-    where = where_to_run(network, inputs.example, device)[0]
-    twin = float64_twin(network)
-    try:
-        (exact,) = score_repeats(
-            [twin], [inputs], None, proxies, loss=loss, device="cpu" if where.type == "mps" else where, seeds=[seed]
-        )
-    except PrejudgeError as error:
-        reason = f"its digits are not known; in float64 {error}"
-        return {name: replace(found, remarks=(*found.remarks, reason)) for name, found in scores.items()}
-    return {name: with_digits(found, exact[name]) for name, found in scores.items()}
+    return scores
 
 
 def score_repeats(
@@ -112,6 +98,7 @@ def score_repeats(
     device: torch.device | str | None = None,
     seeds: Sequence[int] | None = None,
     memory: Memory | None = None,
+    digits: bool = False,
 ) -> list[dict[str, Score]]:
     """Score several repeats of one architecture, each on a batch of its own, with the launches of one.
 
@@ -128,6 +115,7 @@ def score_repeats(
         device: Where to run; default: where the first network is.
         seeds: Of each repeat's own draws; default 0.
         memory: What is known of the device's memory, to be kept from one call to the next.
+        digits: As of :func:`score`; the twins run one by one.
 
     Returns:
         For each repeat what :func:`score` returns for it, but for rounding. Repeats that share their passes share the
@@ -138,11 +126,11 @@ def score_repeats(
         DeviceError: As of :func:`score`.
     """
     seeds = [0] * len(networks) if seeds is None else seeds
-    for name, given in (("batches", inputs), ("labels", targets), ("seeds", seeds)):
-        if given is not None and len(given) != len(networks):
-            raise InputError(f"{len(networks)} networks need as many {name}, not {len(given)}")
-    each = zip(networks, inputs, targets or [None] * len(networks), seeds, strict=True)
-    batches = [read_batch(network, x, y, loss=loss, seed=s) for network, x, y, s in each]
+    for name, several in (("batches", inputs), ("labels", targets), ("seeds", seeds)):
+        if several is not None and len(several) != len(networks):
+            raise InputError(f"{len(networks)} networks need as many {name}, not {len(several)}")
+    given = zip(networks, inputs, targets or [None] * len(networks), seeds, strict=True)
+    batches = [read_batch(network, x, y, loss=loss, seed=s) for network, x, y, s in given]
     labels = all(batch.targets is not None for batch in batches)
     requests = resolve(default_names(labels=labels) if proxies is None else proxies)
     for request in requests:
@@ -183,7 +171,30 @@ def score_repeats(
             limits = replace(limits, repeats=min(limits.repeats, len(networks) - len(scores)))
             found, limits = _fitting(partial(evaluate, len(scores)), limits, memory)
             scores += found
+    if digits:
+        each = zip(networks, batches, seeds, scores, strict=True)
+        return [_with_digits(n, b, requests, found, memory.device, loss, s) for n, b, s, found in each]
     return scores
+
+
+def _with_digits(
+    network: nn.Module,
+    batch: InputBatch,
+    requests: Sequence[ProxyRequest],
+    scores: dict[str, Score],
+    device: torch.device,
+    loss: Loss | None,
+    seed: int,
+) -> dict[str, Score]:
+    where = torch.device("cpu") if device.type == "mps" else device  # which has no float64
+    try:
+        (exact,) = score_repeats(
+            [float64_twin(network)], [batch], proxies=requests, loss=loss, device=where, seeds=[seed]
+        )
+    except PrejudgeError as error:
+        reason = f"its digits are not known; in float64 {error}"
+        return {name: replace(found, remarks=(*found.remarks, reason)) for name, found in scores.items()}
+    return {name: with_digits(found, exact[name]) for name, found in scores.items()}
 
 
 def _fitting(

@@ -50,6 +50,25 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return seen
 
 
+def test_digits_have_columns_of_their_own_and_change_no_score(path: Path, data: ImageDataset) -> None:
+    names = ["snip", "naswot"]
+    with ScoreCache(path) as cache:
+        protocol = fill(cache, NB201, ARCHS[:2], data, names, **SMALL)
+        plain = cache.frame()
+        assert fill(cache, NB201, ARCHS[:3], data, names, digits=True, **SMALL) == protocol
+        assert len(cache.runs()) == 2
+        fill(cache, NB201, ARCHS[:3], data, names, digits=True, **SMALL)
+        assert len(cache.runs()) == 2  # all are there
+    with ScoreCache(path, "r") as cache:
+        frame = cache.frame()
+        assert list(frame.columns) == ["snip", "naswot", "snip:digits", "naswot:digits"]
+        pd.testing.assert_frame_equal(frame.loc[plain.index, names], plain)
+        assert (frame["snip:digits"] > 2).all() and (frame["snip:digits"] <= 7).all()
+        lost = frame["naswot"].isna()
+        assert (frame["naswot:digits"].isna() == lost).all()  # a failed score has no digits, and says why it failed
+        assert cache.column_info("snip:digits")["digits_of"] == "snip"
+
+
 def test_only_what_is_missing_is_computed(path: Path, data: ImageDataset, calls: list[dict[str, Any]]) -> None:
     with ScoreCache(path) as cache:
         first = fill(cache, NB201, ARCHS[:3], data, ["snip", "zen(images=32)"], **SMALL)

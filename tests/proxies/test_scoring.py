@@ -175,12 +175,12 @@ def test_zen_equals_its_formula() -> None:
     with torch.no_grad():
         for name, p in network.named_parameters():
             if name.endswith("weight") and p.dim() > 1:
-                p.copy_(torch.randn_like(p))
+                p.copy_(torch.randn_like(p, dtype=torch.float32))  # as for a network of that type
             else:
                 p.fill_(1.0 if name.endswith("weight") else 0.0)
         form = torch.empty(4, *x.shape[1:], dtype=x.dtype).to(memory_format=torch.channels_last)
-        images = torch.randn_like(form)
-        noisy = images + 0.05 * torch.randn_like(form)
+        images = torch.randn_like(form, dtype=torch.float32).to(x.dtype)
+        noisy = images + 0.05 * torch.randn_like(form, dtype=torch.float32).to(x.dtype)
         features: list[Tensor] = []
         variances: list[Tensor] = []
         network.lastact.register_forward_hook(lambda _, __, output: features.append(output.clone()))

@@ -156,12 +156,14 @@ def _read_cache(cache: ScoreCache, table: Table, protocol: Protocol | str | None
     chosen = cache.protocol(protocol)
     if chosen.space != table.space:
         raise InputError(f"the scores are of {chosen.space}, table {table.name} is of {table.space}")
-    scores = cache.frame(chosen)
+    names = [c for c in cache.columns(chosen) if "digits_of" not in cache.column_info(c, chosen)]
+    scores = cache.frame(chosen, columns=names)
     failed = scores.isna() & False
-    for column, rows in cache.failures(chosen).groupby("proxy"):
+    failures = cache.failures(chosen)
+    for column, rows in failures[failures["proxy"].isin(names)].groupby("proxy"):
         failed[column] = scores.index.isin(rows["architecture"]) & scores[column].isna()
     count = max((cache.values(chosen, c).shape[1] for c in scores.columns), default=0)
-    repeats = [cache.frame(chosen, r) for r in range(count)] if count > 1 else []
+    repeats = [cache.frame(chosen, r, columns=names) for r in range(count)] if count > 1 else []
     declared = {c: cache.column_info(c, chosen) for c in scores.columns}
     invariant = [c for c in scores.columns if declared[c]["invariant_to_dead_edges"]]
     warnings = _share_in_class([scores, *repeats], failed, invariant, table)

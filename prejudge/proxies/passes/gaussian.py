@@ -320,4 +320,6 @@ def _draws(
 def _normal(form: Tensor, layout: torch.memory_format) -> Tensor:
     """Draws from N(0, 1), shaped as ``form`` and where it is; drawn on the CPU, so that all devices get the same."""
     memory_format = layout if form.dim() == 4 else torch.contiguous_format
-    return torch.empty_like(form, memory_format=memory_format, device="cpu").normal_().to(form.device)
+    dtype = torch.float32 if form.dtype == torch.float64 else form.dtype  # a float64 twin draws the same
+    drawn = torch.empty_like(form, memory_format=memory_format, device="cpu", dtype=dtype).normal_()
+    return drawn.to(form.device, form.dtype)
