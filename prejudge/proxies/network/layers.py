@@ -147,14 +147,24 @@ def _around(name: str, bn: Any, normalize: Callable[[Tensor], Tensor]) -> Callab
 class NoOtherBatchNorm(TorchFunctionMode):
     """Refuse ``F.batch_norm`` outside of the modules whose forward is replaced, in the block.
 
+    Of a kernel, which some layers standardize with it, it is none of images.
+
     Raises:
         ScoreFailure: Something calls it.
     """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is F.batch_norm:
+        if func is F.batch_norm and not _is_kernel(args[0] if args else (kwargs or {})["input"]):
             raise ScoreFailure("a function calls batch_norm where no batch-norm module stands; make it a module")
         return func(*args, **(kwargs or {}))
+
+
+def _is_kernel(x: Tensor) -> bool:
+    """Whether a tensor is a parameter in another shape."""
+    node: Any = x.grad_fn
+    while node is not None and len(node.next_functions) == 1:
+        node = node.next_functions[0][0]
+    return hasattr(node, "variable")
 
 
 class _Normalizing(TorchFunctionMode):
