@@ -56,11 +56,11 @@ lint: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
 test: lint
-	$(ONE) $(BIN)/python -m pytest -n $(JOBS)
+	$(ONE) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 # pytest exits with 5 where no test is marked slow.
 test-slow: $(VENV)/installed-dev
-	$(ONE) $(BIN)/python -m pytest -n $(JOBS) -m slow || test $$? -eq 5
+	$(ONE) $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m slow || test $$? -eq 5
 
 # One process: the nodes are processes enough.
 test-cluster: $(VENV)/installed-dev
@@ -70,14 +70,14 @@ test-cluster: $(VENV)/installed-dev
 test-newest:
 	$(PYTHON) -m venv .venv-newest
 	.venv-newest/bin/python -m pip --disable-pip-version-check install --quiet --upgrade --upgrade-strategy eager -e '.[dev]'
-	$(ONE) .venv-newest/bin/python -m pytest -n $(JOBS) $(TESTS)
+	$(ONE) .venv-newest/bin/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
 
 # The lower bounds of pyproject.toml, on the oldest Python: make test-oldest PYTHON=python3.11
 test-oldest:
 	$(PYTHON) -m venv .venv-oldest
 	.venv-oldest/bin/python -m pip --disable-pip-version-check install --quiet -c requirements/oldest.txt -e '.[parquet]' \
 	  'pyarrow==15.*' pytest pytest-timeout pytest-xdist hypothesis pillow
-	$(ONE) .venv-oldest/bin/python -m pytest -n $(JOBS) $(TESTS)
+	$(ONE) .venv-oldest/bin/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
 
 core-newest core-oldest: core-%:
 	$(MAKE) test-$* TESTS="$(CORE)"

@@ -151,7 +151,7 @@ def fill(
     )
     for request in requests:
         cache.declare(protocol, str(request), declaration(request))
-    shared = [str(r) for r in requests if share_classes and r.proxy.invariant_to_dead_edges]
+    shared = [str(r) for r in requests if share_classes and r.invariant_to_dead_edges]
     single = [str(r) for r in requests if str(r) not in shared]
     wanted = [(shared, representatives(space, chosen) if shared else []), (single, chosen)]
     if shard is not None:
@@ -186,7 +186,7 @@ def declaration(request: ProxyRequest) -> dict[str, Any]:
         "higher_is_better": proxy.higher_is_better,
         "needs_labels": proxy.needs_labels,
         "deterministic": proxy.deterministic,
-        "invariant_to_dead_edges": proxy.invariant_to_dead_edges,
+        "invariant_to_dead_edges": request.invariant_to_dead_edges,
         "min_batch": proxy.min_batch,
         **({} if proxy.built_in else {"source": proxy.definition}),
     }

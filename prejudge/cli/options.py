@@ -69,16 +69,27 @@ class DataOptions:
         data_dir: Folder with the files of a named data set.
         download: Fetch a named data set that is not there yet.
         normalization: Published mean and deviation to use, e.g. cifar10; the data's own, or those published for it.
+        per_class: Images of each class to read, of folders and of imagenet; of imagenet 10 where they are read into
+            memory, else all.
+        no_verify: Read files of cifar10, cifar100 and svhn whatever their checksums: others' images in that layout.
     """
 
     data: str
     data_dir: Path | None = None
     download: bool = False
     normalization: str | None = None
+    per_class: Annotated[int | None, Parameter(validator=Positive)] = None
+    no_verify: bool = False
 
     def places(self) -> dict[str, Any]:
-        """Keyword arguments of the loaders: place, download, normalization."""
-        return {"data_dir": self.data_dir, "download": self.download, "normalization": self.normalization}
+        """Keyword arguments of the loaders, as of :func:`prejudge.data.load`."""
+        return {
+            "data_dir": self.data_dir,
+            "download": self.download,
+            "normalization": self.normalization,
+            "per_class": self.per_class,
+            "verify": not self.no_verify,
+        }
 
 
 def _optional(cls: type[TrainingOptions]) -> type[TrainingOptions]:

@@ -50,8 +50,6 @@ def search_images(
     chosen.check_space(where)  # said before anything is loaded
     kept = output.run_folder(out)
     table = open_table(benchmark, space)
-    if resume is not None and len(seeds) > 1:
-        raise InputError("--resume takes the supernet of one run; leave --seeds out")
     data = load(images.data, **images.places(), labels=chosen.context.needs_labels)
     trains = issubclass(chosen.context, SupernetContext)
     bar = ClusterBar("searching" if trains else "measuring", quiet=as_json)

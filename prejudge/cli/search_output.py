@@ -38,10 +38,12 @@ def show_recommendations(result: SearchResult, table: Table | None, written: Pat
     from prejudge.search.result_table import outcomes, recommended_accuracies
 
     own = outcomes(result)
+    warnings = [(run.seed, run.metadata["warnings"]) for run in result.trajectories if "warnings" in run.metadata]
     found = own if table is None else recommended_accuracies(result, table)
     metrics = list(found.columns[len(own.columns) :])
     if as_json:
-        output.print_json({"written": written, "runs": found.to_dict("records")})
+        warned = {"warnings": dict(warnings)} if warnings else {}
+        output.print_json({"written": written, "runs": found.to_dict("records"), **warned})
         return
     rows: list[dict[str, Any]] = found.to_dict("records")  # type: ignore[assignment]  # its keys are texts
     for row in rows:
@@ -55,5 +57,8 @@ def show_recommendations(result: SearchResult, table: Table | None, written: Pat
             [[name, found[name].mean(), found[name].std()] for name in metrics],
             numeric=["mean", "std"],
         )
+    for seed, sentences in warnings:
+        for sentence in sentences:
+            output.say(f"warning: seed {seed}: {sentence}")
     if written is not None:
         output.say(f"wrote {written}")

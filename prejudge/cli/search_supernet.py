@@ -35,11 +35,22 @@ METHODS = {
 _SOLVER = "solver=exact, cvxpy-clarabel or cvxpy-mosek: who solves the LASSO problems"
 _ZERO = "whether none takes part in the softmax (in the space darts)"
 _PERTURBATION = "perturbation=random or adversarial"
+_ADAM = ["arch_learning_rate=3e-4: of the architecture parameters", "arch_weight_decay=1e-3: likewise"]
+_PORTION = "train_portion=0.5: share of the images that the weights learn from"
+_INTERVAL = "ckpt_interval=None: epochs between checkpoints that are kept; 10, or 20 in nasbench201"
+_EPSILON = "epsilon_alpha=0.3: largest radius of the perturbation"
+_DIMENSIONS = "proj_dims=7: numbers that are learned for each node"
 
 OPTIONS = {
-    "darts": ["order=first or second: of the architecture's gradient", f"zero=True or False: {_ZERO}"],
-    "blank": [f"zero=False or True: {_ZERO}"],
-    "sdarts": [_PERTURBATION, f"zero=False or True: {_ZERO}"],
+    "darts": [
+        "order=first or second: of the architecture's gradient",
+        f"zero=True or False: {_ZERO}",
+        *_ADAM,
+        _PORTION,
+        _INTERVAL,
+    ],
+    "blank": [f"zero=False or True: {_ZERO}", _PORTION, _INTERVAL],
+    "sdarts": [_PERTURBATION, f"zero=False or True: {_ZERO}", _EPSILON, *_ADAM, _PORTION, _INTERVAL],
     "darts-pt": [
         "supernet=darts, blank or sdarts: how it is trained",
         "criterion=acc or loss: what tells how good it is on held-out images",
@@ -47,14 +58,30 @@ OPTIONS = {
         "evaluation=repeatable or original",
         f"{_PERTURBATION}: of sdarts",
         "zero=False or True: whether none may be chosen (in the space darts)",
+        "criterion_normal=None: acc or loss, in place of criterion for the operations of normal cells",
+        "criterion_reduce=None: likewise, of reduction cells",
+        "criterion_edge=None: likewise, where edges are removed",
+        f"{_EPSILON} of sdarts",
+        *_ADAM,
+        _PORTION,
+        _INTERVAL,
     ],
-    "ista": [_SOLVER, "arch_learning_rate=6e-4"],
+    "ista": [
+        _SOLVER,
+        "arch_learning_rate=6e-4",
+        "arch_weight_decay=1e-3",
+        _PORTION,
+        _DIMENSIONS,
+        "sparseness=2: operations of each node that run",
+    ],
     "ista-onestage": [
         _SOLVER,
         "arch_learning_rate=3e-4",
+        "arch_weight_decay=1e-3",
+        _DIMENSIONS,
         "max_params=3.7e6: parameters from which a choice is refused; 0 refuses none",
         "final_epochs=None: as many as the search phase has at most; 0 leaves the final phase out",
-        "fold=end or start: when the weights of operations are folded into their batch norms",
+        "fold=start or end: when the weights of operations are folded into their batch norms, as of the final phase",
     ],
     "stacnas": [
         "cells1=14: of the first supernet, where --cells is left out",
@@ -64,6 +91,7 @@ OPTIONS = {
         "keep_zero=False or True: whether the final network keeps none beside each operation",
         "features=0: training images by which operations are compared (10000 in the original)",
         "single_epochs=0: epochs of a network of each single operation",
+        *_ADAM,
     ],
 }
 """What ``--option`` takes for each built-in method: a name, its default, other values, and what it says."""

@@ -50,7 +50,8 @@ def te_nas(
         seeds: Runs, each from its own seed.
         seed: The first seed.
         recipe: YAML file that fills in what is left out here.
-        convention: default (fast), or te-nas: what the released code does, with the exact kernel.
+        convention: default (fast), te-nas (what the released code does, with the exact kernel), or te-nas-imagenet (the
+            same with its numbers for ImageNet on the space darts).
         setting: Any other setting of the pruning: NAME=VALUE, e.g. kernel=exact, batch_size=32, repeats=5.
         classes: Outputs of the networks; the classes of the data if left out.
         device: cpu, cuda, cuda:1, mps …

@@ -143,10 +143,12 @@ class Augmentation:
     Attributes:
         views: Applied to the bytes, one after the other.
         cutout: Side of the square of zeros in each normalized image; 0: none.
+        cutout_probability: Share of the images that have one.
     """
 
     views: tuple[View, ...] = ()
     cutout: int = 0
+    cutout_probability: float = 1.0
 
     def on_bytes(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Before normalization: uint8 ``(N, C, H, W)`` to uint8."""
@@ -156,4 +158,10 @@ class Augmentation:
 
     def on_inputs(self, inputs: Tensor, generator: torch.Generator) -> Tensor:
         """After normalization: float ``(N, C, H, W)`` to float."""
-        return cutout(inputs, self.cutout, generator) if self.cutout else inputs
+        if not self.cutout:
+            return inputs
+        cut = cutout(inputs, self.cutout, generator)
+        if self.cutout_probability == 1:
+            return cut
+        chosen = torch.rand(len(inputs), generator=generator, device=generator.device) < self.cutout_probability
+        return torch.where(moved(chosen, inputs).view(-1, 1, 1, 1), cut, inputs)

@@ -37,6 +37,7 @@ class ImageDataset:
         mean: Subtracted from each channel, in 0..1 units.
         std: Divisor of each channel, in 0..1 units.
         classes: Names of the classes; empty where they have none.
+        published: Whether they are the published images of that name; a file may be called so, too.
 
     Raises:
         InputError: The dataset is empty, or a shape, type or label is wrong; the message says which.
@@ -49,6 +50,7 @@ class ImageDataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     classes: tuple[str, ...] = ()
+    published: bool = False
 
     def __post_init__(self) -> None:
         source, labels = self.source, self.labels

@@ -48,6 +48,7 @@ def load(
     per_class: int | None = None,
     labels: bool = True,
     in_memory: bool | None = True,
+    verify: bool = True,
 ) -> ImageDataset:
     """Read one split of a dataset.
 
@@ -68,6 +69,8 @@ def load(
         in_memory: Whether to read all images now. ``False`` leaves those of folders and of ImageNet in their files;
             ``None`` does so where they are large: ImageNet, and folders of images of at least :data:`LARGE` pixels, of
             which no ``@SIZE`` is asked.
+        verify: Whether the files of ``cifar10``, ``cifar100`` and ``svhn`` must be the published ones, by their
+            checksums. Others in that layout are read by a reader that runs nothing in them.
 
     Returns:
         The images.
@@ -92,11 +95,21 @@ def load(
         found = read_folder(folder, split, size=size, per_class=per_class, in_memory=in_memory)
     else:
         found = published.read(
-            name, split, data_dir, download=download, size=size, per_class=per_class, in_memory=in_memory
+            name,
+            split,
+            data_dir,
+            download=download,
+            size=size,
+            per_class=per_class,
+            in_memory=in_memory,
+            verify=verify,
         )
+        found = replace(found, published=True)
     if normalization is None:
         return found
-    return _renormalized(found, normalization, lambda: found if split == "train" else load(kind, data_dir=data_dir))
+    return _renormalized(
+        found, normalization, lambda: found if split == "train" else load(kind, data_dir=data_dir, verify=verify)
+    )
 
 
 def digits(split: str = "train") -> ImageDataset:

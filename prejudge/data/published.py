@@ -11,6 +11,7 @@ import numpy as np
 from prejudge.data.dataset import ImageDataset, no_such_split
 from prejudge.data.folder import read_folder
 from prejudge.data.image_files import IMAGE_SIZE
+from prejudge.data.layouts import LAYOUTS, read_layout
 from prejudge.data.normalization import NORMALIZATIONS
 from prejudge.errors import FileFormatError, InputError, MissingDataError, PrejudgeError
 from prejudge.formats.pickle.files import load_pickle
@@ -86,6 +87,7 @@ def read(
     size: int | None = None,
     per_class: int | None = None,
     in_memory: bool = True,
+    verify: bool = True,
 ) -> ImageDataset:
     """Read a published dataset.
 
@@ -99,6 +101,7 @@ def read(
         per_class: Images of each class to read, for ``imagenet``; :data:`IMAGENET_PER_CLASS` where left out and all are
             read into memory.
         in_memory: Whether to read all images now; those of ``imagenet`` alone can stay in their files.
+        verify: Whether files must have the published checksums, where there are some.
 
     Raises:
         InputError: The split is unknown, or the dataset cannot be downloaded.
@@ -109,6 +112,9 @@ def read(
     if split not in ("train", "test"):
         raise no_such_split(name, split, ("train", "test"))
     folder = Path(data_dir).expanduser() if data_dir is not None else default_folder()
+    if not verify and name in LAYOUTS and not download:
+        images, labels = read_layout(name, split, folder)
+        return ImageDataset(name, images, labels, _ARCHIVES[name].num_classes, *NORMALIZATIONS[name])
     if name in _ARCHIVES:
         return _read_archive(name, _ARCHIVES[name], split, folder, download)
     if download:
@@ -142,8 +148,10 @@ def _read_archive(name: str, archive: _Archive, split: str, folder: Path, downlo
         first = str(error).splitlines()[0]
         if download and not where.exists():
             raise PrejudgeError(f"{name} could not be downloaded to {folder} ({first}); {archive.source}") from error
+        own = "npz:FILE, folder:DIR" + (", or --no-verify for files in this layout" if name in LAYOUTS else "")
         raise FileFormatError(
-            f"{name}: {where} is incomplete or damaged ({first}); delete it and get it again"
+            f"{name}: {where} is incomplete or damaged, or of other images ({first}); delete it and get it again. "
+            f"Images of your own: {own}"
         ) from error
     images = np.asarray(found.data)
     if images.ndim == 3:  # MNIST comes as (N, H, W)

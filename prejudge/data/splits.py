@@ -100,6 +100,8 @@ def load_splits(
     data_dir: Path | None = None,
     download: bool = False,
     normalization: str | None = None,
+    per_class: int | None = None,
+    verify: bool = True,
     held_out: float = 0.2,
     seed: int = 0,
     in_memory: bool | None = True,
@@ -110,7 +112,8 @@ def load_splits(
     <digits: images 8x8x1, 10 classes: 1000 train, 397 valid, 400 test>
 
     Args:
-        kind: As in :func:`prejudge.data.load`, as are ``data_dir``, ``download``, ``normalization`` and ``in_memory``.
+        kind: As in :func:`prejudge.data.load`, as are ``data_dir``, ``download``, ``normalization``, ``per_class``,
+            ``verify`` and ``in_memory``.
         held_out: Share of the training images that each missing split takes, drawn at random and without overlap; with
             0 nothing is drawn, and splits that the dataset does not have are None.
         seed: Of that draw.
@@ -128,6 +131,8 @@ def load_splits(
             data_dir=data_dir,
             download=download,
             normalization=normalization,
+            per_class=per_class,
+            verify=verify,
             in_memory=in_memory,
         )
 

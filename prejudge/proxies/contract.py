@@ -6,6 +6,8 @@ In your own tests, with pytest::
 
     class TestMine(ProxyContract):
         proxy = "./mine.py:my_score"      # or the name under which your package registers it
+
+:class:`TokenProxyContract` makes the same promises of it on a network of tokens.
 """
 
 from __future__ import annotations
@@ -41,8 +43,8 @@ class ProxyContract:
                 nn.Linear(32, 5),
             )
 
-    def batch(self) -> tuple[Tensor, Tensor]:
-        """Eight images ``(8, 3, 12, 12)`` and their labels."""
+    def batch(self) -> tuple[Any, Tensor]:
+        """Eight images ``(8, 3, 12, 12)`` and their labels; replace it together with :meth:`network`."""
         generator = torch.Generator().manual_seed(1)
         return torch.randn(8, 3, 12, 12, generator=generator), torch.arange(8) % 5
 
@@ -92,7 +94,7 @@ class ProxyContract:
             return
         inputs, targets = self.batch()
         without = score(self.network(), inputs, None, [request])[str(request)]
-        shifted = score(self.network(), inputs, (targets + 1) % 5, [request])[str(request)]
+        shifted = score(self.network(), inputs, targets.roll(1, 0), [request])[str(request)]
         assert without.ok, without.reason
         assert without.value == shifted.value
 
@@ -112,5 +114,43 @@ class ProxyContract:
         request = self.request()
         inputs, targets = self.batch()
         n = request.proxy.min_batch
-        found = score(self.network(), inputs[:n], targets[:n], [request])[str(request)]
+        found = score(self.network(), _first(inputs, n), targets[:n], [request])[str(request)]
         assert found.ok or found.reason
+
+
+def _first(inputs: Any, n: int) -> Any:
+    if isinstance(inputs, dict):
+        return {name: value[:n] for name, value in inputs.items()}
+    return tuple(value[:n] for value in inputs) if isinstance(inputs, tuple) else inputs[:n]
+
+
+class TokenProxyContract(ProxyContract):
+    """The same on a small transformer, which is called with tokens and a mask by name.
+
+    A proxy that runs the network itself passes it with ``probe.logits_of(probe.network)``.
+    """
+
+    def network(self) -> nn.Module:
+        """One attention over embedded tokens, with ReLUs."""
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            return _Transformer()
+
+    def batch(self) -> tuple[Any, Tensor]:
+        """Eight sequences of tokens ``(8, 6)``, some shorter, and their labels."""
+        ids = torch.randint(0, 20, (8, 6), generator=torch.Generator().manual_seed(1))
+        mask = torch.arange(6) < torch.tensor([6, 4, 6, 5, 6, 6, 3, 6])[:, None]
+        return {"input_ids": ids, "attention_mask": mask.long()}, torch.arange(8) % 5
+
+
+class _Transformer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(20, 8)
+        self.layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        tokens = self.layer(self.table(input_ids), src_key_padding_mask=attention_mask == 0)
+        pooled: Tensor = self.head(tokens.mean(1))
+        return pooled

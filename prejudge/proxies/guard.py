@@ -93,7 +93,7 @@ class _ProbeCopy(Probe):
         self.error: BaseException | None = None
         """The last error that a pass raised."""
         self._process = process
-        self._copies: dict[str, Tensor] = {}
+        self._copies: dict[str, Any] = {}
         self._quantities: dict[int, tuple[Any, Any]] = {}  # the passes' own, and the copy
         self._network: _NetworkCopy | None = None
 
@@ -104,18 +104,21 @@ class _ProbeCopy(Probe):
         return self._network.network
 
     @property
-    def inputs(self) -> Tensor:
+    def inputs(self) -> Any:
         return self._once("inputs", lambda: self.passes.inputs(self._repeat))
 
     @property
     def targets(self) -> Tensor:
-        return self._once("targets", lambda: self.passes.targets(self._repeat))
+        targets: Tensor = self._once("targets", lambda: self.passes.targets(self._repeat))
+        return targets
 
     def changed(self) -> str | None:
         """The change that the proxy made to network and batch, with the remedy; None where it is as it was."""
         for name in ("inputs", "targets"):
-            if name in self._copies and not _same(self._copies[name], getattr(self.passes, name)(self._repeat)):
-                return f"probe.{name} in place; change probe.{name}.clone()"
+            if name in self._copies and not _unchanged(self._copies[name], getattr(self.passes, name)(self._repeat)):
+                tensor = isinstance(self._copies[name], Tensor)
+                remedy = f"probe.{name}.clone()" if tensor else f"copy.deepcopy(probe.{name})"
+                return f"probe.{name} in place; change {remedy}"
         changed = None if self._network is None else self._network.changed()
         return None if changed is None else f"{changed} of probe.network; change copy.deepcopy(probe.network)"
 
@@ -131,7 +134,7 @@ class _ProbeCopy(Probe):
 
         return self._undisturbed(copied)
 
-    def _once(self, name: str, run: Callable[[], Tensor]) -> Tensor:
+    def _once(self, name: str, run: Callable[[], Any]) -> Any:
         if name not in self._copies:
             self._copies[name] = self._undisturbed(lambda: _copied(run()))
         return self._copies[name]
@@ -195,6 +198,15 @@ def _same(now: Tensor, before: Tensor) -> bool:
         return False
     with torch.no_grad():
         return torch.equal(now, before) or bool(((now == before) | ((now != now) & (before != before))).all())
+
+
+def _unchanged(now: Any, before: Any) -> bool:
+    """Whether a batch, or a part of it, is what it was."""
+    if isinstance(before, dict):
+        return now.keys() == before.keys() and all(_unchanged(now[key], before[key]) for key in before)
+    if isinstance(before, tuple):
+        return all(map(_unchanged, now, before))
+    return _same(now, before) if isinstance(before, Tensor) else bool(now == before)
 
 
 def _copied(value: Any) -> Any:

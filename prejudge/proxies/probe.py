@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from prejudge.proxies.network.batch import Loss, read_batch
+from prejudge.proxies.network.call_adapter import logits_in
 from prejudge.proxies.passes.memory import Limits
 from prejudge.proxies.passes.runner import Passes
 from prejudge.proxies.quantities import OF_THE_LOSS, STAGES, Quantity
@@ -26,14 +28,15 @@ class Probe:
     """Everything that proxies may read about one network on one batch.
 
     Args:
-        network: Any module whose output is logits ``(N, classes)``; it is copied, never changed.
-        inputs: Images ``(N, C, H, W)``, or any floating tensor with the batch first.
-        targets: Class indices ``(N,)``; may be None if nothing that is read needs labels.
+        network: Any module that returns logits; it is copied, never changed.
+        inputs: As of :func:`~prejudge.proxies.scoring.score`.
+        targets: Likewise; may be None if nothing that is read needs labels.
         reads: The quantities that will be read; others may be read too but cost a pass of their own.
         mode: ``"exact"``, or ``"fast"`` for bf16 passes (approximate).
         device: Where to run; default: where the network is.
         seed: Of every random draw inside the probe (dropout, Gaussian images).
         limits: How much is held at once; default: what suits the device. No value depends on it.
+        loss: As of :func:`~prejudge.proxies.scoring.score`.
 
     Raises:
         InputError: Shapes, types or labels do not fit, or the network cannot be copied.
@@ -42,32 +45,34 @@ class Probe:
     def __init__(
         self,
         network: nn.Module,
-        inputs: Tensor,
-        targets: Tensor | None = None,
+        inputs: Any,
+        targets: Any = None,
         *,
         reads: Iterable[str] = (),
         mode: str = "exact",
         device: torch.device | str | None = None,
         seed: int = 0,
         limits: Limits | None = None,
+        loss: Loss | None = None,
     ):
-        labels = None if targets is None else [targets]
+        batch = read_batch(network, inputs, targets, loss=loss, seed=seed)
         self._share(
-            Passes([network], [inputs], labels, reads=reads, mode=mode, device=device, seeds=[seed], limits=limits), 0
+            Passes([network], [batch], reads=reads, mode=mode, device=device, seeds=[seed], limits=limits, loss=loss), 0
         )
 
     @classmethod
     def stacked(
         cls,
         networks: Sequence[nn.Module],
-        inputs: Sequence[Tensor],
-        targets: Sequence[Tensor] | None = None,
+        inputs: Sequence[Any],
+        targets: Sequence[Any] | None = None,
         *,
         reads: Iterable[str] = (),
         mode: str = "exact",
         device: torch.device | str | None = None,
         seeds: Sequence[int] | None = None,
         limits: Limits | None = None,
+        loss: Loss | None = None,
     ) -> list[Probe]:
         """One probe for each of several networks of one structure, whose passes run for all of them at once.
 
@@ -80,6 +85,7 @@ class Probe:
             device: Where to run; default: where the first network is.
             seeds: Of each repeat's random draws; default 0.
             limits: How much is held at once; its ``repeats`` is not read here.
+            loss: The loss of every batch.
 
         Returns:
             R probes; each gives what a probe of its network alone would give, but for rounding.
@@ -90,7 +96,9 @@ class Probe:
                 too.
         """
         seeds = [0] * len(networks) if seeds is None else seeds
-        passes = Passes(networks, inputs, targets, reads=reads, mode=mode, device=device, seeds=seeds, limits=limits)
+        given = zip(networks, inputs, targets or [None] * len(networks), seeds, strict=True)
+        batches = [read_batch(network, x, y, loss=loss, seed=seed) for network, x, y, seed in given]
+        passes = Passes(networks, batches, reads=reads, mode=mode, device=device, seeds=seeds, limits=limits, loss=loss)
         probes = [cls.__new__(cls) for _ in networks]
         for repeat, probe in enumerate(probes):
             probe._share(passes, repeat)
@@ -100,6 +108,7 @@ class Probe:
         self.passes, self._repeat = passes, repeat
         self.read: set[Quantity] = set()
         """Names of the quantities that have been read so far."""
+        self._activations: dict[Quantity, str] = {}  # which of them counted when a kernel of theirs was last read
 
     # ---- what the passes run on --------------------------------------------------------------------------------
 
@@ -109,14 +118,29 @@ class Probe:
         return self.passes.network(self._repeat)
 
     @property
-    def inputs(self) -> Tensor:
-        """The batch, on the device and in the network's type."""
+    def inputs(self) -> Any:
+        """The batch, on the device and in the network's type: a tensor, or the tuple or dict of one call."""
         return self.passes.inputs(self._repeat)
 
     @property
     def targets(self) -> Tensor:
-        """The labels ``(N,)``, on the device; raises :class:`~prejudge.errors.InputError` where there are none."""
+        """The targets ``(N, …)``, on the device; raises :class:`~prejudge.errors.InputError` where there are none."""
         return self.passes.targets(self._repeat)
+
+    @property
+    def labels(self) -> Tensor:
+        """The targets where they are class indices ``(N,)``; raises :class:`ScoreFailure` where they are others."""
+        targets = self.targets
+        if targets.dim() != 1 or targets.is_floating_point():
+            form = f"{str(targets.dtype).removeprefix('torch.')} {tuple(targets.shape)}"
+            raise ScoreFailure(f"it needs one class index for each image, not targets {form}")
+        return targets
+
+    def logits_of(self, network: nn.Module) -> Tensor:
+        """The logits ``(N, …)`` of :attr:`network`, or a copy of it, for :attr:`inputs`, whatever form both have."""
+        given = self.inputs
+        args, kwargs = ((), given) if isinstance(given, dict) else (given if isinstance(given, tuple) else (given,), {})
+        return logits_in(network(*args, **kwargs), self.passes.images)[0]
 
     @property
     def device(self) -> torch.device:
@@ -143,12 +167,12 @@ class Probe:
 
     @property
     def logits(self) -> Tensor:
-        """Class scores, ``(N, K)``."""
+        """Class scores, ``(N, K)``, or whatever else the network returns, ``(N, …)``."""
         return self._tensor("logits")
 
     @property
     def loss(self) -> Tensor:
-        """Mean cross-entropy."""
+        """Mean cross-entropy, or the loss that was given."""
         return self._tensor("loss")
 
     @property
@@ -174,7 +198,10 @@ class Probe:
 
     @property
     def input_gradient(self) -> Tensor:
-        """Gradient of the sum of all logits for each image, shaped as the batch."""
+        """Gradient of the sum of all logits for each image: shaped as a batch of one floating tensor, else ``(N, D)``.
+
+        Then the floating inputs, and the outputs of what tokens are looked up in, lie side by side.
+        """
         return self._tensor("input_gradient")
 
     @property
@@ -188,16 +215,31 @@ class Probe:
         return self._tensor("label_kernel_diagonal")
 
     @property
-    def activation_kernel(self) -> Tensor | None:
-        """``(N, N)``: in how many live ReLU units two images are in the same state; None without activations."""
-        kernel = self._shared("activation_kernel")
-        return None if kernel is None else kernel.cpu()
+    def activation_kernel(self) -> Tensor:
+        """``(N, N)``: the number of live ReLU units in which two images are in the same state."""
+        return self.kernel_of_activations("activation_kernel")
 
     @property
-    def preactivation_kernel(self) -> Tensor | None:
-        """``(N, N)``: inner products of what the live ReLUs read; None without activations."""
-        kernel = self._shared("preactivation_kernel")
-        return None if kernel is None else kernel.cpu()
+    def preactivation_kernel(self) -> Tensor:
+        """``(N, N)``: inner products of what the live ReLUs read."""
+        return self.kernel_of_activations("preactivation_kernel")
+
+    def kernel_of_activations(self, kernel: Quantity, activations: str = "relu") -> Tensor:
+        """An activation kernel ``(N, N)``.
+
+        Args:
+            kernel: ``"activation_kernel"`` or ``"preactivation_kernel"``.
+            activations: The kinds that count: ``"relu"`` (ReLU, ReLU6, leaky and parametric ones, thresholds),
+                ``"all"`` (GELU, SiLU and the other activation functions too), kinds as ``"gelu"``, or several of these
+                joined by ``+``. ReLUs alone cost no pass of their own.
+
+        Raises:
+            ScoreFailure: None of them lies between the images and the logits.
+            InputError: There is no such kind.
+        """
+        self._activations[kernel] = activations
+        found: Tensor = self._given(kernel, lambda: self.passes.activation_kernels(kernel, activations)[self._repeat])
+        return found.cpu()
 
     # ---- quantities without a pass, or with one of their own ---------------------------------------------------
 
@@ -220,9 +262,13 @@ class Probe:
         """|theta * dR/dtheta| summed over each prunable layer, R the linearized network's output; see :mod:`flow`."""
         return self._given("synaptic_flow", lambda: self.passes.synaptic_flow(keep_bn)[self._repeat])
 
-    def gaussian_response(self, images: int = 8, scale: float = 0.01) -> tuple[Tensor, Tensor]:
+    def gaussian_response(
+        self, images: int = 8, scale: float = 0.01, convention: str = "paper"
+    ) -> tuple[Tensor, Tensor]:
         """The change of the features under small input noise, and the batch-norm variances; see :mod:`gaussian`."""
-        return self._given("gaussian_response", lambda: self.passes.gaussian_response(images, scale)[self._repeat])
+        return self._given(
+            "gaussian_response", lambda: self.passes.gaussian_response(images, scale, convention)[self._repeat]
+        )
 
     @property
     def jacobian_kernel(self) -> Tensor:
@@ -242,7 +288,10 @@ class Probe:
     def remarks_on(self, reads: Iterable[Quantity], value: float) -> tuple[str, ...]:
         """What a reader of a proxy's value should know."""
         reads = set(reads)
-        found = [remark for read in reads for remark in self.passes.remarks.get(read, ())]
+        found: list[str] = self.passes.general_remarks if any(STAGES[read] for read in reads) else []
+        for read in sorted(reads):
+            activations = self._activations.get(read, "relu")
+            found += self.passes.remarks.get(read if activations == "relu" else (read, activations), ())
         if value == 0 and reads & (OF_THE_LOSS | {"synaptic_flow"}):
             zero = [name for name, weight in self.passes.weights()[self._repeat].items() if not bool(weight.any())]
             what = f"the weights of {', '.join(zero)} are zero" if zero else "no gradient reaches the weights"

@@ -34,6 +34,7 @@ class Proxy:
         deterministic: Whether network and batch fix the value (no random draw of its own).
         invariant_to_dead_edges: Whether edges that cannot reach the output leave the value alone, so that a benchmark's
             equivalence class may share one score.
+        invariant_unless: Options of which another value than the default ends that.
         min_batch: Fewest images for which it is defined.
         version: Raised when the definition changes, so that stale cached scores are never mixed in.
         options: Keyword options of ``function`` with their defaults.
@@ -52,6 +53,7 @@ class Proxy:
     version: int = 1
     options: dict[str, Any] = field(default_factory=dict)
     source: str = ""
+    invariant_unless: tuple[str, ...] = ()
 
     @property
     def built_in(self) -> bool:
@@ -84,6 +86,12 @@ class ProxyRequest:
         changed = [f"{k}={v!r}" for k, v in self.options if v != self.proxy.options[k]]
         return f"{self.proxy.name}({', '.join(changed)})" if changed else self.proxy.name
 
+    @property
+    def invariant_to_dead_edges(self) -> bool:
+        """Whether that is so with these options; see :class:`Proxy`."""
+        defaults, unless = self.proxy.options, self.proxy.invariant_unless
+        return self.proxy.invariant_to_dead_edges and all(v == defaults[k] for k, v in self.options if k in unless)
+
 
 register: Register[Proxy] = Register("proxy", "prejudge.proxies")
 
@@ -97,6 +105,7 @@ def proxy(
     needs_labels: bool = False,
     deterministic: bool = True,
     invariant_to_dead_edges: bool = True,
+    invariant_unless: Iterable[str] = (),
     min_batch: int = 1,
     version: int = 1,
 ) -> Callable[[Function], Function]:
@@ -110,6 +119,7 @@ def proxy(
         needs_labels: Whether the value depends on the targets.
         deterministic: Whether network and batch fix the value.
         invariant_to_dead_edges: Whether edges that cannot reach the output leave the value alone.
+        invariant_unless: Options of which another value than the default ends that.
         min_batch: Fewest images for which it is defined.
         version: Raised when the definition changes.
 
@@ -147,6 +157,7 @@ def proxy(
                 min_batch=min_batch,
                 version=version,
                 options=options_of("proxy", name, function),
+                invariant_unless=tuple(invariant_unless),
             )
         )
         return function

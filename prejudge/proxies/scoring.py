@@ -10,15 +10,17 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import FunctionType
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from prejudge.engine.device import where_to_run
 from prejudge.engine.device_errors import named_device_errors, raise_if_device_failed
 from prejudge.engine.torch_state import standard_torch_state
 from prejudge.errors import InputError, PrejudgeError, check_integer
 from prejudge.proxies import guard
+from prejudge.proxies.network.batch import Loss, read_batch
 from prejudge.proxies.network.image_by_image import Unstackable
 from prejudge.proxies.passes.memory import Limits, Memory, widest
 from prejudge.proxies.probe import Probe
@@ -28,10 +30,11 @@ from prejudge.proxies.score import Score, ScoreFailure
 
 def score(
     network: nn.Module,
-    inputs: Tensor,
-    targets: Tensor | None = None,
+    inputs: Any,
+    targets: Any = None,
     proxies: str | ProxyRequest | Iterable[str | ProxyRequest] | None = None,
     *,
+    loss: Loss | None = None,
     mode: str = "exact",
     device: torch.device | str | None = None,
     seed: int = 0,
@@ -39,11 +42,19 @@ def score(
     """Score an untrained network on one batch; all proxies share the fewest passes.
 
     Args:
-        network: Any module from ``inputs`` to logits ``(N, classes)``. It is left exactly as it was.
-        inputs: Images ``(N, C, H, W)``, normalized; or any floating tensor with the batch first.
-        targets: Class indices ``(N,)``; only proxies that need labels read them.
+        network: Any module that returns logits ``(N, classes)``, ``(N, classes, H, W)`` or ``(N, T, classes)``, or
+            other outputs for each image: as a tensor, as ``logits`` of an object or dictionary, as the only tensor of
+            a dictionary, or as the first of a tuple, which the scores then remark. It is left exactly as it was.
+        inputs: Images ``(N, C, H, W)``, normalized, or any floating tensor with the batch first; tokens ``(N, T)``,
+            int64; a tuple or dict of tensors, with which it is called as ``network(*inputs)`` or ``network(**inputs)``.
+            Without ``targets`` also an ``(x, y)`` pair or a DataLoader, of which the first batch is taken. Arrays and
+            nested lists of numbers are taken for tensors.
+        targets: Class indices ``(N,)``, of positions ``(N, H, W)`` or ``(N, T)``, or class probabilities; with ``loss``
+            whatever it reads. Only proxies that need labels read them.
         proxies: One or several of ``NAME``, ``NAME(option=value)`` or ``FILE.py:NAME``. Default: all but those of
             TE-NAS's exact kernel, and without targets all of these that need no labels.
+        loss: A function ``(logits, targets) -> scalar``, as of ``torch.nn.functional`` or a module, that returns the
+            mean over the images. Default: cross-entropy.
         mode: ``"exact"``, or ``"fast"`` for bf16 passes (approximate: same ranking, other digits).
         device: Where to run; default: where the network is.
         seed: Of the draws that a proxy makes itself (Gaussian images, dropout).
@@ -53,7 +64,8 @@ def score(
         cell, a singular kernel, NaN) gives a failed score with its reason; the others are unaffected.
 
     Raises:
-        InputError: An unknown proxy, missing labels, a batch too small, shapes or labels that do not fit the network.
+        InputError: An unknown proxy, missing labels, a batch too small, shapes, labels or a loss that do not fit the
+            network.
         DeviceError: The device has failed and computes no more in this process.
     """
     (scores,) = score_repeats(
@@ -61,6 +73,7 @@ def score(
         [inputs],
         None if targets is None else [targets],
         proxies,
+        loss=loss,
         mode=mode,
         device=device,
         seeds=[check_integer("seed", seed, least=0)],
@@ -70,10 +83,11 @@ def score(
 
 def score_repeats(
     networks: Sequence[nn.Module],
-    inputs: Sequence[Tensor],
-    targets: Sequence[Tensor] | None = None,
+    inputs: Sequence[Any],
+    targets: Sequence[Any] | None = None,
     proxies: str | ProxyRequest | Iterable[str | ProxyRequest] | None = None,
     *,
+    loss: Loss | None = None,
     mode: str = "exact",
     device: torch.device | str | None = None,
     seeds: Sequence[int] | None = None,
@@ -87,8 +101,9 @@ def score_repeats(
     Args:
         networks: R networks of one structure; they are left exactly as they were.
         inputs: R batches as of :func:`score`.
-        targets: R times the labels, or None.
+        targets: R times the targets, or None.
         proxies: As of :func:`score`.
+        loss: As of :func:`score`, of each batch.
         mode: As of :func:`score`.
         device: Where to run; default: where the first network is.
         seeds: Of each repeat's own draws; default 0.
@@ -106,31 +121,34 @@ def score_repeats(
     for name, given in (("batches", inputs), ("labels", targets), ("seeds", seeds)):
         if given is not None and len(given) != len(networks):
             raise InputError(f"{len(networks)} networks need as many {name}, not {len(given)}")
-    requests = resolve(default_names(labels=targets is not None) if proxies is None else proxies)
+    each = zip(networks, inputs, targets or [None] * len(networks), seeds, strict=True)
+    batches = [read_batch(network, x, y, loss=loss, seed=s) for network, x, y, s in each]
+    labels = all(batch.targets is not None for batch in batches)
+    requests = resolve(default_names(labels=labels) if proxies is None else proxies)
     for request in requests:
-        if request.proxy.needs_labels and targets is None:
-            raise InputError(f"{request.proxy.name} needs labels; give targets of shape (N,)")
-        for batch in inputs:
-            if isinstance(batch, Tensor) and 0 < len(batch) < request.proxy.min_batch:
+        if request.proxy.needs_labels and not labels:
+            raise InputError(f"{request.proxy.name} needs labels; give targets")
+        for batch in batches:
+            if batch.images < request.proxy.min_batch:
                 raise InputError(
-                    f"{request.proxy.name} needs a batch of at least {request.proxy.min_batch}, not {len(batch)}"
+                    f"{request.proxy.name} needs a batch of at least {request.proxy.min_batch}, not {batch.images}"
                 )
     reads = {r for q in requests for r in q.proxy.reads}
     if memory is None:
-        memory = Memory(where_to_run(networks[0], inputs[0], device)[0])
+        memory = Memory(where_to_run(networks[0], batches[0].example, device)[0])
 
     def evaluate(start: int, limits: Limits) -> list[dict[str, Score]]:
         chosen = slice(start, start + limits.repeats)
         try:
             probes = Probe.stacked(
                 networks[chosen],
-                inputs[chosen],
-                None if targets is None else targets[chosen],
+                batches[chosen],
                 reads=reads,
                 mode=mode,
                 device=device,
                 seeds=seeds[chosen],
                 limits=limits,
+                loss=loss,
             )
         except torch.OutOfMemoryError:
             if limits.smaller() is not None:
@@ -138,8 +156,7 @@ def score_repeats(
             return [{str(request): _too_large(memory.device) for request in requests}]
         return [{str(request): _evaluate(request, probe) for request in requests} for probe in probes]
 
-    images = inputs[0].shape[:1].numel() if isinstance(inputs[0], Tensor) else 1  # no batch at all is refused later
-    limits = memory.fitting(widest(memory.device, len(networks), images))
+    limits = memory.fitting(widest(memory.device, len(networks), batches[0].images))
     scores: list[dict[str, Score]] = []
     with standard_torch_state(memory.device):
         while len(scores) < len(networks):

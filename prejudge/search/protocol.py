@@ -204,6 +204,12 @@ class SearchContext:
         for callback in self.callbacks:
             callback(SearchEvent(self.seed, part, number, total, details))
 
+    def warn(self, text: str) -> None:
+        """Keep a sentence that whoever reads the result should know, among the metadata's ``"warnings"``."""
+        warnings = self.metadata.setdefault("warnings", [])
+        if text not in warnings:
+            warnings.append(text)
+
     def recall(self, key: str) -> Any:
         """The record that an earlier, interrupted run kept under a key; None where there is none."""
         return None if self.journal is None else self.journal.find(key)

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -37,11 +39,29 @@ cli.main([])
 ONE_LINE = "kept, run the same command again to go on where it stopped\n"
 
 
-def begin(words: list[str], **options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True, **options,
-    )  # type: ignore[call-overload,no-any-return]  # fmt: skip
+BEGUN: list[int] = []
+"""The process groups of the running test."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """A test that fails leaves no search of 100,000 seeds behind."""
+    yield
+    while BEGUN:
+        with suppress(ProcessLookupError):
+            os.killpg(BEGUN.pop(), signal.SIGKILL)
+
+
+def begin(words: list[str]) -> subprocess.Popen[str]:
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    BEGUN.append(process.pid)
+    return process
 
 
 def members(group: int) -> list[int]:
@@ -73,7 +93,8 @@ def test_signals_end_a_command_and_its_workers(signals: str, code: int, workers:
     process = begin(["-W", "ignore", "-m", "prejudge", *words])
     journal = tmp_path / "out.h5.run" / "random.jsonl"
     assert wait_until(journal.exists, 60)
-    assert len(members(process.pid)) >= (5 if workers > 1 else 2)  # the command, its witness, workers and their tracker
+    those = 5 if workers > 1 else 2  # the command, its witness, workers and their tracker
+    assert wait_until(lambda: len(members(process.pid)) >= those, 60)
     start = time.monotonic()
     for name in signals.split():
         os.killpg(process.pid, getattr(signal, f"SIG{name}"))
@@ -131,6 +152,7 @@ def test_a_closed_terminal_ends_the_command() -> None:
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-m", "prejudge", *SEARCH, "--workers", "2"])
+    BEGUN.append(pid)
     assert wait_until(lambda: len(members(pid)) >= 5, 60)
     os.close(terminal)
     assert wait_until(lambda: pid not in members(pid), 5)

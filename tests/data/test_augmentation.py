@@ -41,6 +41,7 @@ def pictures(n: int = 6, size: int = 32, channels: int = 3) -> Tensor:
         (Recipe(augment=True, augmentation="affine"), [Affine], 0),
         (Recipe(augment=True, autoaugment="svhn", cutout=16), [CropAndFlip, EachImage], 16),
         (Recipe(augment=True, augmentation="imagenet", image_size=24), [EachImage], 0),
+        (Recipe(augment=True, vertical_flip=True), [CropAndFlip, Flip], 0),
         (published_recipe("hnas", "cifar100").training, [CropAndFlip], 16),
         (published_recipe("stacnas", "mnist").training, [Affine], 16),
         (published_recipe("ista", "imagenet").training, [EachImage], 0),
@@ -69,6 +70,20 @@ def test_views_come_one_after_the_other_from_one_generator() -> None:
     generator = seeded(1)
     found = both.on_inputs(both.on_bytes(images, generator).float(), generator)
     assert torch.equal(found, expected)
+
+
+def test_cutout_of_a_share_of_the_images_and_flips_top_to_bottom() -> None:
+    recipe = Recipe(cutout=8, cutout_probability=0.25)
+    inputs = torch.ones(400, 1, 16, 16)
+    found = recipe_augmentation(recipe).on_inputs(inputs, seeded())
+    assert 60 < sum(bool((image == 0).any()) for image in found) < 140
+    assert torch.equal(recipe_augmentation(Recipe(cutout=8)).on_inputs(inputs, seeded()), cutout(inputs, 8, seeded()))
+    images = pictures(40)
+    flipped = Flip(vertical=True)(images, seeded())
+    upside_down = images.flip(2)
+    turned = [torch.equal(a, b) for a, b in zip(flipped, upside_down, strict=True)]
+    assert 8 < sum(turned) < 32
+    assert all(torch.equal(a, b) for a, b, was in zip(flipped, images, turned, strict=True) if not was)
 
 
 def test_each_image_draws_for_itself_and_leaves_the_global_state_alone() -> None:

@@ -51,14 +51,45 @@ def cifar10_files(folder: Path) -> np.ndarray:
 
 def test_cifar10_files_are_read_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = cifar10_files(tmp_path)
-    with pytest.raises(FileFormatError, match="incomplete or damaged"):  # the checksums are not the real ones
-        load("cifar10", data_dir=tmp_path)
+    with pytest.raises(FileFormatError, match=r"incomplete or damaged.*npz:FILE, folder:DIR, or --no-verify"):
+        load("cifar10", data_dir=tmp_path)  # the checksums are not the real ones
+    unverified = load("cifar10", data_dir=tmp_path, verify=False)
+    assert np.array_equal(unverified.images, images) and unverified.labels.tolist() == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "_check_integrity", lambda _: True)
     monkeypatch.setattr(torchvision.datasets.CIFAR10, "_load_meta", lambda _: None)
     train, test = load("cifar10", data_dir=tmp_path), load("cifar10", split="test", data_dir=tmp_path)
     assert np.array_equal(train.images, images) and train.labels.tolist() == [0, 1, 1, 2, 2, 3, 3, 4, 4, 5]
     assert len(test) == 2 and test.num_classes == 10
     assert (train.mean, train.std) == NORMALIZATIONS["cifar10"]
+
+
+def test_unverified_files_run_nothing_and_say_what_is_wrong(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> object:
+            return open, (str(tmp_path / "ran"), "w")
+
+    cifar10_files(tmp_path)
+    first = tmp_path / "cifar-10-batches-py" / "data_batch_1"
+
+    def refused(message: str, kind: str = "cifar10") -> None:
+        with pytest.raises((FileFormatError, MissingDataError), match=message) as caught:
+            load(kind, data_dir=tmp_path, verify=False)
+        assert "\n" not in str(caught.value) and str(tmp_path) in str(caught.value)
+
+    first.write_bytes(pickle.dumps({"data": Evil(), "labels": [0, 1]}))
+    refused("nothing in it was run")
+    assert not (tmp_path / "ran").exists()
+    for content, message in (
+        ({"data": np.zeros((2, 3072), np.uint8)}, "no 'data' or no 'labels'"),
+        ({"data": np.zeros((2, 768), np.uint8), "labels": [0, 1]}, "32 x 32 x 3 pixels"),
+        ({"data": np.zeros((2, 3072), np.uint8), "labels": [0, 10]}, "labels are 0 to 10, not 0 to 9"),
+        ({"data": np.zeros((2, 3072), np.float32), "labels": [0, 1]}, "uint8 images"),
+    ):
+        first.write_bytes(pickle.dumps(content))
+        refused(message)
+    refused("no file", "svhn")
+    (tmp_path / "train_32x32.mat").write_bytes(b"nothing of the kind" * 30)
+    refused("no MATLAB file", "svhn")
 
 
 def test_svhn_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,6 +99,8 @@ def test_svhn_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     savemat(tmp_path / "test_32x32.mat", {"X": images.transpose(1, 2, 3, 0), "y": np.array([[1], [10], [9], [2]])})
     monkeypatch.setattr(torchvision.datasets.SVHN, "_check_integrity", lambda _: True)
     data = load("svhn", split="test", data_dir=tmp_path)
+    unverified = load("svhn", split="test", data_dir=tmp_path, verify=False)
+    assert np.array_equal(unverified.images, data.images) and np.array_equal(unverified.labels, data.labels)
     assert np.array_equal(data.images, images) and data.labels.tolist() == [1, 0, 9, 2]  # 10 stands for the digit 0
 
 

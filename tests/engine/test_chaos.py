@@ -164,7 +164,7 @@ def parts(folder: Path) -> list[str]:
     return ["cache", "merge", *map(str, files)]
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize("name", ["score", "bench import"])  # all of them below
 def test_a_few_kills(name: str, tmp_path: Path) -> None:
     torment(name, tmp_path, seed=1).rounds(2)
 

@@ -11,7 +11,7 @@ import pytest
 from prejudge import plugins
 from prejudge.errors import InputError
 from prejudge.proxies import Probe, names, registry
-from prejudge.proxies.contract import ProxyContract
+from prejudge.proxies.contract import ProxyContract, TokenProxyContract
 from prejudge.proxies.quantities import FIRST_ORDER, LABELED, STAGES, Quantity
 from prejudge.proxies.scoring import score
 from tests.proxies.cases import BUILT_IN, batch, case
@@ -34,6 +34,14 @@ def test_built_in_proxies(name: str, promise: str) -> None:
     suite = ProxyContract()
     suite.proxy = name
     getattr(suite, promise)()
+
+
+@pytest.mark.parametrize("name", ["snip", "fisher", "ntk_trace", "epe_nas", "synflow", "zen", "naswot"])
+def test_built_in_proxies_on_tokens(name: str) -> None:
+    suite = TokenProxyContract()
+    suite.proxy = name
+    for promise in PROMISES:
+        getattr(suite, promise)()
 
 
 def test_a_proxy_from_a_file(tmp_path: Path) -> None:

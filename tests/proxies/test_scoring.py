@@ -268,8 +268,8 @@ def test_a_batch_of_one_is_refused_by_a_kernel_that_needs_two() -> None:
 
 def test_a_network_that_returns_several_tensors_is_refused() -> None:
     class Two(nn.Module):
-        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-            return x, x
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"out": x, "aux": x}
 
     x, y = batch(torch.float32)
     with pytest.raises(InputError, match="must return logits"):

@@ -90,7 +90,7 @@ def jacob_cov(probe: Probe) -> float:
 )
 def epe_nas(probe: Probe) -> float:
     """Sum over classes of |sum of log(|Jacobian correlation within the class| + k)|, k = 1e-5."""
-    labels = probe.targets.cpu()
+    labels = probe.labels.cpu()
     rows = probe.input_gradient.flatten(1).cpu()
     total, pairs = 0.0, 0
     for label in labels.unique():

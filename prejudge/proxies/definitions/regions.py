@@ -6,18 +6,11 @@ from typing import TYPE_CHECKING
 
 from prejudge.proxies.kernels.spectrum import log_determinant
 from prejudge.proxies.registry import proxy
-from prejudge.proxies.score import ScoreFailure
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from prejudge.proxies.probe import Probe
-
-
-def _present(kernel: Tensor | None) -> Tensor:
-    if kernel is None:
-        raise ScoreFailure("no activation lies between the images and the logits")
-    return kernel
 
 
 @proxy(
@@ -27,9 +20,9 @@ def _present(kernel: Tensor | None) -> Tensor:
     invariant_to_dead_edges=False,  # a ReLU that reads a constant adds a constant to every entry
     min_batch=2,
 )
-def naswot(probe: Probe) -> float:
+def naswot(probe: Probe, activations: str = "relu") -> float:
     """Ln |det K|, K counting the ReLU units in which two images are in the same state."""
-    return log_determinant(_present(probe.activation_kernel))
+    return log_determinant(probe.kernel_of_activations("activation_kernel", activations))
 
 
 @proxy(
@@ -38,9 +31,9 @@ def naswot(probe: Probe) -> float:
     reads=["preactivation_kernel"],
     min_batch=2,
 )
-def naswot_hnas(probe: Probe) -> float:
+def naswot_hnas(probe: Probe, activations: str = "relu") -> float:
     """Ln |det K|, K the inner products of the values before the ReLUs (not binary)."""
-    return log_determinant(_present(probe.preactivation_kernel))
+    return log_determinant(probe.kernel_of_activations("preactivation_kernel", activations))
 
 
 @proxy(
@@ -48,8 +41,8 @@ def naswot_hnas(probe: Probe) -> float:
     reference="Chen et al., ICLR 2021 (arXiv:2102.11535), on the given batch",
     reads=["activation_kernel"],
 )
-def linear_regions(probe: Probe) -> Tensor:
+def linear_regions(probe: Probe, activations: str = "relu") -> Tensor:
     """Number of distinct activation patterns among the images."""
-    kernel = _present(probe.activation_kernel)
+    kernel = probe.kernel_of_activations("activation_kernel", activations)
     same = kernel == kernel.diagonal()[:, None]  # in the same state in all units
     return (~same.tril(-1).any(1)).sum()

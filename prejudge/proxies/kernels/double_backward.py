@@ -43,6 +43,7 @@ _aten = torch.ops.aten
 class _Window:
     """The geometry of a convolution, and whether backwards that are not differentiated project on the weight.
 
+    Or whether they give the whole gradients of weight and bias; they give none where neither is asked for.
     Where it holds several repeats, all tensors are folded: repeats lie side by side in the channels.
     """
 
@@ -52,6 +53,7 @@ class _Window:
     groups: int
     repeats: int
     project: bool = False
+    whole: bool = False
 
     def convolve(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
         result: Tensor = _aten.convolution(
@@ -99,7 +101,10 @@ class _Convolution(Function):
             return dx, dw, None, None
         dx = ctx.window.backward(grad, x, w, [True, False, False])[0] if ctx.needs_input_grad[0] else None
         if not ctx.window.project:
-            return dx, None, None, None
+            if not ctx.window.whole:
+                return dx, None, None, None
+            dw = ctx.window.backward(grad, x, w, [False, True, False])[1]
+            return dx, dw, None if bias is None else grad.sum((0, 2, 3)), None
         along = _inner(grad, z, ctx.window.repeats)
         if bias is not None:
             along = along - (grad.sum((0, 2, 3)) * bias).view(*along.shape, -1).sum(-1)
@@ -135,11 +140,10 @@ class _Norm(Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gamma: Tensor | None, beta: Tensor | None, eps: float) -> Tensor:
-        y, mean, rstd = _aten.native_batch_norm(x, gamma, beta, None, None, True, 0.0, eps)
+        y, mean, rstd = _norm_forward(x, gamma, beta, eps)
         ctx.save_for_backward(x, gamma, mean, rstd)
         ctx.eps = eps
-        result: Tensor = y
-        return result
+        return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
@@ -203,6 +207,25 @@ def _inner(x: Tensor, y: Tensor, repeats: int) -> Tensor:
     return torch.dot(x.permute(0, 2, 3, 1).reshape(-1), y.permute(0, 2, 3, 1).reshape(-1))
 
 
+def _norm_forward(x: Tensor, gamma: Tensor | None, beta: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
+    """What ``native_batch_norm`` returns, with statistics that have all digits of their type.
+
+    On CPUs its sums of tensors with channels innermost lose up to three digits, and where few layers lie between
+    images and logits GraSP shows a hundred times that. Here each channel's sums are short ones, one for each column of
+    the images, joined in float64.
+    """
+    precise = x.device.type != "cpu" or x.dtype != torch.float32 or x.is_contiguous()
+    if precise or not x.is_contiguous(memory_format=torch.channels_last):
+        result: tuple[Tensor, Tensor, Tensor] = _aten.native_batch_norm(x, gamma, beta, None, None, True, 0.0, eps)
+        return result
+    n, c, height, width = x.shape
+    columns = x.permute(0, 2, 3, 1).reshape(n, height, width * c, 1).permute(0, 2, 1, 3)
+    means, variances = (t.view(width, c).double() for t in _aten.batch_norm_update_stats(columns, None, None, 0.0))
+    mean, variance = means.mean(0), variances.mean(0) + means.var(0, unbiased=False)
+    y = _aten.native_batch_norm(x, gamma, beta, mean.float(), variance.float(), False, 0.0, eps)[0]
+    return y, mean.float(), (variance + eps).rsqrt().float()
+
+
 def _norm_backward(
     dy: Tensor, x: Tensor, gamma: Tensor | None, mean: Tensor, rstd: Tensor, eps: float
 ) -> tuple[Any, ...]:
@@ -252,7 +275,7 @@ def batch_norm(
 
 
 class Projection:
-    """Turns on, for all layers at once, the projection that the second backward returns for weights."""
+    """Turns on, for all layers at once, what a backward returns for weights: by default nothing."""
 
     def __init__(self) -> None:
         self.windows: list[_Window] = []
@@ -264,6 +287,15 @@ class Projection:
         yield
         for window in self.windows:
             window.project = False
+
+    @contextmanager
+    def whole_gradients(self) -> Iterator[None]:
+        """Let backwards that are not differentiated give the gradients of single networks' weights and biases."""
+        for window in self.windows:
+            window.whole = True
+        yield
+        for window in self.windows:
+            window.whole = False
 
 
 @contextmanager

@@ -25,8 +25,9 @@ def _names(text: str) -> frozenset[str]:
 
 
 _POINTWISE = _names("""
-    relu relu_ relu6 leaky_relu leaky_relu_ threshold threshold_ elu elu_ celu selu gelu silu mish softplus hardswish
-    hardsigmoid hardtanh hardtanh_ sigmoid sigmoid_ tanh tanh_ logsigmoid softsign
+    relu relu_ relu6 leaky_relu leaky_relu_ threshold threshold_ _threshold elu elu_ celu celu_ selu selu_ gelu silu
+    mish softplus hardswish hardsigmoid hardtanh hardtanh_ sigmoid sigmoid_ tanh tanh_ logsigmoid log_sigmoid softsign
+    tanhshrink softshrink hardshrink clip clip_ clamp_min_
     add add_ sub sub_ mul mul_ div div_ true_divide maximum minimum neg abs exp log sqrt rsqrt square pow clamp clamp_
     clamp_min clamp_max __add__ __radd__ __iadd__ __sub__ __rsub__ __isub__ __mul__ __rmul__ __imul__ __truediv__
     __rtruediv__ __itruediv__ __neg__ __pow__ __gt__ __ge__ __lt__ __le__ gt ge lt le
@@ -60,7 +61,7 @@ def watch_first_forward(network: nn.Module) -> None:
         mode[0].__enter__()  # type: ignore[no-untyped-call]
 
     def leave(*_: Any) -> None:
-        for handle in handles:
+        for handle in handles[:-1]:  # torch goes through the hooks of the last kind, after an error without a copy
             handle.remove()
         if mode:
             mode.pop().__exit__(None, None, None)  # type: ignore[no-untyped-call]

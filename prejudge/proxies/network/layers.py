@@ -7,7 +7,6 @@ images of R * C channels without a copy. With R = 1 that is the plain batch.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from prejudge.proxies.score import ScoreFailure
 
@@ -30,29 +30,6 @@ def prunable_layers(network: nn.Module) -> dict[str, PrunableLayer]:
 def batch_norms(network: nn.Module) -> dict[str, BatchNorm]:
     """Every batch norm by its module name."""
     return {name: m for name, m in network.named_modules() if isinstance(m, BatchNorm)}
-
-
-def replaceable_batch_norms(network: nn.Module) -> dict[str, BatchNorm]:
-    """Every batch norm by its module name, where each normalizes and does nothing else.
-
-    Raises:
-        ScoreFailure: One has a forward of its own that does more, as an activation at its end.
-    """
-    found = batch_norms(network)
-    for name, bn in found.items():
-        if type(bn).forward is BatchNorm.forward or isinstance(bn, StackedLayer):
-            continue
-        dims = 4 if isinstance(bn, nn.BatchNorm2d) else 5 if isinstance(bn, nn.BatchNorm3d) else 3
-        like = bn.weight if bn.weight is not None else torch.zeros(())
-        x = torch.linspace(-2, 3, 12 * bn.num_features, dtype=like.dtype, device=like.device)
-        x = x.view(4, 3, bn.num_features, *[1] * (dims - 3)).movedim(1, -1)
-        if dims == 3:
-            x = x.reshape(4, bn.num_features, 3)
-        with torch.no_grad():
-            same = F.batch_norm(x, None, None, bn.weight, bn.bias, True, 0.0, bn.eps)
-            if not torch.allclose(copy.deepcopy(bn)(x), same, atol=1e-4):
-                raise ScoreFailure(f"the batch norm {name!r} ({type(bn).__name__}) does more than normalize")
-    return found
 
 
 def full_precision(x: Tensor) -> Tensor:
@@ -116,11 +93,83 @@ def add_gram(grams: Tensor, rows: Tensor) -> None:
 
 @contextmanager
 def replaced_forward(modules: Mapping[str, Any], make: Callable[[Any], Callable[[Tensor], Tensor]]) -> Iterator[None]:
-    """Give each module the forward function ``make(module)`` while the block runs."""
+    """Give each module the forward function ``make(module)`` while the block runs.
+
+    A batch norm with a forward of its own, as one with an activation at its end, keeps it; ``make(module)`` normalizes
+    inside.
+    """
     try:
-        for module in modules.values():
-            module.forward = make(module)
+        for name, module in modules.items():
+            forward = make(module)
+            own = isinstance(module, BatchNorm) and type(module).forward is not BatchNorm.forward
+            module.forward = _around(name, module, forward) if own and not isinstance(module, StackedLayer) else forward
         yield
     finally:
         for module in modules.values():
             del module.forward
+
+
+@contextmanager
+def replaced_tensors(network: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[None]:
+    """Put other tensors in the place of parameters and buffers, by their names, while the block runs.
+
+    A tensor of several modules is replaced in all of them. ``torch.func.functional_call`` would leave its tensors in a
+    module that is part of several others.
+    """
+    known = {id(value): name for name, value in (*network.named_parameters(), *network.named_buffers())}
+    slots = [
+        (owner, key, value)
+        for module in network.modules()
+        for owner in (module._parameters, module._buffers)
+        for key, value in owner.items()
+        if value is not None and known.get(id(value)) in tensors
+    ]
+    try:
+        for owner, key, value in slots:
+            owner[key] = tensors[known[id(value)]]  # type: ignore[assignment]  # whose gradient is asked for by name
+        yield
+    finally:
+        for owner, key, value in slots:
+            owner[key] = value  # type: ignore[assignment]
+
+
+def _around(name: str, bn: Any, normalize: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    def forward(*args: Any, **kwargs: Any) -> Tensor:
+        with _Normalizing(bn, normalize) as mode:
+            output: Tensor = type(bn).forward(bn, *args, **kwargs)
+        if mode.found != 1:
+            raise ScoreFailure(f"the batch norm {name!r} ({type(bn).__name__}) normalizes in a way that is not known")
+        return output
+
+    return forward
+
+
+class NoOtherBatchNorm(TorchFunctionMode):
+    """Refuse ``F.batch_norm`` outside of the modules whose forward is replaced, in the block.
+
+    Raises:
+        ScoreFailure: Something calls it.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is F.batch_norm:
+            raise ScoreFailure("a function calls batch_norm where no batch-norm module stands; make it a module")
+        return func(*args, **(kwargs or {}))
+
+
+class _Normalizing(TorchFunctionMode):
+    """Calls a function in the place of torch's batch norm with the scales of one module."""
+
+    def __init__(self, bn: Any, normalize: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.found = 0
+        self._bn, self._normalize = bn, normalize
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is not F.batch_norm:
+            return func(*args, **kwargs)
+        given = dict(zip(("input", "running_mean", "running_var", "weight", "bias"), args, strict=False)) | kwargs
+        scales = given.get("weight") is self._bn.weight and given.get("bias") is self._bn.bias
+        self.found += 1 if scales else 2  # with others it is none that can be replaced
+        return self._normalize(given["input"])

@@ -9,7 +9,7 @@ an operation on a weight. Custom autograd functions are out of its sight; the gr
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from prejudge.proxies.network.activation_functions import activation_of
 from prejudge.proxies.network.image_by_image import keeps_images_apart, known_to_keep_apart
 from prejudge.proxies.network.layers import StackedLayer, prunable_layers
 from prejudge.proxies.network.operations import (
@@ -49,13 +50,16 @@ _OPTIONS = {
     False: {"stride": 1, "padding": 0, "dilation": 1, "groups": 1},
     True: {"stride": 1, "padding": 0, "output_padding": 0, "groups": 1, "dilation": 1},
 }
-_DROPOUTS = frozenset({"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"})
+_DROPOUTS = frozenset(
+    {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout", "rrelu", "rrelu_"}
+)
 _SHAPED_LIKE = frozenset({"randn_like", "rand_like", "empty_like", "full_like", "bernoulli", "bernoulli_"})
 _BATCH_NORMS = frozenset({"batch_norm", "native_batch_norm"})
-_ROWWISE = _DROPOUTS | _BATCH_NORMS | {*CONVOLUTIONS, *SCALES, "linear", "instance_norm"}
+_OVERLOADS = (torch._ops.OpOverload, torch._ops.OpOverloadPacket)
+_ROWWISE = _DROPOUTS | _BATCH_NORMS | {*CONVOLUTIONS, *SCALES, "linear", "instance_norm", "embedding"}
 _NO_PRODUCTS = _ROWWISE | {
-    "__get__", "__setitem__", "addcdiv", "addcmul", "broadcast_tensors", "broadcast_to", "copy_", "cos", "cumsum",
-    "embedding", "embedding_bag", "expand", "expand_as", "flip", "gather", "hstack", "index_add", "index_put",
+    "__get__", "__getitem__", "__setitem__", "addcdiv", "addcmul", "broadcast_tensors", "broadcast_to", "copy_", "cos",
+    "cumsum", "embedding", "embedding_bag", "expand", "expand_as", "flip", "gather", "hstack", "index_add", "index_put",
     "index_select", "lerp", "masked_fill", "masked_fill_", "max", "min", "movedim", "narrow", "norm", "permute", "prod",
     "reciprocal", "remainder", "repeat", "repeat_interleave", "roll", "rsub", "scatter", "select", "sign", "sin",
     "swapaxes", "t", "take_along_dim", "tile", "unbind", "vstack", "where",
@@ -70,7 +74,7 @@ def observed(
     repeats: int = 1,
     places: Places | None = None,
     lenient: bool = False,
-    search: frozenset[Callable[..., Any]] | None = None,
+    search: bool = False,
 ) -> Iterator[Observation]:
     """Collect the operations on weights of the forward pass that runs in the block.
 
@@ -80,9 +84,9 @@ def observed(
         repeats: R.
         places: Where the images are, where an earlier pass found them.
         lenient: Whether places that are not known stay so; otherwise :class:`Unplaced` is raised.
-        search: The activations whose inputs are kept too, for a pass that finds the places; dropout is off in it.
+        search: Whether the inputs of activations are kept too, for a pass that finds the places; dropout is off in it.
     """
-    observation = Observation(len(x) // repeats, places=places, lenient=lenient or search is not None)
+    observation = Observation(len(x) // repeats, places=places, lenient=lenient or search)
     if repeats > 1:
         handles = [m.register_forward_hook(_of_layer(observation)) for m in prunable_layers(network).values()]
         try:
@@ -148,21 +152,25 @@ _ATTENTION = _look_inside(F.multi_head_attention_forward)
 
 
 class _Observer(TorchFunctionMode):
-    def __init__(self, observation: Observation, search: frozenset[Callable[..., Any]] | None):
+    def __init__(self, observation: Observation, search: bool):
         super().__init__()
         self.seen = observation
         self.search = search
         self.outputs: dict[int, Operation] = {}
+        self.before: Any = None  # the graph node of what a function changes in place
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name = getattr(func, "__name__", "")
+        if type(func) in _OVERLOADS and not str(func).startswith("aten."):
+            name = f"torch.ops.{func}"  # a library's, whatever it is called
         if func is F.multi_head_attention_forward:
             with self:
                 return _ATTENTION(*args, **kwargs)
-        if self.search is not None:
-            if func in self.search:
-                self.seen.activations.append(args[0].detach().clone())
+        if self.search:
+            activation = activation_of(func, args, kwargs)
+            if activation is not None:
+                self.seen.activations.append(activation.inputs.detach().clone())
             if name in _DROPOUTS:
                 return args[0]
             if name == "bernoulli_":
@@ -171,6 +179,9 @@ class _Observer(TorchFunctionMode):
             changed = self.outputs.get(id(args[0])) if args else None
             if changed is not None and changed.values is None:
                 changed.values = args[0].detach().clone()
+            self.before = args[0].grad_fn if name != "__get__" and args and isinstance(args[0], Tensor) else None
+        else:
+            self.before = None
         if name == "hardsigmoid":  # torch's own cannot be differentiated twice
             output: Any = F.relu6(args[0] + 3) / 6
         else:
@@ -206,7 +217,7 @@ class _Observer(TorchFunctionMode):
                 setattr(tensor, MARK, mark)
         weights = [c for c in constants if c.requires_grad]
         if weights:
-            self._read(func, name, args, kwargs, made[0], weights, alone)
+            self._read(func, name, args, kwargs, made, weights, alone)
 
     def _keeps_apart(
         self,
@@ -263,14 +274,17 @@ class _Observer(TorchFunctionMode):
         name: str,
         args: Any,
         kwargs: dict[str, Any],
-        output: Tensor,
+        made: Sequence[Tensor],
         weights: list[Tensor],
         alone: bool,
     ) -> None:
         """Note what a function did with tensors that depend on parameters alone."""
-        if any(w.grad_fn is None for w in weights):
-            given = {t.grad_fn for t in _tensors(args, kwargs)} - {output.grad_fn}  # one node where it worked in place
-            self.seen.readers.append((output.grad_fn, given - {None}))
+        given = {self.before, *(t.grad_fn for t in _tensors(args, kwargs))}
+        for node in {t.grad_fn for t in made}:
+            self.seen.readers.append((node, given - {node, None}))
+            if alone:
+                self.seen.derived.add(node)
+        output = made[0]
         if name in _OPERANDS:
             named = _KEYWORDS.get(name, ("input", "weight", "bias"))
             operands: list[Any] = [

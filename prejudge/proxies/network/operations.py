@@ -108,7 +108,9 @@ class Observation:
         whole: Other functions that take weights as matrices, as recurrent layers do: name and weights.
         elsewhere: Functions that read weights as no matrices, as a sum does: name and weights.
         unknown: Functions that read something with the form of a matrix and are not known: name and weights.
-        readers: Every function that read a parameter: the graph nodes of its output and of what it was given.
+        readers: Every function that read a parameter or a function of parameters alone: the graph nodes of its output
+            and of what it was given.
+        derived: The graph nodes of functions of parameters alone.
         activations: What the activations read, where places are searched.
         coupling: The function that brings images together, as batch norm does; empty where none does.
         apart: Whether every function is known to leave every image by itself, but for ``coupling``.
@@ -122,6 +124,7 @@ class Observation:
     elsewhere: list[tuple[str, list[Tensor]]] = field(default_factory=list)
     unknown: list[tuple[str, list[Tensor]]] = field(default_factory=list)
     readers: list[tuple[Any, set[Any]]] = field(default_factory=list)
+    derived: set[Any] = field(default_factory=set)
     activations: list[Tensor] = field(default_factory=list)
     coupling: str = ""
     apart: bool = True
@@ -142,9 +145,16 @@ class Observation:
         operation.place, operation.output_place = found
         self.operations.append(operation)
 
-    def place_of_activation(self, x: Tensor) -> Placement | None:
-        """Where the next activation's input holds the images; raises :class:`Unplaced` where that must be found."""
+    def place_of_activation(self, x: Tensor, *, counts: bool = True) -> Placement | None:
+        """Where the next activation's input holds the images; raises :class:`Unplaced` where that must be found.
+
+        Args:
+            x: The input.
+            counts: Whether its place is wanted; it is an activation among the others in any case.
+        """
         self._activations += 1
+        if not counts:
+            return NOWHERE
         if self.places is None:
             return self._place(x)
         if self._activations > len(self.places.activations):

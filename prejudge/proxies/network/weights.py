@@ -7,14 +7,13 @@ operation reads a function of a parameter (a slice, a standardized kernel), the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from prejudge.proxies.network.graph import nodes_above, nodes_from
+from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import StackedLayer
 from prejudge.proxies.network.operations import Observation
 
@@ -64,6 +63,40 @@ def prunable_weights(network: nn.Module, observation: Observation | None = None)
     return dict(found.values())
 
 
+def biases_of(network: nn.Module, weights: Collection[int], observation: Observation | None = None) -> set[int]:
+    """The ``id`` of the biases that go with weights: those of their modules, and of the operations on them.
+
+    Args:
+        network: The network.
+        weights: ``id`` of each weight.
+        observation: Of its forward pass; without it the modules' biases alone are found.
+    """
+    found = set()
+    for module in network.modules():
+        own = dict(module.named_parameters(recurse=False))
+        if any(id(p) in weights for p in own.values()):
+            found |= {id(p) for name, p in own.items() if name.startswith("bias")}
+    if observation is not None:
+        stops = product_nodes(observation)
+        for operation in observation.operations:
+            bias = operation.bias if operation.is_product else None
+            if bias is not None and any(id(p) in weights for p, _ in behind(operation.weight, stops)):
+                found |= {id(p) for p, _ in behind(bias, stops)}
+    return found - set(weights)
+
+
+def hides_weights(network: nn.Module, unseen: Collection[int]) -> bool:
+    """Whether a parameter that something out of sight reads may be a prunable weight, and no layer says that it is.
+
+    Args:
+        network: The network.
+        unseen: ``id`` of each such parameter.
+    """
+    layers = {id(p) for p in prunable_weights(network).values()}
+    matrices = [p for p in network.parameters() if sum(size > 1 for size in p.shape) > 1]
+    return any(id(p) in unseen and id(p) not in layers for p in matrices)
+
+
 def _packed(network: nn.Module) -> set[int]:
     """The input projections of ``nn.MultiheadAttention``, which zero-cost-nas does not count: no layer holds them."""
     attentions = [m for m in network.modules() if isinstance(m, nn.MultiheadAttention)]
@@ -91,13 +124,16 @@ class Reading:
 
     Attributes:
         placed: ``id`` of those that are weights or biases of operations alone whose images have known places.
-        by_image: ``id`` of those whose gradient can be taken apart by image only by a backward pass for each.
-        functions: The functions that read the latter.
+        by_image: For the ``id`` of those whose gradient can be taken apart by image only by a backward pass for each,
+            a function that reads them.
     """
 
     placed: frozenset[int]
-    by_image: frozenset[int]
-    functions: tuple[str, ...]
+    by_image: Mapping[int, str]
+
+    def functions(self, parameters: Iterable[Tensor]) -> str:
+        """The functions that read some parameters of ``by_image``, for messages."""
+        return ", ".join(dict.fromkeys(self.by_image[id(p)] for p in parameters if id(p) in self.by_image))
 
 
 def reading_of(observation: Observation, *, scales: bool) -> Reading:
@@ -122,7 +158,7 @@ def reading_of(observation: Observation, *, scales: bool) -> Reading:
         for weight in weights:
             for parameter, _ in behind(weight, stops, through_lookups=True):
                 by_image[id(parameter)] = function
-    return Reading(frozenset(placed - by_image.keys()), frozenset(by_image), tuple(dict.fromkeys(by_image.values())))
+    return Reading(frozenset(placed - by_image.keys()), by_image)
 
 
 def behind(operand: Tensor, stops: Collection[Any] = (), *, through_lookups: bool = False) -> list[tuple[Tensor, bool]]:
@@ -154,7 +190,7 @@ def behind(operand: Tensor, stops: Collection[Any] = (), *, through_lookups: boo
 def unseen_reader(network: nn.Module, logits: Tensor, x: Tensor, observation: Observation) -> tuple[str, set[int]]:
     """The first operation between parameters and logits that was not observed, and the parameters of all such.
 
-    Custom autograd functions are such operations, and functions that no one knows.
+    Custom autograd and TorchScript functions are such operations, and functions that no one knows.
 
     Returns:
         A sentence, empty where everything was seen, and the ``id`` of each of its parameters.
@@ -169,7 +205,6 @@ def unseen_reader(network: nn.Module, logits: Tensor, x: Tensor, observation: Ob
                 reason = reason or f"{function!r} reads {name} in a way that is not known"
     live = nodes_above(logits)
     covered = _covered(observation, live)
-    reached: set[Any] | None = None
     for node in live:
         if node in covered or getattr(getattr(node, "_forward_cls", None), "keeps_images", False):
             continue
@@ -177,10 +212,8 @@ def unseen_reader(network: nn.Module, logits: Tensor, x: Tensor, observation: Ob
             parameters: list[Any] = []
             if getattr(child, "variable", None) is not None and id(child.variable) in names:
                 parameters = [child.variable]
-            elif child is not None and isinstance(node, torch.autograd.function.BackwardCFunction):
-                reached = nodes_from(x, logits) if reached is None else reached
-                if child not in reached:
-                    parameters = [p for p in _leaves(child) if id(p) in names]
+            elif child in observation.derived:
+                parameters = [p for p in _leaves(child) if id(p) in names]
             for parameter in parameters:
                 unseen.add(id(parameter))
                 reason = reason or f"{_plain(node)!r} reads {names[id(parameter)]} out of sight"

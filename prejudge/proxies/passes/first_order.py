@@ -14,20 +14,31 @@ from functools import cached_property
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prejudge.proxies.kernels.double_backward import Projection, cheap_double_backward
 from prejudge.proxies.kernels.share_gram import ShareGram, image_rows, images_are_coupled, send_back
+from prejudge.proxies.network.activation_functions import RELUS
+from prejudge.proxies.network.call_adapter import NO_INPUT_GRADIENT
 from prejudge.proxies.network.graph import nodes_above
-from prejudge.proxies.network.layers import by_repeat, each_repeat, full_precision
+from prejudge.proxies.network.layers import by_repeat, each_repeat
 from prejudge.proxies.network.observer import observed
 from prejudge.proxies.network.operations import Observation, Places
-from prejudge.proxies.network.weights import Reading, behind, product_nodes, prunable_weights, reading_of, unseen_reader
+from prejudge.proxies.network.weights import (
+    Reading,
+    behind,
+    hides_weights,
+    product_nodes,
+    prunable_weights,
+    reading_of,
+    unseen_reader,
+)
 from prejudge.proxies.passes.activations import KERNELS, ActivationWatch
 from prejudge.proxies.passes.clock import Clock
 from prejudge.proxies.passes.curvature import weight_curvature
-from prejudge.proxies.passes.logits import class_scores, run
+from prejudge.proxies.passes.input_gradient import input_gradient
+from prejudge.proxies.passes.logits import run
+from prejudge.proxies.passes.loss import BatchLoss
 from prejudge.proxies.passes.memory import Limits
 from prejudge.proxies.passes.saliency import ChannelSaliency
 from prejudge.proxies.quantities import OF_THE_LOSS, Quantity
@@ -44,7 +55,7 @@ class FirstOrder:
 
     Attributes:
         values: For each quantity the values of all repeats; a failure where this network has none.
-        weights: The prunable weights by name; None where the pass did not look for them.
+        weights: The prunable weights by name; None where the pass did not look for them, or did not see all.
         remarks: What was done in a slow way, by quantity.
         weights_per_channel: How many weights a channel of ``channel_saliency`` has.
     """
@@ -65,25 +76,27 @@ def first_order(
     *,
     repeats: int = 1,
     limits: Limits | None = None,
-    largest_label: int | None = None,
+    loss: BatchLoss | None = None,
     places: Places | None = None,
     cheap: bool = True,
+    activations: Collection[str] = RELUS,
 ) -> FirstOrder:
     """Run the passes that ``wanted`` needs, each once. Nothing in here waits for the device.
 
     Args:
         network: In training mode; may be changed in its buffers.
         inputs: Images ``(N * R, C, H, W)``, or any floating tensor with the batch first; repeats take turns.
-        targets: Class indices ``(N * R,)``; None where no wanted quantity reads them.
+        targets: The targets ``(N * R, …)``; None where no wanted quantity reads them.
         wanted: Keys of :data:`~prejudge.proxies.quantities.FIRST_ORDER`.
         clock: Takes the time of each stage.
         autocast: Makes the context of the forward pass (a no-op context, or bf16).
         repeats: R, the number of networks that ``network`` holds.
         limits: How much is held at once; default: little.
-        largest_label: Of ``targets``, to be compared with the number of classes.
+        loss: The loss; default: cross-entropy.
         places: Of the images, where an earlier pass found them.
         cheap: Whether convolutions and batch norms are differentiated twice at little cost; they then keep their
             outputs, and nothing may change these in place.
+        activations: The kinds of activations that count in the activation kernels.
 
     Returns:
         The values of ``wanted``. The graph and all activations are gone when it returns.
@@ -108,44 +121,44 @@ def first_order(
             observing = observed(network, x, repeats=repeats, places=places, lenient=lenient)
             observation = stack.enter_context(observing)
         if asked & set(KERNELS):
-            watch = stack.enter_context(ActivationWatch(wanted, repeats, clock, observation))
-        logits = class_scores(run(network, x), largest_label)
+            watch = stack.enter_context(ActivationWatch(wanted, repeats, clock, observation, activations))
+        logits = run(network, x)
+    loss = loss or BatchLoss()
+    if targets is not None:
+        loss.check(logits, targets)
     if watch is not None:
         with clock("activations"):
             try:
-                kernels = watch.results(logits)
-                values |= {name: [None] * repeats if k is None else list(k) for name, k in kernels.items()}
+                values |= {name: list(kernels) for name, kernels in watch.results(logits).items()}
             except ScoreFailure as failure:
                 values |= {name: [failure] * repeats for name in watch.wanted}
+            found.remarks |= {name: [watch.remark] for name in watch.wanted if watch.remark}
     if "logits" in asked:
         values["logits"] = list(by_repeat(logits.detach(), repeats))
     if "input_gradient" in asked:
         with clock("input backward"):
-            values["input_gradient"] = list(by_repeat(_input_gradient(logits.sum(), x), repeats))
+            try:
+                values["input_gradient"] = list(by_repeat(input_gradient(logits, x), repeats))
+            except ScoreFailure as failure:
+                values["input_gradient"] = [failure] * repeats
     if asked & OF_THE_LOSS | asked & _OF_LABELS:
         found.weights = prunable_weights(network, observation)
     if targets is not None and asked & OF_THE_LOSS | asked & _OF_LABELS:
         ledger = _Ledger(network, observation, logits, x, found, repeats)
         if asked & _OF_LABELS:
             with clock("label backward"):
-                ledger.label_kernel(targets, "label_kernel" in asked, (limits or Limits()).images)
+                if reason := loss.no_labels(logits, targets):
+                    ledger.fail(reason, *_OF_LABELS)
+                else:
+                    ledger.label_kernel(targets, "label_kernel" in asked, (limits or Limits()).images, projection)
     if targets is not None and asked & {"loss", *OF_THE_LOSS}:
-        each = F.cross_entropy(full_precision(logits), targets, reduction="none")
-        losses = by_repeat(each, repeats).mean(1)
+        losses, parts = loss.of(logits, targets, repeats)
         values["loss"] = list(losses.detach())
         if asked & OF_THE_LOSS:
             with clock("loss backward"):
-                ledger.of_the_loss(losses.sum(), each / observation.images, asked, clock, projection)
+                ledger.of_the_loss(losses.sum(), parts, asked, clock, projection)
     found.values = {name: values[name] for name in wanted}
     return found
-
-
-def _input_gradient(scalar: Tensor, x: Tensor) -> Tensor:
-    """J, the gradient of the sum of all logits for each image, ``(N * R, …)``; zero where nothing connects."""
-    gradient = None
-    if scalar.requires_grad:
-        (gradient,) = torch.autograd.grad(scalar, x, retain_graph=True, allow_unused=True)
-    return torch.zeros_like(x) if gradient is None else gradient
 
 
 class _Ledger:
@@ -168,18 +181,16 @@ class _Ledger:
         self.unknown = ""  # why not even the prunable weights are
         if repeats == 1:
             self.unseen, parameters = unseen_reader(network, logits, x, observation)
-            if parameters:
-                layers = {id(p) for p in prunable_weights(network).values()}
-                matrices = [p for p in network.parameters() if sum(size > 1 for size in p.shape) > 1]
-                if any(id(p) in parameters and id(p) not in layers for p in matrices):
-                    self.unknown = self.unseen
+            if hides_weights(network, parameters):
+                self.unknown = self.unseen
+                found.weights = None
 
     @cached_property
     def reading(self) -> Reading:
         """The way the parameters are read."""
         return reading_of(self.observation, scales=False)
 
-    def label_kernel(self, targets: Tensor, full: bool, images_at_once: int) -> None:
+    def label_kernel(self, targets: Tensor, full: bool, images_at_once: int, projection: Projection | None) -> None:
         """The kernel of the label logits' gradient shares, or its diagonal alone."""
         scores = self.logits.gather(1, targets[:, None])
         products = [operation for operation in self.observation.operations if operation.is_product]
@@ -201,7 +212,9 @@ class _Ledger:
             images_at_once=images_at_once,
         )
         send_back(scores.sum(), self.logits, self.x, [o for o in products if gram.reads(o)], gram.add)
-        for rows in image_rows(scores[:, 0], slow):
+        with projection.whole_gradients() if projection is not None else nullcontext():
+            slow_rows = image_rows(scores[:, 0], slow)
+        for rows in slow_rows:
             gram.add_rows(rows)
         matrix = gram.finish()
         self.values["label_kernel_diagonal"] = list(matrix.diagonal(dim1=1, dim2=2) if full else matrix)
@@ -210,16 +223,16 @@ class _Ledger:
     def _slow(self, ids: Collection[int], *quantities: Quantity) -> list[Tensor] | None:
         """Which parameters need a backward pass for each image; None where that fails the quantities."""
         slow = {id(p): p for p in self._parameters() if id(p) in ids and id(p) in self.reading.by_image}
-        reason = self.unseen
+        reason, names = self.unseen, self.reading.functions(slow.values())
         if slow and not reason:
-            reason = self._coupling()
+            reason = self._coupling(names)
         if reason:
-            self._fail(reason, *quantities)
+            self.fail(reason, *quantities)
             return None
         if slow:
             for quantity in quantities:
                 self.remarks.setdefault(quantity, []).append(
-                    f"one backward pass for each image for {len(slow)} parameters ({', '.join(self.reading.functions)})"
+                    f"one backward pass for each image for {len(slow)} parameters ({names})"
                 )
         return list(slow.values())
 
@@ -227,37 +240,40 @@ class _Ledger:
         nodes = nodes_above(self.logits)
         return [node.variable for node in nodes if getattr(node, "variable", None) is not None]
 
-    def _coupling(self) -> str:
-        names = ", ".join(self.reading.functions)
+    def _coupling(self, names: str) -> str:
         if self.observation.coupling:
             return f"{self.observation.coupling} couples the images, and no convention says what is whose in {names}"
+        if not self.observation.apart and not self.x.numel():
+            return f"nothing tells whether the images depend on each other: {NO_INPUT_GRADIENT}"
         if not self.observation.apart and images_are_coupled(self.logits, self.x):
             return f"the images depend on each other, and no convention says what is whose in {names}"
         return ""
 
-    def _fail(self, reason: str, *quantities: Quantity) -> None:
+    def fail(self, reason: str, *quantities: Quantity) -> None:
+        """Let quantities fail."""
         for quantity in quantities:
             self.values[quantity] = [ScoreFailure(reason)] * self.repeats
 
     def of_the_loss(
         self,
         loss: Tensor,
-        each: Tensor,
+        parts: Callable[[], Tensor],
         asked: Collection[Quantity],
         clock: Clock,
         projection: Projection | None,
     ) -> None:
         """Weight gradients, channel saliencies and, where asked for, the curvature, by repeat."""
         if self.unknown:
-            return self._fail(self.unknown, *OF_THE_LOSS)
-        saliency = None
+            return self.fail(self.unknown, *OF_THE_LOSS)
+        saliency: ChannelSaliency | None = None
+        unplaced: list[Operation] = []
         if "channel_saliency" in asked:
             reason = self.unseen or ChannelSaliency.refusal(self.observation)
             unplaced = [o for o in self.observation.operations if o.is_product and not o.placed]
             if unplaced and not reason:
-                reason = self._coupling()
+                reason = self._coupling(", ".join(dict.fromkeys(o.function for o in unplaced)))
             if reason:
-                self._fail(reason, "channel_saliency")
+                self.fail(reason, "channel_saliency")
             else:
                 saliency = ChannelSaliency(self.observation, self.weights, self.repeats)
         weights, curvature = list(self.weights.values()), "weight_curvature" in asked
@@ -265,6 +281,7 @@ class _Ledger:
             kept = curvature or bool(saliency is not None and unplaced)
             gradients = torch.autograd.grad(loss, weights, create_graph=curvature, retain_graph=kept, allow_unused=True)
         if saliency is not None:
+            each = parts() if unplaced else self.logits.new_empty(0)
             self.values["channel_saliency"] = each_repeat(saliency.finish(each), self.repeats)
             self.found.weights_per_channel = saliency.weights_per_channel
         by_name = dict(zip(self.weights, gradients, strict=True))

@@ -8,6 +8,7 @@ statistics constant uncouples the images and one backward pass gives all rows.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,17 +21,17 @@ from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import (
     BatchNorm,
     add_gram,
+    batch_norms,
     fold,
     full_precision,
     repeats_of,
-    replaceable_batch_norms,
     replaced_forward,
     unfold,
 )
 from prejudge.proxies.network.observer import observed, unobserved
-from prejudge.proxies.network.operations import Places
+from prejudge.proxies.network.operations import IMAGES, Places, mark_of
 from prejudge.proxies.network.weights import reading_of, unseen_reader
-from prejudge.proxies.passes.logits import class_scores, run
+from prejudge.proxies.passes.logits import image_sums, run
 
 
 def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1) -> Tensor:
@@ -47,7 +48,7 @@ def exact_kernel(network: nn.Module, inputs: Tensor, repeats: int = 1) -> Tensor
     weights = weight_named(network)
     x = inputs.detach()
     with observed(network, x, repeats=repeats, lenient=True) as observation:
-        sums = class_scores(run(network, x)).sum(1)
+        sums = image_sums(run(network, x))
     n = len(inputs) // repeats
     products = [operation for operation in observation.operations if operation.is_product]
     activations = sum(operation.inputs.numel() + operation.output.numel() for operation in products)
@@ -119,26 +120,28 @@ def fixed_bn_kernel(
     normalized: list[tuple[nn.Module, Tensor, Tensor, Tensor, Tensor]] = []  # batch norm, input, mean, 1/std, output
 
     def constant_statistics(bn: BatchNorm) -> Any:
-        def forward(x: Tensor) -> Tensor:
-            x = fold(x, repeats_of(bn))
+        def forward(given: Tensor) -> Tensor:
+            x = fold(given, repeats_of(bn))
             with unobserved():
                 mean, variance = map(full_precision, torch.batch_norm_update_stats(x.detach(), None, None, 0.0))
-            gamma, beta = (None if p is None else p.detach().flatten() for p in (bn.weight, bn.bias))
+            gamma, beta = (None if p is None else p.flatten() for p in (bn.weight, bn.bias))
             output = F.batch_norm(x, mean, variance, gamma, beta, training=False, eps=bn.eps)
-            if gamma is not None:
+            if gamma is not None and (repeats > 1 or mark_of(given) == IMAGES):
                 normalized.append((bn, x.detach(), mean, (variance + bn.eps).rsqrt(), output))
             return unfold(output, repeats_of(bn))
 
         return forward
 
     x = inputs.detach().requires_grad_()
-    norms = replaceable_batch_norms(network)
+    norms = batch_norms(network)
     with (
         replaced_forward(norms, constant_statistics),
         observed(network, x, repeats=repeats, places=places) as observation,
     ):
-        logits = class_scores(run(network, x))
+        logits = run(network, x)
     weights = {id(p): p for p in weight_named(network)}
+    times = Counter(id(bn.weight) for bn, *_ in normalized)
+    normalized = [found for found in normalized if times[id(found[0].weight)] == 1]  # one of several calls has no row
     direct = {id(bn.weight) for bn, *_ in normalized}
     reading = reading_of(observation, scales=True)
     slow: list[Tensor] = []
@@ -164,8 +167,9 @@ def fixed_bn_kernel(
         handle.remove()
     if slow:
         if remarks is not None:
-            remarks.append(f"one backward pass for each image for {len(slow)} weights: {', '.join(reading.functions)}")
-        for block in image_rows(logits.sum(1), slow):
+            functions = f": {names}" if (names := reading.functions(slow)) else ""
+            remarks.append(f"one backward pass for each image for {len(slow)} weights{functions}")
+        for block in image_rows(image_sums(logits), slow):
             gram.add_rows(block)
     return gram.finish()
 

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import flop_registry
 
 from prejudge.errors import InputError
 from prejudge.proxies.network.layers import batch_norms
-from prejudge.proxies.passes.logits import class_scores, run
+from prejudge.proxies.passes.logits import run
 from prejudge.proxies.score import ScoreFailure
 
 _FORMULAS: dict[str, Callable[..., int]] = {  # products that torch's counter leaves out, by the shapes of their tensors
@@ -125,8 +125,6 @@ def _products(network: nn.Module, inputs: Tensor) -> int:
     if counter.without_formula:
         names = ", ".join(sorted(counter.without_formula))
         raise ScoreFailure(f"torch's counter of FLOPs has no formula for {names}; give it one (register_flop_formula)")
-    if len(logits) != len(inputs):
-        raise InputError(f"the network returns {len(logits)} rows of logits for {len(inputs)} images")
     memory = logits.untyped_storage()._cdata
     classifiers = [o for o in counter.biased if o.untyped_storage()._cdata == memory and o.numel() == logits.numel()]
     # where none returns the logits itself, as of two heads that are averaged, all that make as many
@@ -143,7 +141,7 @@ def _counted(network: nn.Module, inputs: Tensor) -> tuple[_Counter, Tensor]:
         for bn in norms:
             bn.eval()  # one image of one position has no variance
         with torch.no_grad(), _Hidden(counter), counter:
-            return counter, class_scores(run(network, inputs))
+            return counter, run(network, inputs)
     finally:
         with torch.no_grad():
             for buffer, value in kept:

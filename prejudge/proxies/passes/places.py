@@ -13,10 +13,11 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor, nn
 
+from prejudge.errors import InputError
+from prejudge.proxies.network.call_adapter import turn_inputs
 from prejudge.proxies.network.observer import observed
 from prejudge.proxies.network.operations import OTHER_PATH, Observation, Operation, Places
 from prejudge.proxies.network.placement import Placement, find_placement
-from prejudge.proxies.passes.activations import ACTIVATIONS
 from prejudge.proxies.passes.logits import run
 from prejudge.proxies.score import ScoreFailure
 
@@ -29,7 +30,11 @@ def find_places(network: nn.Module, inputs: Tensor, undisturbed: Callable[[], Ab
         inputs: The batch; its shape, type and device are read.
         undisturbed: Makes the context of a pass, in which random draws are always the same ones.
     """
-    first, second = (_recorded(network, inputs, turn, undisturbed) for turn in (0, 1))
+    try:  # in float64: rounding may grow from layer to layer, and would look like other images
+        precise = inputs if inputs.device.type == "mps" else inputs.double()
+        first, second = (_recorded(network, precise, turn, undisturbed) for turn in (0, 1))
+    except InputError:  # the network makes tensors of a type of its own
+        first, second = (_recorded(network, inputs, turn, undisturbed) for turn in (0, 1))
     n = len(inputs)
     for one, other in ((first.operations, second.operations), (first.activations, second.activations)):
         if len(one) != len(other):
@@ -53,7 +58,7 @@ def _values(operation: Operation) -> Tensor:
 def _recorded(
     network: nn.Module, inputs: Tensor, turn: int, undisturbed: Callable[[], AbstractContextManager[None]]
 ) -> Observation:
-    twin = copy.deepcopy(network)
+    twin = copy.deepcopy(network).to(inputs.dtype)
     with undisturbed():
         with torch.no_grad():
             for parameter in twin.parameters():
@@ -62,8 +67,9 @@ def _recorded(
                     parameter.normal_(0, max(parameter[0].numel(), 1) ** -0.5)
                 else:
                     parameter.uniform_(0.5, 1.5)
+        turn_inputs(twin, turn)
         images = torch.randn_like(inputs).roll(turn, 0).requires_grad_()
     # with the random draws of the pass that is to come
-    with undisturbed(), observed(twin, images, search=ACTIVATIONS) as observation:
+    with undisturbed(), observed(twin, images, search=True) as observation:
         run(twin, images)
     return observation

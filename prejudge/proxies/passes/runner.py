@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypeVar
@@ -16,24 +16,31 @@ from prejudge.engine.device_errors import named_device_errors
 from prejudge.engine.random_state import own_generators
 from prejudge.engine.torch_state import standard_torch_state
 from prejudge.errors import DeviceError, InputError, unknown
+from prejudge.proxies.network.activation_functions import RELUS, counted
+from prejudge.proxies.network.batch import InputBatch, Loss
+from prejudge.proxies.network.call_adapter import NO_INPUT_GRADIENT
 from prejudge.proxies.network.image_by_image import Unstackable
+from prejudge.proxies.network.input_search import adapt
 from prejudge.proxies.network.layers import each_repeat, in_turns
 from prejudge.proxies.network.observer import observed
-from prejudge.proxies.network.operations import Places, Unplaced
+from prejudge.proxies.network.operations import Observation, Places, Unplaced
 from prejudge.proxies.network.private_copy import private_copy, without_checkpoints
 from prejudge.proxies.network.stacking import stack
-from prejudge.proxies.network.weights import has_surprises, prunable_weights
+from prejudge.proxies.network.weights import biases_of, has_surprises, hides_weights, prunable_weights, unseen_reader
 from prejudge.proxies.passes import first_order, gaussian, jacobian
 from prejudge.proxies.passes import multiply_adds as counts
 from prejudge.proxies.passes import synaptic_flow as flow
+from prejudge.proxies.passes.activations import KERNELS
 from prejudge.proxies.passes.clock import Clock
 from prejudge.proxies.passes.logits import run
+from prejudge.proxies.passes.loss import BatchLoss
 from prejudge.proxies.passes.memory import Limits, widest
 from prejudge.proxies.passes.places import find_places
 from prejudge.proxies.quantities import FIRST_ORDER, LABELED, STAGES, Quantity, checked
 from prejudge.proxies.score import ScoreFailure
 
 MODES = ("exact", "fast")
+CONVENTIONS = ("paper", "zennas", "naslib")
 
 Found = TypeVar("Found")
 
@@ -47,46 +54,52 @@ class Passes:
     def __init__(
         self,
         networks: Sequence[nn.Module],
-        inputs: Sequence[Tensor],
-        targets: Sequence[Tensor] | None,
+        batches: Sequence[InputBatch],
         *,
         reads: Iterable[str],
         mode: str,
         device: torch.device | str | None,
         seeds: Sequence[int],
         limits: Limits | None = None,
+        loss: Loss | None = None,
     ):
         if mode not in MODES:
             raise unknown("mode", mode, MODES)
         self.planned = set(checked(reads))
-        labels = [None] * len(inputs) if targets is None else targets
-        largest = [_check(*pair) for pair in zip(inputs, labels, strict=True)]
-        self.largest_label = max((label for label in largest if label is not None), default=None)
-        if any(batch.shape != inputs[0].shape or batch.dtype != inputs[0].dtype for batch in inputs):
-            raise Unstackable("the batches differ in shape or type")
-        self.device, dtype = where_to_run(networks[0], inputs[0], device)
+        first = batches[0]
+        if len(batches) > 1:
+            _check_alike(batches)
+        self.device, dtype = where_to_run(networks[0], first.example, device)
         self.mode, self.seeds, self.repeats = mode, list(seeds), len(networks)
-        self.limits = limits or widest(self.device, self.repeats, len(inputs[0]))
+        self.images = first.images
+        self.limits = limits or widest(self.device, self.repeats, self.images)
         self.clock = Clock(self.device)
         self._originals = list(networks)
-        self._batches = [_plain(batch).to(self.device, dtype, non_blocking=True) for batch in inputs]
-        self._labels = (
-            None
-            if targets is None
-            else [_plain(labels).to(self.device, torch.int64, non_blocking=True) for labels in targets]
-        )
+        self._batches = [batch.on(self.device, dtype) for batch in batches]
+        largest = [batch.largest_label for batch in batches if batch.largest_label is not None]
+        self.loss = BatchLoss(loss, max(largest, default=None), self.device, dtype)
         self._networks: dict[int, nn.Module] = {}
         self._found: dict[Any, Sequence[Any]] = {}
         self._weights: dict[str, nn.Parameter] | None = None
         self._places: Places | None = None
         self._cheap = True
-        self.remarks: dict[Quantity, list[str]] = {}
+        self.remarks: dict[Any, list[str]] = {}
         self.weights_per_channel: dict[str, int] = {}
-        if self.repeats == 1:
-            self._running, self._inputs = self.network(0), self.inputs(0)
+        undisturbed = partial(_undisturbed, self.device, self.seeds[0])
+        running = self.fresh_network(0) if self.repeats == 1 else self._ready(stack(networks))
+        self._adapter = adapt(running, self._batches[0], undisturbed)
+        self._running = self._adapter.attach(running)
+        if self.repeats > 1:
+            self._inputs = in_turns([batch.given for batch in self._batches])
         else:
-            self._running, self._inputs = self._ready(stack(networks)), in_turns(self._batches)
-        self._targets = None if self._labels is None else in_turns(self._labels)
+            self._inputs = self.inputs(0) if first.plain else self._adapter.leaf()
+        targets = [batch.targets for batch in self._batches if batch.targets is not None]
+        self._targets = in_turns(targets) if targets else None
+
+    @property
+    def general_remarks(self) -> list[str]:
+        """What a reader of any score that a pass gives should know."""
+        return [*self._batches[0].remarks, *filter(None, [self._adapter.remark])]
 
     def network(self, repeat: int) -> nn.Module:
         """A private copy of one repeat's network, in training mode, on the device."""
@@ -100,16 +113,17 @@ class Passes:
         private._apply(lambda t: t.to(memory_format=layout) if t.dim() == 4 else t)
         return private
 
-    def inputs(self, repeat: int) -> Tensor:
-        """One repeat's batch on the device."""
-        batch = self._batches[repeat]
-        return batch.to(memory_format=self._layout) if batch.dim() == 4 else batch
+    def inputs(self, repeat: int) -> Any:
+        """One repeat's batch on the device, in the form in which a network is called with it."""
+        given = self._batches[repeat].given
+        return given.to(memory_format=self._layout) if isinstance(given, Tensor) and given.dim() == 4 else given
 
     def targets(self, repeat: int) -> Tensor:
-        """One repeat's labels on the device."""
-        if self._labels is None:
+        """One repeat's targets on the device."""
+        targets = self._batches[repeat].targets
+        if targets is None:
             raise _without_labels("this proxy")
-        return self._labels[repeat]
+        return targets
 
     def shared(self, name: Quantity) -> Sequence[Any]:
         """A quantity of the shared pass, for each repeat."""
@@ -142,18 +156,41 @@ class Passes:
     def synaptic_flow(self, keep_bn: str) -> Sequence[dict[str, Tensor]]:
         """See :func:`~prejudge.proxies.passes.synaptic_flow.synaptic_flow`."""
         prunable = self._prunable()
-        run = partial(flow.synaptic_flow, self._running, self._inputs, prunable, self.repeats, keep_bn=keep_bn)
+        run = self._drawing(
+            partial(flow.synaptic_flow, self._running, self._inputs, prunable, self.repeats, keep_bn=keep_bn)
+        )
         # Never in reduced precision, which would overflow.
         return self._own("synaptic_flow", keep_bn, lambda: each_repeat(run(), self.repeats), nullcontext)
 
-    def gaussian_response(self, images: int, scale: float) -> Sequence[tuple[Tensor, Tensor]]:
+    def gaussian_response(self, images: int, scale: float, convention: str) -> Sequence[tuple[Tensor, Tensor]]:
         """See :func:`~prejudge.proxies.passes.gaussian.gaussian_response`."""
-        prunable = {id(weight) for weight in self._prunable().values()}
-        names = {name for name, parameter in self._running.named_parameters() if id(parameter) in prunable}
-        run = partial(
-            gaussian.gaussian_response, self._running, self._inputs, names, images, scale, self.seeds, self._layout
-        )
-        return self._own("gaussian_response", (images, scale), run)
+        if convention not in CONVENTIONS:
+            raise unknown("convention of zen", convention, CONVENTIONS)
+        network = self._running
+        if convention == "paper":
+            observation = self._observation()
+            weights = prunable_weights(network, observation)
+            ids = {id(weight) for weight in weights.values()}
+            redrawn = gaussian.redrawn_by_the_paper(network, ids, biases_of(network, ids, observation))
+            del observation
+        else:
+            redrawn = gaussian.redrawn_by_zennas(network, scaled=convention == "zennas")
+        tracked = convention != "paper"
+        run = partial(gaussian.gaussian_response, network, self._inputs, redrawn, images, scale, tracked=tracked)
+        options = (images, scale, convention)
+        return self._own("gaussian_response", options, self._drawing(partial(run, self.seeds, self._layout)))
+
+    def activation_kernels(self, name: Quantity, activations: str) -> Sequence[Any]:
+        """A kernel of the activations that ``activations`` names; the shared pass has that of ReLUs."""
+        if activations == "relu":
+            return self.shared(name)
+        if (name, activations) not in self._found:
+            kinds, wanted = counted(activations), {name} | self.planned & set(KERNELS)
+            with self._as_one():
+                found = self._first_order(wanted, self._autocast, kinds)
+            self._found |= {(quantity, activations): kernels for quantity, kernels in found.values.items()}
+            self.remarks |= {(quantity, activations): remarks for quantity, remarks in found.remarks.items()}
+        return self._found[name, activations]
 
     def jacobian_kernel(self) -> Sequence[Tensor]:
         """See :func:`~prejudge.proxies.passes.jacobian.exact_kernel`."""
@@ -191,25 +228,44 @@ class Passes:
         for part, context in ((wanted - precise, self._autocast), (precise, nullcontext)):
             if part:
                 with self._as_one():
-                    found = self._placed(
-                        partial(
-                            first_order.first_order,
-                            self._running,
-                            self._inputs,
-                            self._targets,
-                            part,
-                            self.clock,
-                            context,
-                            repeats=self.repeats,
-                            limits=self.limits,
-                            largest_label=self.largest_label,
-                            cheap=self._cheap,
-                        )
-                    )
+                    found = self._first_order(part, context)
                 self._found |= found.values
                 self.remarks |= found.remarks
                 self.weights_per_channel |= found.weights_per_channel
                 self._weights = self._weights or found.weights
+
+    def _drawing(self, run: Callable[[], Found]) -> Callable[[], Found]:
+        """A pass that draws its input."""
+
+        def drawing() -> Found:
+            if not self._inputs.numel():
+                raise ScoreFailure(NO_INPUT_GRADIENT)
+            with self._adapter.drawn():
+                return run()
+
+        return drawing
+
+    def _first_order(
+        self,
+        wanted: set[Quantity],
+        context: Callable[[], AbstractContextManager[Any]],
+        activations: Collection[str] = RELUS,
+    ) -> first_order.FirstOrder:
+        run = partial(
+            first_order.first_order,
+            self._running,
+            self._inputs,
+            self._targets,
+            wanted,
+            self.clock,
+            context,
+            repeats=self.repeats,
+            limits=self.limits,
+            loss=self.loss,
+            cheap=self._cheap,
+            activations=activations,
+        )
+        return self._placed(run)
 
     def _placed(self, run: Callable[..., Found]) -> Found:
         """The result of a pass that is told where the images are, once it has to know."""
@@ -224,14 +280,25 @@ class Passes:
     def _prunable(self) -> dict[str, nn.Parameter]:
         """The prunable weights by name; where the modules do not tell all of them, a forward pass does."""
         if self._weights is None:
-            observation = None
-            if self.repeats == 1 and has_surprises(self._running):
-                with self._as_one(), self.clock("forward"):
-                    x = self._inputs.detach().requires_grad_()
-                    with observed(self._running, x, lenient=True) as observation:
-                        run(self._running, x)
-            self._weights = prunable_weights(self._running, observation)
+            self._weights = prunable_weights(self._running, self._observation())
         return self._weights
+
+    def _observation(self) -> Observation | None:
+        """The record of a forward pass; None where the modules tell the prunable weights.
+
+        Raises:
+            ScoreFailure: It does not tell them either: something out of sight reads a parameter with the form of one.
+        """
+        if self.repeats > 1 or not has_surprises(self._running):
+            return None
+        with self._as_one(), self.clock("forward"):
+            x = self._inputs.detach().requires_grad_()
+            with observed(self._running, x, lenient=True) as observation:
+                logits = run(self._running, x)
+        reason, unseen = unseen_reader(self._running, logits, x, observation)
+        if hides_weights(self._running, unseen):
+            raise ScoreFailure(reason)
+        return observation
 
     def _own(
         self,
@@ -254,7 +321,7 @@ class Passes:
     def _ready(self, private: nn.Module) -> nn.Module:
         private.to(self.device).train()
         for parameter in private.parameters():
-            parameter.requires_grad_(True)
+            parameter.requires_grad_(parameter.is_floating_point())  # frozen weights are judged as others
             parameter.grad = None
         for module in private.modules():
             if getattr(module, "inplace", None) is True:
@@ -300,44 +367,16 @@ def _undisturbed(device: torch.device, seed: int) -> Iterator[None]:
         yield
 
 
-def _plain(tensor: Tensor) -> Tensor:
-    """One that a graph may save: tensors made in inference mode are none."""
-    return tensor.clone() if tensor.is_inference() else tensor
+def _check_alike(batches: Sequence[InputBatch]) -> None:
+    if not all(batch.plain for batch in batches):
+        raise Unstackable("the inputs are not one floating tensor each")
+    tensors = [batch.example for batch in batches]
+    if any(t.shape != tensors[0].shape or t.dtype != tensors[0].dtype for t in tensors):
+        raise Unstackable("the batches differ in shape or type")
+    targets = [batch.targets for batch in batches if batch.targets is not None]
+    if any(t.shape != targets[0].shape or t.dtype != targets[0].dtype or len(t) != len(tensors[0]) for t in targets):
+        raise Unstackable("the targets differ in shape or type")
 
 
 def _without_labels(what: str) -> InputError:
-    return InputError(f"{what} needs labels; give targets of shape (N,)")
-
-
-def _check(inputs: Tensor, targets: Tensor | None) -> int | None:
-    """Check a batch.
-
-    It reads the labels, and nothing later does: labels that are on a device already are waited for here.
-
-    Args:
-        inputs: Any floating tensor with the batch first.
-        targets: Class indices ``(N,)``, or None.
-
-    Returns:
-        The largest label.
-
-    Raises:
-        InputError: Shape or type do not fit, or a label is negative.
-    """
-    if not isinstance(inputs, Tensor) or inputs.dim() < 2:
-        raise InputError("inputs must be a tensor with the batch first, e.g. images of shape (N, C, H, W)")
-    if not len(inputs):
-        raise InputError("the batch is empty; give at least one image")
-    if not inputs.is_floating_point():
-        raise InputError(f"inputs must be floating point, not {inputs.dtype}; convert and normalize the images first")
-    if targets is None:
-        return None
-    if targets.shape != (len(inputs),) or targets.is_floating_point() or targets.is_complex():
-        raise InputError(
-            f"targets must be {len(inputs)} class indices (int64), not {targets.dtype} of shape {tuple(targets.shape)}"
-        )
-    smallest, largest = torch.stack(targets.to(torch.int64).aminmax()).tolist()
-    if smallest < 0:
-        raise InputError(f"label {smallest} is out of range; labels start at 0")
-    result: int | None = largest
-    return result
+    return InputError(f"{what} needs labels; give targets")

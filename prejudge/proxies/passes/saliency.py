@@ -12,7 +12,7 @@ from torch import Tensor
 from prejudge.proxies.network.layers import by_repeat, full_precision
 from prejudge.proxies.network.operations import CONVOLUTIONS, Observation, Operation
 from prejudge.proxies.network.placement import IMAGES_FIRST
-from prejudge.proxies.network.weights import behind
+from prejudge.proxies.network.weights import behind, product_nodes
 
 
 class ChannelSaliency:
@@ -34,8 +34,10 @@ class ChannelSaliency:
     @staticmethod
     def refusal(observation: Observation) -> str:
         """Why there is no saliency of a network; empty where there is one."""
-        for function, _ in observation.whole:
-            return f"no convention says what the channels of {function!r} are"
+        stops = product_nodes(observation)
+        for function, weights in observation.whole:
+            if any(behind(weight, stops) for weight in weights):  # else they were made by other products
+                return f"no convention says what the channels of {function!r} are"
         for operation in observation.operations:
             if operation.is_product and operation.function not in (*CONVOLUTIONS, "linear"):
                 weight = operation.weight

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from fnmatch import fnmatch
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from prejudge.proxies.network.layers import replaceable_batch_norms, replaced_forward, sums_by_repeat
-from prejudge.proxies.passes.logits import class_scores
+from prejudge.proxies.network.layers import (
+    NoOtherBatchNorm,
+    batch_norms,
+    replaced_forward,
+    replaced_tensors,
+    sums_by_repeat,
+)
 
 
 def synaptic_flow(
@@ -18,8 +24,9 @@ def synaptic_flow(
 ) -> dict[str, Tensor]:
     """Sum |theta * dR/dtheta| of every prunable weight, R the sum of all logits.
 
-    Every weight, bias and buffer is replaced by its absolute value, batch norms are the identity, and the input is one
-    image of ones. All in float64: values span 1e12 to 1e60. It runs on the CPU where the device has no float64.
+    Every weight, bias and buffer of the state is replaced by its absolute value (what is not saved with it, as a mask,
+    stays), batch norms are the identity, and the input is one image of ones. All in float64: values span 1e12 to 1e60.
+    It runs on the CPU where the device has no float64.
 
     Args:
         network: In training mode.
@@ -34,23 +41,24 @@ def synaptic_flow(
     """
     device = torch.device("cpu") if inputs.device.type == "mps" else inputs.device
     state: dict[str, Tensor] = {}
+    saved = network.state_dict(keep_vars=True).keys()
     for name, value in (*network.named_parameters(), *network.named_buffers()):
         linear = value.detach().to(device)
-        state[name] = linear.double().abs() if linear.is_floating_point() else linear.clone()
+        linear = linear.double() if linear.is_floating_point() else linear.clone()
+        state[name] = linear.abs() if name in saved or isinstance(value, nn.Parameter) else linear
     names = {id(parameter): name for name, parameter in network.named_parameters()}
     weights = {name: state[names[id(parameter)]] for name, parameter in prunable.items()}
     for weight in weights.values():
         weight.requires_grad_(True)
-    off = {
-        name: bn for name, bn in replaceable_batch_norms(network).items() if not (keep_bn and fnmatch(name, keep_bn))
-    }
+    off = {name: bn for name, bn in batch_norms(network).items() if not (keep_bn and fnmatch(name, keep_bn))}
     ones = torch.ones(repeats, *inputs.shape[1:], dtype=torch.float64, device=device)
 
     def identity(_: Any) -> Any:
         return lambda x: x
 
-    with replaced_forward(off, identity), torch.enable_grad():
-        total = class_scores(torch.func.functional_call(network, state, (ones,))).sum()
+    alone = nullcontext() if keep_bn else NoOtherBatchNorm()
+    with alone, replaced_forward(off, identity), replaced_tensors(network, state), torch.enable_grad():
+        total = network(ones).sum()
     if not total.requires_grad:
         return {name: w.new_zeros(repeats) for name, w in weights.items()}
     gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)

@@ -30,9 +30,10 @@ HNAS_TRAINING = Recipe(
     weight_decay=3e-4,
     max_grad_norm=5.0,
     drop_path=0.2,
+    schedule="cosine-epochs",
 )
 """How HNAS trains on CIFAR what it has selected (shuyao95/HNAS 970789c): in the small networks that it scores, without
-augmentation. Here the learning rate falls with every step, there with every epoch."""
+augmentation."""
 
 
 class TrainingObjective(Objective):

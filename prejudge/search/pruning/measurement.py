@@ -18,7 +18,7 @@ from prejudge.engine.device import find_device
 from prejudge.engine.random_state import own_random_state
 from prejudge.engine.torch_state import standard_torch_state
 from prejudge.proxies.kernels.spectrum import condition_number
-from prejudge.proxies.passes.activations import ACTIVATIONS
+from prejudge.proxies.network.activation_functions import RELUS, Activation, activation_of
 from prejudge.proxies.passes.jacobian import exact_kernel, fixed_bn_kernel
 from prejudge.proxies.score import ScoreFailure
 from prejudge.search.pruning.inputs import MeasurementInputs, initialize
@@ -37,23 +37,25 @@ class ActivationPatterns(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self._states: list[Tensor] = []
-        self._seen: dict[int, tuple[Any, int]] = {}
+        self._seen: dict[tuple[int, float], tuple[Any, int]] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func in ACTIVATIONS:
-            self._keep(args[0])
+        activation = activation_of(func, args, kwargs or {})
+        if activation is not None and activation.kind in RELUS:
+            self._keep(activation)
         return func(*args, **(kwargs or {}))
 
     def rows(self) -> np.ndarray:
         """The pattern of each image over all ReLUs, ``(N, bytes)``; ReLUs of one tensor count once."""
         return np.packbits(torch.cat(self._states, dim=1).cpu().numpy(), axis=1)
 
-    def _keep(self, x: Tensor) -> None:
+    def _keep(self, activation: Activation) -> None:
         # All edges out of a node apply their ReLU to the same tensor: its bits tell nothing new the second time.
-        seen = self._seen.get(id(x))
+        x, key = activation.inputs, (id(activation.inputs), activation.threshold)
+        seen = self._seen.get(key)
         if seen is None or seen[0]() is not x or seen[1] != x._version:
-            self._seen[id(x)] = (weakref.ref(x), x._version)
-            self._states.append((x.detach() > 0).flatten(1))
+            self._seen[key] = (weakref.ref(x), x._version)
+            self._states.append((x.detach() > activation.threshold).flatten(1))
 
 
 def count_regions(network: nn.Module, batches: Sequence[Tensor]) -> int:

@@ -5,6 +5,7 @@ Chen et al., ICLR 2021, arXiv:2102.11535, with the numbers of chenwydj/TENAS (9d
 
 from __future__ import annotations
 
+import io
 import math
 import time
 from collections.abc import Generator, Mapping, Sequence
@@ -13,12 +14,15 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, ClassVar
 
+import numpy as np
+
 from prejudge.data.dataset import ImageDataset
 from prejudge.engine.worker import prepare
 from prejudge.errors import FileFormatError, InputError, unknown
+from prejudge.formats.atomic import make_folder, write_atomically
 from prejudge.search.protocol import SearchContext, Work
 from prejudge.search.pruning.protocol import PruningProtocol, convention_protocol
-from prejudge.search.pruning.pruning_space import PruningSpace, pruning_space
+from prejudge.search.pruning.pruning_space import Active, PruningSpace, pruning_space
 from prejudge.search.pruning.ranking import Rounding
 from prejudge.search.pruning.rounds import (
     NetworkMeasurement,
@@ -28,6 +32,12 @@ from prejudge.search.pruning.rounds import (
 )
 from prejudge.search.registry import search_method
 from prejudge.spaces.base import Architecture
+
+ARCH_PARAMETERS = "arch_parameter.npy"
+"""In the folder of a run: what is left, as the released code saves it."""
+
+PRUNED = -1000.0
+"""The released code's architecture parameter of an operation that is gone."""
 
 
 @dataclass(eq=False)
@@ -92,19 +102,27 @@ def te_nas(
     start_kernel: bool | None = None,
     prune_number: int | None = None,
     image_size: int | None = None,
+    precision: int | None = None,
 ) -> Generator[Measurements, Sequence[NetworkMeasurement], Architecture]:
     """TE-NAS: prune a supernet by its kernel's condition and its linear regions.
 
     The figures depend on the seed alone, not on the workers or on interruptions (in the last digits on the threads of
-    each process). All options but the first two are those of
+    each process). All options but the first two and the last are those of
     :class:`~prejudge.search.pruning.protocol.PruningProtocol`; what is left out is the convention's. ``rounding`` is a
-    mapping with ``decimals`` and ``significant``.
+    mapping with ``decimals`` and ``significant``; ``precision`` is the number of both, as in the original.
 
     Args:
         search: Space, images, device and seed.
-        convention: ``"default"`` (fast), or ``"te-nas"``: what the released code does, with the exact kernel.
+        convention: ``"default"`` (fast), ``"te-nas"`` (what the released code does, with the exact kernel), or
+            ``"te-nas-imagenet"`` (the same with its numbers for ImageNet on the space ``darts``).
         num_classes: Outputs of the networks; the classes of the data if left out, 10 where there are no labels.
     """
+    if precision is not None:
+        if rounding is not None or precision < 1:
+            raise InputError(
+                f"te-nas: precision is a number of digits, 1 or more, in place of rounding, not {precision}"
+            )
+        rounding = {"decimals": precision, "significant": precision}
     settings = {
         "kernel": kernel, "batch_size": batch_size, "repeats": repeats, "crops": crops, "crop_batches": crop_batches,
         "augment": augment, "initialization": initialization, "redraw": redraw,
@@ -135,8 +153,28 @@ def te_nas(
         "device": str(search.device or "cpu"),
         **search.engine.describe(),
     }
+    if search.folder is not None:
+        make_folder(search.folder)
+        write_atomically(search.folder / ARCH_PARAMETERS, arch_parameters(space, rounds[-1].active))
     search.add_step(architecture, None, math.nan, search.measuring)
     return architecture
+
+
+def arch_parameters(space: PruningSpace, active: Active) -> bytes:
+    """The architecture parameters as the released code saves them: NumPy's format, ``(cells, edges, operations)``.
+
+    Args:
+        space: What is pruned.
+        active: What is left: its entries are 0, all others -1000.
+    """
+    widest = max(len(names) for edges in space.candidates.values() for names in edges)
+    found = np.full((len(active), len(next(iter(active.values()))), widest), PRUNED, dtype=np.float32)
+    for cell, edges in enumerate(active.values()):
+        for edge, operations in enumerate(edges):
+            found[cell, edge, list(operations)] = 0
+    file = io.BytesIO()
+    np.save(file, found, allow_pickle=False)
+    return file.getvalue()
 
 
 @dataclass(frozen=True, eq=False)

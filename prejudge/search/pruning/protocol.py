@@ -65,12 +65,16 @@ class PruningProtocol:
         return asdict(self)
 
 
+_RELEASED = PruningProtocol(kernel="exact", redraw=False, rounding=RELEASED, start_kernel=True)
+
 CONVENTIONS = {
     "default": PruningProtocol(),
-    "te-nas": PruningProtocol(kernel="exact", redraw=False, rounding=RELEASED, start_kernel=True),
+    "te-nas": _RELEASED,
+    "te-nas-imagenet": replace(_RELEASED, batch_size=24, prune_number=2),
 }
 """``default`` is fast: batch norm statistics are constant, each repeat draws its own weights, and nothing is rounded.
-``te-nas`` does what the released code of TE-NAS does (chenwydj/TENAS 9df78ff).
+``te-nas`` does what the released code of TE-NAS does (chenwydj/TENAS 9df78ff), ``te-nas-imagenet`` with its numbers for
+ImageNet-1k on the DARTS space.
 
 In that code the re-initialization between repeats has no effect, because the functions it names do not exist, so the
 repeats of a round differ in their images alone. One thing is not copied: it draws images anew for every candidate; here

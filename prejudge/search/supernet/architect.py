@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -9,6 +10,7 @@ from itertools import count
 import torch
 from torch import Tensor, nn
 
+from prejudge.errors import InputError
 from prejudge.search.supernet.learner import Architect, SupernetLearner
 from prejudge.train.loop import Batches, TrainState
 
@@ -21,11 +23,20 @@ class AdamConfig:
         learning_rate: Constant.
         betas: Decay of the two moments.
         weight_decay: Added to the gradient.
+
+    Raises:
+        InputError: The learning rate is not positive, or the weight decay is negative.
     """
 
     learning_rate: float = 3e-4
     betas: tuple[float, float] = (0.5, 0.999)
     weight_decay: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.learning_rate < math.inf:
+            raise InputError(f"arch_learning_rate must be positive, not {self.learning_rate!r}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise InputError(f"arch_weight_decay must be 0 or more, not {self.weight_decay!r}")
 
     def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Adam:
         """The optimizer of some parameters."""

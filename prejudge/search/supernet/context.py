@@ -30,6 +30,9 @@ class SupernetContext(SearchContext):
 
     needs: ClassVar[str] = "data"
 
+    split_seed: int | None = None
+    """Seed of the train/valid split; None for the run's own."""
+
     @property
     def images(self) -> ImageDataset:
         """The training images; no method sees any others."""
@@ -78,8 +81,8 @@ class SupernetContext(SearchContext):
         return self.device_config.place(self.space.supernet(**{**numbers, **published, **self.macro}))
 
     def train_valid_split(self, share: float = 0.5) -> tuple[ImageDataset, ImageDataset]:
-        """Images for the weights, and held-out images for the architecture, split at random from the seed."""
-        return random_split(self.images, share, seed=self.seed)
+        """Images for the weights, and held-out images for the architecture, split at random."""
+        return random_split(self.images, share, seed=self.seed if self.split_seed is None else self.split_seed)
 
     def batches(self, images: ImageDataset, recipe: Recipe, *, stream: int = 0) -> ImageBatches:
         """Batches of some images; another stream has another order and other crops."""

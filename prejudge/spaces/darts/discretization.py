@@ -27,11 +27,12 @@ def strongest_edges(values: Mapping[str, np.ndarray], candidates: Mapping[str, S
         candidates: Operations of every edge.
     """
     concat = tuple(range(2, 2 + NODES))
-    cells = {cell: _cell(values[cell], candidates[cell]) for cell in CELLS}
+    cells = {cell: strongest_in_cell(values[cell], candidates[cell]) for cell in CELLS}
     return Genotype(cells["normal"], concat, cells["reduce"], concat)
 
 
-def _cell(values: np.ndarray, candidates: Sequence[Sequence[str]]) -> tuple[Edge, ...]:
+def strongest_in_cell(values: np.ndarray, candidates: Sequence[Sequence[str]]) -> tuple[Edge, ...]:
+    """The edges of one cell of such a genotype, from its values ``(14, widest)``."""
     found: list[Edge] = []
     for node in range(NODES):
         edges: list[tuple[float, Edge]] = []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from prejudge.data.augmentation import (
     Affine,
     Augmentation,
     CropAndFlip,
+    Flip,
     View,
     auto_augment,
     center_view,
@@ -39,9 +42,11 @@ def recipe_augmentation(recipe: Recipe, image_size: int = 0) -> Augmentation:
         if not size:
             raise InputError("recipe: the imagenet augmentation needs image_size, the side of the network's images")
         views.append(imagenet_view(size))
+    if recipe.vertical_flip:
+        views.append(Flip(vertical=True))
     if recipe.autoaugment:
         views.append(auto_augment(recipe.autoaugment))
-    return Augmentation(tuple(views), recipe.cutout)
+    return Augmentation(tuple(views), recipe.cutout, recipe.cutout_probability)
 
 
 def recipe_batches(
@@ -59,7 +64,7 @@ def recipe_batches(
     if not data.in_memory and not (recipe.augment and recipe.augmentation == "imagenet"):
         # The other views need images of one size.
         size = recipe.image_size or data.image_size
-        augment = Augmentation((center_view(size), *augment.views), augment.cutout)
+        augment = replace(augment, views=(center_view(size), *augment.views))
     return ImageBatches(
         data,
         recipe.batch_size,

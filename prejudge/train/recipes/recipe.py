@@ -165,6 +165,8 @@ class AugmentationOptions(_OptionGroup):
             folders; 0: as they are, and 224 from folders.
         cutout: Side of one square of zeros at a random place of each normalized training image, cut off at the image's
             edge; 0: none.
+        cutout_probability: Share of the images that cutout is applied to.
+        vertical_flip: Whether half of the augmented images are also flipped top to bottom.
         autoaugment: AutoAugment's policy (cifar10, svhn or imagenet), applied after the augmentation and before cutout.
         noise_std: Standard deviation of Gaussian noise added to the training images, in 0..1 units.
     """
@@ -174,8 +176,14 @@ class AugmentationOptions(_OptionGroup):
     padding: int = _number(4)
     image_size: int = _number(0)
     cutout: int = _number(0)
+    cutout_probability: float = _number(1.0, "at least 0 and at most 1", lambda v: 0 <= v <= 1)
+    vertical_flip: bool = False
     autoaugment: str = _choice("", ("", *POLICIES))
     noise_std: float = _number(0.0)
+
+    def check_group(self) -> None:
+        if self.vertical_flip and not self.augment:
+            raise InputError("recipe: vertical_flip is part of the augmentation, which augment switches on")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,7 +80,7 @@ def fitted_recipe(
     Args:
         paper: One of :data:`PUBLISHED`.
         space: Name of the architecture's space.
-        data: The training images.
+        data: The training images; only published ones have recipes of their own, whatever a file is called.
         form: Form of the network that the architecture is meant for; that of the recipe where it is not known.
         macro: The user's macro-architecture numbers.
         training: The user's options of the training, by the names of :class:`Recipe`.
@@ -88,7 +88,7 @@ def fitted_recipe(
     Raises:
         InputError: The recipe is one for another space, or an option is unknown or out of range.
     """
-    base, published = published_data(paper, data.name, data.image_size)
+    base, published = published_data(paper, data.name if data.published else "", data.image_size)
     original, given = published_recipe(paper, base), dict(training or {})
     family = original.space
     if family != space and not (family == "darts" and space.startswith("darts")):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from prejudge.proxies.scoring import score
 from tests.proxies.network import by_definition
+from tests.proxies.zoo.oracle import Oracle, condition, constant_statistics
 
 
 def images(n: int = 4) -> tuple[Tensor, Tensor]:
@@ -60,6 +61,21 @@ class Positions(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         return tokens + self.perceptron(self.grid)
+
+
+class Masked(nn.Module):
+    """A mask that is no part of the state, and positions that are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mix, self.out = nn.Linear(16, 16), nn.Linear(16, 16)
+        self.register_buffer("mask", torch.full((16, 16), -9.0).tril(-1), persistent=False)
+        self.register_buffer("positions", torch.linspace(-1, 1, 16)[:, None])
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        tokens = tokens + self.positions
+        shares = (self.mix(tokens) @ tokens.transpose(1, 2) + self.mask).softmax(-1)
+        return self.out(shares @ tokens)
 
 
 class Windows(nn.Module):
@@ -163,6 +179,7 @@ NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "encoder, sequence first": lambda: Tokens(lambda: nn.TransformerEncoderLayer(16, 2, 32, dropout=0), True),
     "positions": lambda: Tokens(Positions),
     "windows": lambda: Tokens(Windows),
+    "masked": lambda: Tokens(Masked),
     "standardized": lambda: Read(standardized),
     "sliced": lambda: Read(sliced),
     "transposed": lambda: Read(transposed),
@@ -259,23 +276,72 @@ class OutOfSight(torch.autograd.Function):
         return gradients[0] @ weight.T, x.T @ gradients[0]
 
 
+def scripted(x: Tensor, weight: Tensor) -> Tensor:
+    global _scripted  # compiled where it is first called
+    _scripted = _scripted or torch.jit.script(_product)
+    found: Tensor = _scripted(x, weight)
+    return found
+
+
+def _product(x: Tensor, weight: Tensor) -> Tensor:
+    return x @ weight
+
+
+_scripted: Any = None
+
+
 class Custom(nn.Module):
-    def __init__(self, change: Callable[[Tensor], Tensor]) -> None:
+    def __init__(
+        self, change: Callable[[Tensor], Tensor], read: Callable[[Tensor, Tensor], Tensor] = OutOfSight.apply
+    ) -> None:
         super().__init__()
         self.conv, self.matrix = nn.Conv2d(3, 8, 3), nn.Parameter(torch.randn(8, 10))
-        self.change = change
+        self.shift = nn.Parameter(torch.zeros(10))
+        self.change, self.read = change, read
 
     def forward(self, x: Tensor) -> Tensor:
-        found: Tensor = OutOfSight.apply(F.relu(self.conv(x)).mean((2, 3)), self.change(self.matrix))
-        return found
+        return self.read(F.relu(self.conv(x)).mean((2, 3)), self.change(self.matrix)).add_(2 * self.shift)
 
 
 @pytest.mark.parametrize("change", [lambda w: w, lambda w: 2 * w], ids=["the weight", "a function of it"])
-def test_an_operation_out_of_sight_fails_by_name(change: Callable[[Tensor], Tensor]) -> None:
-    scores = score(Custom(change), *images())
-    for proxy in ("grad_norm", "snip", "grasp", "fisher", "ntk_trace", "ntk_condition"):
-        assert scores[proxy].reason == "'OutOfSight' reads matrix out of sight", proxy
+@pytest.mark.parametrize("read", [OutOfSight.apply, scripted])
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
+def test_an_operation_out_of_sight_fails_by_name(
+    change: Callable[[Tensor], Tensor], read: Callable[[Tensor, Tensor], Tensor]
+) -> None:
+    network, (x, y) = Custom(change, read), images()
+    scores = score(network, x, y)
+    name = "Mm" if read is scripted else "OutOfSight"
+    for proxy in ("grad_norm", "snip", "grasp", "fisher", "ntk_trace", "ntk_condition", "l2_norm", "synflow", "zen"):
+        assert scores[proxy].reason == f"{name!r} reads matrix out of sight", proxy
+        assert score(network, x, y, proxy)[proxy].reason == scores[proxy].reason
     assert scores["jacob_cov"].ok and scores["naswot"].ok
+
+
+def test_a_layers_weight_counts_out_of_sight_too_where_only_its_gradient_matters() -> None:
+    class OfLayer(nn.Module):
+        def __init__(self, read: Callable[[Tensor, Tensor], Tensor]) -> None:
+            super().__init__()
+            self.conv, self.mix, self.read = nn.Conv2d(3, 8, 3), nn.Linear(8, 10, bias=False), read
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.read(F.relu(self.conv(x)).mean((2, 3)), self.mix.weight.T)
+
+    hidden, seen = OfLayer(OutOfSight.apply), OfLayer(torch.matmul)
+    seen.load_state_dict(hidden.state_dict())
+    found, expected = (score(network, *images()) for network in (hidden, seen))
+    for proxy in ("grad_norm", "snip", "l2_norm", "synflow", "zen"):
+        assert found[proxy].value == pytest.approx(expected[proxy].value, rel=1e-5), proxy
+    assert found["fisher"].reason == found["ntk_trace"].reason == "'OutOfSight' reads mix.weight out of sight"
+
+
+def test_an_operation_of_a_library_is_not_taken_for_torchs() -> None:
+    library = torch.library.Library("prejudge_tests", "DEF")
+    library.define("mm(Tensor x, Tensor w) -> Tensor")
+    library.impl("mm", lambda x, w: x.sigmoid().mm(w), "CompositeImplicitAutograd")
+    scores = score(Custom(lambda w: w, lambda x, w: torch.ops.prejudge_tests.mm(x, w)), *images(), ["snip", "l2_norm"])
+    for found in scores.values():
+        assert found.reason == "'torch.ops.prejudge_tests.mm' reads matrix in a way that is not known"
 
 
 class Normalized(nn.Module):
@@ -368,19 +434,27 @@ class ActiveNorm(nn.BatchNorm2d):
         return F.silu(super().forward(x))
 
 
-class SilentNorm(nn.BatchNorm2d):
+class NormByHand(nn.BatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x).contiguous()
+        return (x - x.mean((0, 2, 3), keepdim=True)) * self.weight[:, None, None] + self.bias[:, None, None]
 
 
-@pytest.mark.parametrize(("norm", "ok"), [(ActiveNorm, False), (SilentNorm, True)])
-def test_a_batch_norm_that_does_more_is_not_taken_for_one(norm: type[nn.BatchNorm2d], ok: bool) -> None:
-    network = nn.Sequential(nn.Conv2d(3, 8, 3), norm(8), nn.ReLU(), *tail(8))
-    scores = score(network, *images(), ["synflow", "ntk_condition_fixed_bn", "snip"])
-    assert scores["snip"].ok
-    for proxy in ("synflow", "ntk_condition_fixed_bn"):
-        assert scores[proxy].ok == ok
-        assert ok or "'1' (ActiveNorm) does more than normalize" in scores[proxy].reason
+def test_an_activation_at_the_end_of_a_batch_norm_stays() -> None:
+    x, y = images()
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), ActiveNorm(8), nn.ReLU(), *tail(8)).double()
+    apart = nn.Sequential(network[0], nn.BatchNorm2d(8), nn.SiLU(), *network[2:]).double()
+    found, expected = (score(n, x.double(), y) for n in (network, apart))
+    for proxy in ("synflow", "ntk_condition_fixed_bn", "zen", "grasp", "fisher"):
+        assert found[proxy].value == pytest.approx(expected[proxy].value, rel=1e-9), proxy
+
+
+def test_a_batch_norm_that_computes_by_hand_cannot_be_replaced() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), NormByHand(8), nn.ReLU(), *tail(8))
+    scores = score(network, *images(), ["synflow", "ntk_condition_fixed_bn", "zen", "snip"])
+    assert scores.pop("snip").ok
+    for found in scores.values():
+        assert "the batch norm '1' (NormByHand) normalizes in a way that is not known" in found.reason
 
 
 def test_a_path_that_depends_on_the_images_is_refused() -> None:
@@ -400,3 +474,51 @@ def test_a_path_that_depends_on_the_images_is_refused() -> None:
     found = score(Branching(), x, y, ["ntk_trace", "snip"])
     assert found["snip"].ok
     assert "another path" in found["ntk_trace"].reason
+
+
+def test_a_module_in_two_places_is_left_as_it_was() -> None:
+    x, y = images()
+    torch.manual_seed(0)
+    shared = nn.Conv2d(8, 8, 3, padding=1)
+    network = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Sequential(shared, nn.ReLU()), nn.Sequential(shared), *tail(8))
+    before = score(network.double(), x.double(), y, ["grad_norm"])["grad_norm"]
+    after = score(network, x.double(), y, ["synflow", "zen", "grad_norm"])["grad_norm"]
+    assert after.value == before.value
+
+
+def test_batch_norms_in_several_places_have_the_rows_of_all_their_calls() -> None:
+    class Norms(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.mix, self.head = nn.Conv2d(3, 6, 8, 8), nn.Linear(6, 6), nn.Linear(6, 10)
+            self.norm, self.shared = nn.BatchNorm1d(6), nn.BatchNorm1d(6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = self.stem(x).flatten(2).mT
+            tokens = self.norm(tokens.flatten(0, 1)).tanh().reshape_as(tokens)
+            tokens = self.mix(self.shared(tokens.mT).mT).tanh() + tokens
+            return self.head(self.shared(tokens.mT).tanh().mean(2))
+
+    torch.manual_seed(0)
+    network, (x, y) = Norms().double(), images()
+    expected = condition(Oracle(network, x.double(), y).tangent_kernel(constant_statistics))
+    found = score(network, x.double(), y, ["ntk_condition_fixed_bn"])["ntk_condition_fixed_bn"]
+    assert found.value == pytest.approx(expected, rel=1e-8)
+    assert "2 weights: batch_norm" in found.remarks[0]
+
+
+def test_rows_of_convolutions_on_a_grid_are_there_beside_grasp() -> None:
+    class Grid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.place, self.head = nn.Conv2d(3, 6, 8, 8), nn.Conv2d(2, 6, 1), nn.Linear(6, 10)
+            self.register_buffer("grid", torch.randn(1, 2, 4, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head((self.stem(x) + self.place(self.grid)).tanh().mean((2, 3)))
+
+    torch.manual_seed(0)
+    network, (x, y) = Grid().double(), images()
+    expected = condition(Oracle(network, x.double(), y).label_kernel())
+    found = score(network, x.double(), y, ["ntk_condition", "grasp"])["ntk_condition"]
+    assert found.value == pytest.approx(expected, rel=1e-8)

@@ -26,6 +26,17 @@ SMALL: dict[str, Any] = {"batch_size": 4, "repeats": 1, "crops": 40, "crop_batch
 NETWORKS = 25 + 13
 
 
+def test_the_digits_of_figures_and_the_file_of_what_is_left(tmp_path: Path) -> None:
+    found = run(folder=tmp_path, options={"convention": "te-nas-imagenet", "batch_size": 4, "precision": 2})
+    assert found.metadata["protocol"]["rounding"] == {"decimals": 2, "significant": 2}
+    assert found.metadata["protocol"]["prune_number"] == 2
+    left = np.load(tmp_path / "seed-0" / "arch_parameter.npy", allow_pickle=False)
+    assert left.shape == (1, 6, 5) and set(left.ravel().tolist()) == {0.0, -1000.0}
+    assert Cell201(tuple(left[0].argmax(1).tolist())) == NB201.parse(found.recommendation)
+    with pytest.raises(InputError, match="in place of rounding"):
+        run(options={"precision": 0})
+
+
 def images(n: int = 30, side: int = 8, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (n, side, side, channels), dtype=np.uint8)
 
@@ -171,7 +182,8 @@ def test_a_journal_with_other_records_is_refused(tmp_path: Path, content: str) -
         run(folder=tmp_path)
 
 
-@pytest.mark.parametrize("name", [pytest.param("default", marks=pytest.mark.slow), "te-nas"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["default", "te-nas"])
 def test_darts_with_groups_of_edges(name: str) -> None:
     options = {"convention": name, "batch_size": 3, "crops": 20, "prune_number": 1}
     found = run(2, name="darts-s2", data=images(20, 8, 1), options=options)

@@ -52,6 +52,8 @@ def test_cosine_from_the_learning_rate_to_almost_zero() -> None:
         {"padding": -4},
         {"image_size": 0.5},
         {"cutout": 16.0},
+        {"cutout_probability": 1.5},
+        {"vertical_flip": True},
         {"autoaugment": "cifar100"},
         {"accumulation_steps": 0},
         {"accumulation_steps": 257},

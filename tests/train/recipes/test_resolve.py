@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from prejudge.train.recipes.resolve import default_recipe, fitted_recipe, publis
 
 def one_image(name: str, num_classes: int, channels: int, side: int) -> ImageDataset:
     images, labels = np.zeros((1, side, side, channels), np.uint8), np.zeros(1, np.int64)
-    return ImageDataset(name, images, labels, num_classes, (0.5,) * channels, (0.5,) * channels)
+    return ImageDataset(name, images, labels, num_classes, (0.5,) * channels, (0.5,) * channels, published=True)
 
 
 def fitted(*arguments: Any, **options: Any) -> tuple[PublishedRecipe, list[str]]:
@@ -36,6 +37,13 @@ def test_a_published_recipe_stays_what_it_is(paper: str) -> None:
     assert {k: v for k, v in dict(found.macro).items() if k != "in_channels"} == dict(published.macro)
     assert notes == []
     assert set(fitted_recipe(paper, published.space, CIFAR10).changes()) <= {"in_channels"}
+
+
+def test_a_file_that_is_called_like_published_images_is_not_them() -> None:
+    mine = replace(CIFAR10, name="cifar100", num_classes=20, published=False)
+    found, notes = fitted("hnas", "darts", mine)
+    assert found.training == published_recipe("hnas", "cifar10").training
+    assert notes == ["hnas has no recipe for cifar100: that for cifar10 is fitted to it"]
 
 
 def test_other_images_are_fitted() -> None:

@@ -138,7 +138,7 @@ class Trials:
         times = _complete(trial["train_times"], range(epochs))
         here.last["train", ACCURACY][row] = _number(trial["train_acc1es"][final])
         here.last["train", "loss"][row] = _number(trial["train_losses"][final])
-        here.last["train", "seconds"][row] = _total(times)
+        here.last["train", "seconds"][row] = sum(times) if times else math.nan
         for name in trial["eval_names"]:
             split = SETS[dataset].get(name)
             if split is None:
@@ -148,7 +148,7 @@ class Trials:
             evaluations = _complete(trial["eval_times"], keys)
             here.last[split, ACCURACY][row] = _number(trial["eval_acc1es"].get(keys[final]))
             here.last[split, "loss"][row] = _number(trial["eval_losses"].get(keys[final]))
-            here.last[split, "seconds"][row] = _total(evaluations) / epochs
+            here.last[split, "seconds"][row] = sum(evaluations) / epochs if evaluations else math.nan
         latencies = trial["latency"]
         latency = sum(latencies) / len(latencies) if latencies is not None else math.nan
         here.last["", "latency"][row] = latency if latency > 0 else math.nan  # -1 says that it was not measured
@@ -254,11 +254,6 @@ def _complete(values: Mapping[Any, float] | None, keys: Collection[Any]) -> list
         return [values[k] for k in keys]
     except KeyError:
         return None
-
-
-def _total(seconds: Sequence[float] | None) -> float:
-    """The sum from the left, which every Python gives alike (``sum`` does not), or NaN where there are none."""
-    return float(np.cumsum(seconds)[-1]) if seconds else math.nan
 
 
 def _of(runs: Sequence[_Seed], arrays: Sequence[np.ndarray | None]) -> np.ndarray | None:

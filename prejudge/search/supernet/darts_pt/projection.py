@@ -92,7 +92,7 @@ class EdgeProjection:
 
     Args:
         candidates: Operations of every edge, by the kind of cell; kinds take turns in this order.
-        criterion: One of :data:`CRITERIA`.
+        criteria: One of :data:`CRITERIA` by the kind of cell, and for ``"edge"`` where edges are removed.
         seed: Of the order of edges and nodes, which is drawn as NumPy's global generator draws it in the original.
 
     Attributes:
@@ -100,14 +100,15 @@ class EdgeProjection:
         decisions: In order.
 
     Raises:
-        InputError: The criterion is unknown.
+        InputError: A criterion is unknown.
     """
 
-    def __init__(self, candidates: Candidates, *, criterion: str = "acc", seed: int = 0) -> None:
-        if criterion not in CRITERIA:
-            raise unknown("criterion", criterion, CRITERIA)
+    def __init__(self, candidates: Candidates, *, criteria: Mapping[str, str] | None = None, seed: int = 0) -> None:
+        self.criteria = dict.fromkeys((*candidates, "edge"), CRITERIA[0]) | dict(criteria or {})
+        for criterion in self.criteria.values():
+            if criterion not in CRITERIA:
+                raise unknown("criterion", criterion, CRITERIA)
         self.candidates = candidates
-        self.criterion = criterion
         self.choices = {kind: [UNDECIDED] * len(edges) for kind, edges in candidates.items()}
         self.decisions: list[ProjectionDecision] = []
         self._nodes = _crowded_nodes() if set(candidates) == set(CELLS) else {}
@@ -144,7 +145,7 @@ class EdgeProjection:
         edge = self._draw([number for number, choice in enumerate(choices) if choice == UNDECIDED])
         names = self.candidates[kind][edge]
         scores = tuple(evaluate([Removal(kind, edge, position) for position in range(len(names))]))
-        values = [self._value(score) for score in scores]
+        values = [_value(score, self.criteria[kind]) for score in scores]
         choices[edge] = values.index(min(values))  # of equals the first
         return ProjectionDecision(kind, "operation", edge, (choices[edge],), (scores,))
 
@@ -157,17 +158,12 @@ class EdgeProjection:
             # As in the original, what a round removes is back in the next round's supernets.
             scores = tuple(evaluate([Removal(kind, edge) for edge in left]))
             rounds.append(scores)
-            values = [self._value(score) for score in scores]
+            values = [_value(score, self.criteria["edge"]) for score in scores]
             del left[len(values) - 1 - values[::-1].index(max(values))]  # of equals the last
         for edge in self._nodes[node]:
             if edge not in left:
                 self.choices[kind][edge] = CUT
         return ProjectionDecision(kind, "edges", node, tuple(left), tuple(rounds))
-
-    def _value(self, score: HeldOutScore) -> float:
-        """Larger for a better supernet; one whose loss is not a number is the worst."""
-        value = score.accuracy if self.criterion == "acc" else -score.loss
-        return -np.inf if np.isnan(value) else value
 
     def _draw(self, from_: Sequence[int]) -> int:
         return int(self._random.choice(from_, size=1)[0])
@@ -187,6 +183,12 @@ class EdgeProjection:
         self.decisions = [_decision(**values) for values in state["decisions"]]
         keys, position = state["random"]
         self._random.set_state(("MT19937", np.array(keys, dtype=np.uint32), position, 0, 0.0))
+
+
+def _value(score: HeldOutScore, criterion: str) -> float:
+    """Larger for a better supernet; one whose loss is not a number is the worst."""
+    value = score.accuracy if criterion == "acc" else -score.loss
+    return -np.inf if np.isnan(value) else value
 
 
 def _decision(scores: Any, chosen: Any, **values: Any) -> ProjectionDecision:

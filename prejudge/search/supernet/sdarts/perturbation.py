@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from prejudge.errors import unknown
+from prejudge.errors import InputError, unknown
 from prejudge.search.supernet.arch_parameters import Candidates
 from prejudge.search.supernet.learner import SupernetLearner
 from prejudge.spaces.nn.supernet import Mixture
@@ -20,6 +20,9 @@ PERTURBATIONS = ("random", "adversarial")
 
 ASCENTS = 7
 """Steps of the adversary, each 2/7 of the radius long."""
+
+FIRST = 0.03
+"""Radius in the first epoch of a search."""
 
 Weights = Mapping[str, Tensor]
 
@@ -124,18 +127,28 @@ def shares(weights: Tensor, present: Tensor) -> Tensor:
     return cut / cut.sum(1, keepdim=True)
 
 
-def growing(epochs: int) -> Callable[[int], float]:
-    """The radius of a search: from 0.03 by equal steps, 0.3 one epoch after the last."""
-    return partial(_grown, epochs)
+def growing(epochs: int, largest: float = 0.3) -> Callable[[int], float]:
+    """The radius of a search: from 0.03 by equal steps, the largest one epoch after the last.
+
+    Raises:
+        InputError: The largest is below 0.03 or above 1.
+    """
+    if not FIRST <= largest <= 1:
+        raise InputError(f"epsilon_alpha must be a radius of {FIRST} to 1, not {largest!r}")
+    return partial(_grown, epochs, largest)
 
 
-def constant(epoch: int) -> float:
-    """The radius while projected supernets are tuned: 0.3."""
-    return 0.3
+def constant(radius: float) -> Callable[[int], float]:
+    """The radius while projected supernets are tuned: the largest one of their search."""
+    return partial(_constant, radius)
 
 
-def _grown(epochs: int, epoch: int) -> float:
-    return 0.03 + 0.27 * epoch / epochs
+def _constant(radius: float, epoch: int) -> float:
+    return radius
+
+
+def _grown(epochs: int, largest: float, epoch: int) -> float:
+    return FIRST + (largest - FIRST) * epoch / epochs
 
 
 def _present(candidates: Candidates, weights: Weights) -> dict[str, Tensor]:

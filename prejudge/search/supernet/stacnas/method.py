@@ -16,6 +16,7 @@ import numpy as np
 from prejudge.errors import InputError
 from prejudge.search.registry import search_method
 from prejudge.search.supernet.context import SupernetContext
+from prejudge.search.supernet.darts.method import adam_config
 from prejudge.search.supernet.stacnas.analysis import compared, single_operations
 from prejudge.search.supernet.stage import Stage, Stages
 from prejudge.spaces.darts.candidates import (
@@ -24,12 +25,13 @@ from prejudge.spaces.darts.candidates import (
     same_everywhere,
     stacnas_stage2,
 )
-from prejudge.spaces.darts.discretization import strongest_edges
+from prejudge.spaces.darts.discretization import strongest_edges, strongest_in_cell
 from prejudge.spaces.darts.genotype import CELLS, Genotype
 from prejudge.train.recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from prejudge.search.supernet.arch_parameters import ArchParameters
+    from prejudge.search.supernet.architect import AdamConfig
     from prejudge.train.loop import Epoch
 
 RECIPE = Recipe(
@@ -41,6 +43,7 @@ RECIPE = Recipe(
     weight_decay=3e-4,
     max_grad_norm=3.0,
     augment=True,
+    schedule="cosine-epochs",
 )
 """Training of the weights, in both stages."""
 
@@ -57,6 +60,8 @@ def stacnas(
     keep_zero: bool = False,
     features: int = 0,
     single_epochs: int = 0,
+    arch_learning_rate: float = 3e-4,
+    arch_weight_decay: float = 1e-3,
 ) -> Stages:
     """Groups of similar operations compete first, then the operations of the chosen groups.
 
@@ -67,16 +72,19 @@ def stacnas(
         train_ratio: Share of the images that is learned from. With 1 the last epoch decides, as published; with less
             the one that is best on the other images.
         share_alphas: Whether all cells of a type share their architecture parameters, as published; otherwise each cell
-            has its own, and their means decide.
+            has its own. Their means decide, and the metadata's ``"cell genotypes"`` has what each cell chose.
         keep_zero: Whether the final network keeps ``none`` beside each operation, so that the two paths into a node
             learn how much each of them counts.
         features: So many training images pass through the first supernet once it is trained, to measure the
             similarity of its operations (10,000 in the original's script); kept with the result.
         single_epochs: So many epochs a network of each single operation is trained, to be compared with what the
             operation won in the first stage; kept with the result. 0 for none.
+        arch_learning_rate: Of the architecture parameters.
+        arch_weight_decay: Likewise.
     """
+    adam = adam_config(arch_learning_rate, arch_weight_decay)
     search.metadata["form"] = "stacnas-zero" if keep_zero else "stacnas"
-    first = _stage(search, "groups", same_everywhere(STACNAS_STAGE1), cells1, train_ratio, share_alphas)
+    first = _stage(search, "groups", same_everywhere(STACNAS_STAGE1), cells1, train_ratio, share_alphas, adam)
     values = alphas_of((yield first), best=train_ratio < 1)
     if features:
         search.metadata["features"] = compared(search, first.learner, features)
@@ -84,9 +92,16 @@ def stacnas(
         search.metadata["single operations"] = yield from single_operations(
             search, values, cells1, replace(search.recipe(RECIPE), epochs=single_epochs)
         )
-    second = _stage(search, "operations", stacnas_stage2(winners(values)), cells2, train_ratio, share_alphas)
-    values = alphas_of((yield second), best=train_ratio < 1)
-    return strongest_edges(values, _by_type(second.learner.arch_parameters.candidates))
+    second = _stage(search, "operations", stacnas_stage2(winners(values)), cells2, train_ratio, share_alphas, adam)
+    history = yield second
+    values = alphas_of(history, best=train_ratio < 1)
+    candidates = second.learner.arch_parameters.candidates
+    if not share_alphas:
+        own = _deciding(history, best=train_ratio < 1).metadata["parameters"]
+        search.metadata["cell genotypes"] = {
+            name: list(map(list, strongest_in_cell(np.array(rows), candidates[name]))) for name, rows in own.items()
+        }
+    return strongest_edges(values, _by_type(candidates))
 
 
 def winners(values: Values) -> dict[str, list[str]]:
@@ -105,12 +120,22 @@ def alphas_of(history: Sequence[Epoch], *, best: bool) -> dict[str, np.ndarray]:
     Returns:
         ``(14, widest)`` by the type of the cell: where every cell has its own, their means.
     """
-    epoch = max(history, key=lambda e: e.accuracies["valid"]) if best else history[-1]
-    return _means({kind: np.array(rows) for kind, rows in epoch.metadata["parameters"].items()})
+    parameters = _deciding(history, best=best).metadata["parameters"]
+    return _means({kind: np.array(rows) for kind, rows in parameters.items()})
+
+
+def _deciding(history: Sequence[Epoch], *, best: bool) -> Epoch:
+    return max(history, key=lambda e: e.accuracies["valid"]) if best else history[-1]
 
 
 def _stage(
-    search: SupernetContext, name: str, candidates: Candidates, cells: int, train_ratio: float, share_alphas: bool
+    search: SupernetContext,
+    name: str,
+    candidates: Candidates,
+    cells: int,
+    train_ratio: float,
+    share_alphas: bool,
+    adam: AdamConfig,
 ) -> Stage[Any]:
     from prejudge.search.supernet.arch_parameters import SoftmaxParameters
     from prejudge.search.supernet.architect import JointArchitect
@@ -131,7 +156,7 @@ def _stage(
             arch_parameters,
             recipe,
             search.device_config,
-            JointArchitect(arch_parameters.parameters()),
+            JointArchitect(arch_parameters.parameters(), adam),
             select=largest_alphas,
         ),
         batches=search.batches(train, recipe),

@@ -22,13 +22,17 @@ from prejudge.search.result import Trajectory
 from prejudge.search.supernet.arch_parameters import SoftmaxParameters
 from prejudge.search.supernet.darts_pt.candidate_evaluation import OriginalEvaluation, RepeatableEvaluation, without
 from prejudge.search.supernet.darts_pt.learner import ProjectedParameters
+from prejudge.search.supernet.darts_pt.method import unchosen
 from prejudge.search.supernet.darts_pt.projection import CUT, UNDECIDED, EdgeProjection, Removal
 from prejudge.spaces import space
+from prejudge.spaces.darts.candidates import EDGES, S3
+from prejudge.spaces.darts.discretization import strongest_edges
+from prejudge.spaces.darts.genotype import CELLS
 from prejudge.spaces.nn.supernet import Supernet, uniform
 from prejudge.train.checkpoint import read_checkpoint
 from prejudge.train.device import DeviceConfig
 from tests.fills import close, filled, images
-from tests.search.one_run import one_run
+from tests.search.one_run import one_run, untrained_stages
 
 SMALL = {"channels": 2, "cells": 1, "stages": 1}
 TRAINING = {"epochs": 2, "batch_size": 16}
@@ -283,6 +287,46 @@ def test_an_earlier_run_is_projected_as_if_it_had_been_trained_here(tmp_path: Pa
     assert again.recommendation == run.recommendation
 
 
+def test_one_supernet_is_projected_from_several_seeds(tmp_path: Path) -> None:
+    """The order of the projection is the seed's; the images that the supernet has not learned are the supernet's."""
+    search("blank", tmp_path)
+    method, orders, sizes = "darts-pt(tune_epochs=1, supernet='blank')", [], set()
+    for seed in (0, 1, 2):
+        run = search(method, seed=seed, resume_from=tmp_path / "seed-0")
+        decisions = [made for epoch in run.metadata["curve"] for made in epoch.get("decisions", [])]
+        orders.append([made["place"] for made in decisions])
+        sizes.add(tuple(map(tuple, decisions[0]["scores"][0])) if decisions[0]["place"] == orders[0][0] else None)
+        said = run.metadata.get("warnings", [])
+        assert len(said) == (seed != 0) and all("the supernet is that of seed 0" in text for text in said)
+    assert orders[0] != orders[1] != orders[2]
+    # The same removal, from the same weights, costs the same on the same held-out images.
+    assert len(sizes - {None}) == 1
+
+
+def test_an_edge_that_nobody_chose_is_said() -> None:
+    """S3: none is fixed on all edges into node 0, so that the genotype has skip connections there."""
+    projection = EdgeProjection(S3)
+    for kind in CELLS:
+        projection.choices[kind] = [0 if node == 0 else 2 for node, _ in EDGES]
+    weights = {kind: np.eye(3)[projection.choices[kind]] for kind in CELLS}
+    genotype = strongest_edges(weights, S3)
+    assert genotype.normal[:2] == (("skip_connect", 0), ("skip_connect", 1))
+    said = list(unchosen(genotype, projection))
+    assert len(said) == 4
+    assert said[1].startswith(
+        "normal cell, node 0: skip_connect from state 1 was not chosen by the projection: none was"
+    )
+    for kind in CELLS:
+        projection.choices[kind] = [2] * len(EDGES)
+    assert not list(unchosen(strongest_edges({k: np.eye(3)[c] for k, c in projection.choices.items()}, S3), projection))
+
+
+def test_each_kind_of_decision_has_its_criterion() -> None:
+    method = "darts-pt(criterion='loss', criterion_reduce='acc')"
+    _, stage = untrained_stages(method, space("darts-s2"), macro={"channels": 1, "cells": 3})
+    assert stage.learner.projection.criteria == {"normal": "loss", "reduce": "acc", "edge": "loss"}
+
+
 def test_an_earlier_run_that_will_not_do_is_refused(tmp_path: Path) -> None:
     search("blank", tmp_path / "blank")
     search("darts-pt(tune_epochs=1, supernet='blank')", tmp_path / "pt", resume_from=tmp_path / "blank" / "seed-0")
@@ -296,7 +340,8 @@ def test_an_earlier_run_that_will_not_do_is_refused(tmp_path: Path) -> None:
     refused("is the supernet of blank; one of darts is needed", "darts-pt")
     refused("another space", name="darts-s2")
     refused("another macro", macro={**SMALL, "channels": 4})
-    refused("another seed: 0, not 1", seed=1)
+    refused("another option train_portion: 0.5, not 0.75",
+            "darts-pt(tune_epochs=1, supernet='blank', train_portion=0.75)")  # fmt: skip
     refused("no checkpoint of epoch 20", resume_epoch=20)
     refused("no checkpoint", resume_from=tmp_path / "nowhere")
     search(method, tmp_path / "pt2", resume_from=folder)

@@ -31,6 +31,11 @@ CANDIDATES = {"s1": S1, "s2": S2, "s3": S3, "s5": same_everywhere(DARTS7)}
 OPERATIONS_ON_AN_EDGE = {"cell": (OPERATIONS,) * len(EDGES_201)}
 
 
+def every(criterion: str) -> dict[str, str]:
+    """One criterion for all decisions."""
+    return dict.fromkeys(("normal", "reduce", "cell", "edge"), criterion)
+
+
 def projected(weights: Mapping[str, np.ndarray], projection: EdgeProjection) -> dict[str, np.ndarray]:
     """Softmax weights with the rows of decided edges overwritten."""
     found = {kind: matrix.copy() for kind, matrix in weights.items()}
@@ -73,7 +78,7 @@ def cases(golden: Path, key: str) -> list[dict[str, Any]]:
 def test_the_decisions_of_the_original_in_darts_spaces(golden: Path) -> None:
     for case in cases(golden, "sota"):
         candidates = CANDIDATES[case["space"]]
-        projection = EdgeProjection(candidates, criterion=case["crit"], seed=case["np_seed"])
+        projection = EdgeProjection(candidates, criteria=every(case["crit"]), seed=case["np_seed"])
         weights = {"normal": softmax(case["alpha_normal"]), "reduce": softmax(case["alpha_reduce"])}
         factors = {"normal": np.array(case["Sn"]), "reduce": np.array(case["Sr"])}
         evaluate = linear(projection, weights, factors)
@@ -93,7 +98,7 @@ def test_the_decisions_of_the_original_in_darts_spaces(golden: Path) -> None:
 
 def test_the_decisions_of_the_original_in_nasbench201(golden: Path) -> None:
     for case in cases(golden, "nb201"):
-        projection = EdgeProjection(OPERATIONS_ON_AN_EDGE, criterion=case["crit"], seed=case["np_seed"])
+        projection = EdgeProjection(OPERATIONS_ON_AN_EDGE, criteria=every(case["crit"]), seed=case["np_seed"])
         weights, factors = {"cell": softmax(case["alpha"])}, {"cell": np.array(case["S"])}
         evaluate = linear(projection, weights, factors)
         for place, chosen in case["sequence"]:
@@ -153,11 +158,11 @@ def test_the_loss_decides_where_it_is_asked_for() -> None:
         return [HeldOutScore(50.0 + number, [1.0, 3.0, 2.0, np.nan, 0.5][number]) for number in range(len(removals))]
 
     # A supernet whose loss is not a number is the worst there is.
-    assert EdgeProjection(OPERATIONS_ON_AN_EDGE, criterion="loss").decide(evaluate).chosen == (3,)
+    assert EdgeProjection(OPERATIONS_ON_AN_EDGE, criteria=every("loss")).decide(evaluate).chosen == (3,)
     assert EdgeProjection(OPERATIONS_ON_AN_EDGE).decide(evaluate).chosen == (0,)
-    assert EdgeProjection(S3, criterion="loss").decide(evaluate).chosen == (1,)
+    assert EdgeProjection(S3, criteria=every("loss")).decide(evaluate).chosen == (1,)
     with pytest.raises(InputError, match="unknown criterion 'los'; did you mean 'loss'"):
-        EdgeProjection(S2, criterion="los")
+        EdgeProjection(S2, criteria=every("los"))
 
 
 @pytest.mark.parametrize("stop", [0, 1, 9, 28, 31])

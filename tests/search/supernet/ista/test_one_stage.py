@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrize
 
+from prejudge import cli
 from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError
-from prejudge.search.supernet.architect import JointArchitect
+from prejudge.search.supernet.architect import AdamConfig, JointArchitect
 from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.ista.batch_norm_folding import FORM, derive, fold
 from prejudge.search.supernet.ista.compressed import CompressedParameters
@@ -217,7 +218,7 @@ def test_both_ways_of_folding_are_the_same_network_but_not_the_same_training() -
     found: dict[str, tuple[Tensor, Tensor]] = {}
     for way in ("end", "start"):
         torch.manual_seed(0)
-        search = search_phase(setup, recipe, "exact", 3e-4, 0.0).learner
+        search = search_phase(setup, recipe, "exact", AdamConfig(), 0.0).learner
         search.begin_epoch(0)
         give(search.sparse, np.random.default_rng(0).normal(size=(8, 7)))
         stage = final_phase(setup, recipe, search, way)
@@ -236,7 +237,7 @@ def test_both_ways_of_folding_are_the_same_network_but_not_the_same_training() -
 
 def test_norms_learn_once_their_node_is_frozen() -> None:
     setup = SupernetContext(DARTS, 0, data=few_digits(96), macro=SMALL, training=TRAINING)
-    learner = search_phase(setup, setup.recipe(RECIPE), "exact", 3e-4, 0.0).learner
+    learner = search_phase(setup, setup.recipe(RECIPE), "exact", AdamConfig(), 0.0).learner
     learner.begin_epoch(0)
     batch = next(iter(setup.batches(few_digits(96), learner.recipe).epoch(0)))
     trainable = {
@@ -259,7 +260,7 @@ def test_norms_learn_once_their_node_is_frozen() -> None:
     assert torch.equal(learner.sparse.b["normal_1"], kept)
     for norms in (n for name, n in candidate_norms(learner.whole).items() if not learner.sparse.is_frozen(name)):
         assert all((m.weight == 1).all() and (m.bias == 0).all() for m in norms)
-    other = search_phase(setup, setup.recipe(RECIPE), "exact", 3e-4, 0.0).learner
+    other = search_phase(setup, setup.recipe(RECIPE), "exact", AdamConfig(), 0.0).learner
     other.load_state_dict(state)
     other.begin_epoch(2)
     for name, norms in candidate_norms(other.whole).items():
@@ -270,7 +271,7 @@ def test_choices_that_are_too_large_are_refused() -> None:
     setup = SupernetContext(DARTS, 0, data=few_digits(96), macro=SMALL, training=TRAINING)
     for most, changes in ((1.0, False), (0.0, True), (1e9, True)):
         torch.manual_seed(0)
-        learner = search_phase(setup, setup.recipe(RECIPE), "exact", 3e-4, most).learner
+        learner = search_phase(setup, setup.recipe(RECIPE), "exact", AdamConfig(), most).learner
         learner.begin_epoch(0)  # the first is taken whatever its size
         first = learner.architecture()
         give(learner.sparse, np.random.default_rng(3).normal(size=(8, 7)))
@@ -284,7 +285,7 @@ def test_a_search_ends_one_epoch_after_all_nodes_are_frozen(tmp_path: Path) -> N
         "ista-onestage",
         DARTS,
         few_digits(96),
-        options={"arch_learning_rate": 1e-9, "final_epochs": 1},
+        options={"arch_learning_rate": 1e-9, "final_epochs": 1, "fold": "end"},
         macro=SMALL,
         training={**TRAINING, "epochs": 5},
         folder=tmp_path,
@@ -313,6 +314,35 @@ def test_the_final_phase_can_be_left_out(tmp_path: Path) -> None:
     found = one_run("ista-onestage", DARTS, few_digits(96), folder=tmp_path, **arguments)
     assert [stage["name"] for stage in found.metadata["stages"]] == ["search"]
     assert load_weights(tmp_path / "seed-0" / WEIGHTS)[1].architecture == found.recommendation
+
+
+@pytest.mark.slow
+def test_the_shipped_recipe_learns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The weights that the search leaves classify nine digits in ten; chance is one in ten."""
+    out = tmp_path / "found.h5"
+    assert cli.run(["search", "ista-onestage", "--recipe", "digits-ista-onestage", "--out", str(out)]) == 0
+    assert "warning" not in capsys.readouterr().err
+    left = tmp_path / "found.h5.run" / "seed-0" / WEIGHTS
+    assert cli.run(["test", str(left), "--data", "digits", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["top1"] >= 90
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "median .*take more epochs or a larger arch_learning_rate$"),
+        ({"fold": "end"}, r"larger arch_learning_rate; with fold=end they slow .* by \de-\d+: take fold=start$"),
+        ({"arch_learning_rate": 1.0}, None),
+    ],
+)
+def test_weights_far_below_1_are_said_with_the_remedy(options: dict[str, Any], said: str | None) -> None:
+    found = one_run("ista-onestage", DARTS, few_digits(64), macro={"channels": 1, "cells": 1},
+                    training={"epochs": 1, "batch_size": 32}, options={"final_epochs": 0, **options})  # fmt: skip
+    sizes = found.metadata["folded weights"]
+    assert 0 < sizes["smallest"] < sizes["median"] < sizes["largest"]
+    warnings = found.metadata.get("warnings", [])
+    assert (sizes["median"] < 0.1) == (said is not None) == bool(warnings)
+    assert said is None or re.search(said, warnings[0])
 
 
 def test_the_published_numbers() -> None:

@@ -104,7 +104,7 @@ def everywhere(weights: Weights) -> dict[str, Tensor]:
 def test_the_radius_of_the_original(golden: Path) -> None:
     expected = json.loads((golden / "supernets" / "retrain.json").read_text())["schedules"]["sdarts_epsilon_50"]
     assert [growing(50)(epoch) for epoch in range(50)] == pytest.approx(expected)
-    assert constant(0) == constant(80) == 0.3
+    assert constant(0.3)(0) == constant(0.3)(80) == 0.3
 
 
 def ragged() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -180,7 +180,7 @@ def test_a_perturbed_step_is_a_step_with_that_mixture() -> None:
         supernet = space("nasbench201").supernet(channels=2, cells=1, stages=1)
         arch_parameters = SoftmaxParameters(supernet.candidates)
         return SupernetLearner(
-            supernet, arch_parameters, RECIPE, DeviceConfig(), Architect(), SoftmaxPerturbation("random", constant)
+            supernet, arch_parameters, RECIPE, DeviceConfig(), Architect(), SoftmaxPerturbation("random", constant(0.3))
         )
 
     x, y = images(1, side=8)

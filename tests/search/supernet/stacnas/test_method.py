@@ -103,6 +103,11 @@ def test_both_stages_run(options: dict[str, Any]) -> None:
     genotype = space("darts").parse(run.recommendation)
     assert "none" not in str(genotype)
     assert np.isnan(run.values).all() == (not options)
+    of_cells = run.metadata.get("cell genotypes", {})
+    assert list(of_cells) == (
+        [] if options.get("share_alphas", True) else ["normal 0", "reduce 1", "reduce 2", "normal 3"]
+    )
+    assert all(len(edges) == 8 and edges[7][1] < 5 for edges in of_cells.values())
     space("darts").network(genotype, channels=4, cells=3, form=run.metadata["form"])
 
 
