@@ -23,7 +23,7 @@ from prejudge.proxies.network.call_adapter import NO_INPUT_GRADIENT
 from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import by_repeat, each_repeat
 from prejudge.proxies.network.observer import observed
-from prejudge.proxies.network.operations import Observation, Places
+from prejudge.proxies.network.operations import Observation, Operation, Places
 from prejudge.proxies.network.weights import (
     Reading,
     behind,
