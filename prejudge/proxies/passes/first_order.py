@@ -152,7 +152,7 @@ def first_order(
                 if reason := loss.no_labels(logits, targets):
                     ledger.fail(reason, *_OF_LABELS)
                 else:
-                    ledger.label_kernel(targets, "label_kernel" in asked, (limits or Limits()).images)
+                    ledger.label_kernel(targets, "label_kernel" in asked, (limits or Limits()).images, projection)
     if targets is not None and asked & {"loss", *OF_THE_LOSS}:
         losses, parts = loss.of(logits, targets, repeats)
         values["loss"] = list(losses.detach())
@@ -192,7 +192,7 @@ class _Ledger:
         """The way the parameters are read."""
         return reading_of(self.observation, scales=False)
 
-    def label_kernel(self, targets: Tensor, full: bool, images_at_once: int) -> None:
+    def label_kernel(self, targets: Tensor, full: bool, images_at_once: int, projection: Projection | None) -> None:
         """The kernel of the label logits' gradient shares, or its diagonal alone."""
         scores = self.logits.gather(1, targets[:, None])
         products = [operation for operation in self.observation.operations if operation.is_product]
@@ -214,7 +214,9 @@ class _Ledger:
             images_at_once=images_at_once,
         )
         send_back(scores.sum(), self.logits, self.x, [o for o in products if gram.reads(o)], gram.add)
-        for rows in image_rows(scores[:, 0], slow):
+        with projection.whole_gradients() if projection is not None else nullcontext():
+            slow_rows = image_rows(scores[:, 0], slow)
+        for rows in slow_rows:
             gram.add_rows(rows)
         matrix = gram.finish()
         self.values["label_kernel_diagonal"] = list(matrix.diagonal(dim1=1, dim2=2) if full else matrix)

@@ -504,3 +504,20 @@ def test_batch_norms_in_several_places_have_the_rows_of_all_their_calls() -> Non
     found = score(network, x.double(), y, ["ntk_condition_fixed_bn"])["ntk_condition_fixed_bn"]
     assert found.value == pytest.approx(expected, rel=1e-8)
     assert "2 weights: batch_norm" in found.remarks[0]
+
+
+def test_rows_of_convolutions_on_a_grid_are_there_beside_grasp() -> None:
+    class Grid(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.stem, self.place, self.head = nn.Conv2d(3, 6, 8, 8), nn.Conv2d(2, 6, 1), nn.Linear(6, 10)
+            self.register_buffer("grid", torch.randn(1, 2, 4, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head((self.stem(x) + self.place(self.grid)).tanh().mean((2, 3)))
+
+    torch.manual_seed(0)
+    network, (x, y) = Grid().double(), images()
+    expected = condition(Oracle(network, x.double(), y).label_kernel())
+    found = score(network, x.double(), y, ["ntk_condition", "grasp"])["ntk_condition"]
+    assert found.value == pytest.approx(expected, rel=1e-8)
