@@ -116,7 +116,9 @@ class _ProbeCopy(Probe):
         """The change that the proxy made to network and batch, with the remedy; None where it is as it was."""
         for name in ("inputs", "targets"):
             if name in self._copies and not _unchanged(self._copies[name], getattr(self.passes, name)(self._repeat)):
-                return f"probe.{name} in place; change probe.{name}.clone()"
+                tensor = isinstance(self._copies[name], Tensor)
+                remedy = f"probe.{name}.clone()" if tensor else f"copy.deepcopy(probe.{name})"
+                return f"probe.{name} in place; change {remedy}"
         changed = None if self._network is None else self._network.changed()
         return None if changed is None else f"{changed} of probe.network; change copy.deepcopy(probe.network)"
 

@@ -141,6 +141,35 @@ def test_it_fails_by_name_and_the_others_keep_their_bits(define: Callable[..., s
     assert {n: s.value for n, s in again.items()} == {n: s.value for n, s in expected.items()}
 
 
+@pytest.mark.parametrize("form", [dict, tuple])
+def test_several_inputs_are_copied_too(define: Callable[..., str], form: type) -> None:
+    class Shifted(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = case("plain", torch.float32)
+
+        def forward(self, x: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.network(x) + shift
+            return logits
+
+    (x, y), shift = batch(torch.float32), torch.arange(6.0)[:, None]
+    inputs: Any = {"x": x, "shift": shift} if form is dict else (x, shift)
+    expected = score(Shifted(), inputs, y, ["snip"])["snip"].value
+
+    def body(probe: Any) -> float:
+        logits = probe.logits_of(probe.network)
+        if change:
+            next(iter(probe.inputs.values() if form is dict else probe.inputs)).zero_()
+        return float((logits - probe.logits).detach().abs().max())
+
+    name = define(body, reads=["logits"])
+    for change in (False, True):
+        found = score(Shifted(), inputs, y, [name, "snip"])
+        assert found["snip"].value == expected
+        assert found[name].ok != change
+    assert found[name].reason == "mine changed probe.inputs in place; change copy.deepcopy(probe.inputs)"
+
+
 def harmless_quantities(probe: Any) -> float:
     for gradient in probe.weight_gradients.values():
         gradient.abs_()
