@@ -7,6 +7,7 @@ import io
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,9 @@ def run(
         running.check(chain, folder, commands)
         lines = {step.name: shlex.join(["prejudge", *chain.words(step, folder)]) for step in chain.steps}
         if as_json:
-            output.print_json({"title": chain.title, "steps": lines, "expected": chain.expected})
+            output.print_json(
+                {"title": chain.title, "steps": lines, "published": [asdict(figure) for figure in chain.published]}
+            )
         else:
             for line in lines.values():
                 output.tell(line)
@@ -88,15 +91,14 @@ class _ThisProcess:
 
 def _show(done: RunResult, as_json: bool) -> None:
     if as_json:
-        expected = {**done.expected, "found": done.found} if done.expected else None
-        content = {"out": done.folder, "results": done.results, "expected": expected, "steps": done.outputs}
+        published = [figure.as_dict() for figure in done.figures]
+        content = {"out": done.folder, "results": done.results, "published": published, "steps": done.outputs}
         output.print_json(content)
         return
     rows = [[name, done.seconds[name], result] for name, result in done.results.items()]
     output.print_table(done.title, ["step", "seconds", "result"], rows, numeric=["seconds"])
-    if done.expected:
-        spread = f" ± {done.expected['spread']}" if "spread" in done.expected else ""
-        inside = {True: " (within the spread)", False: " (outside the spread)", None: ""}[done.is_as_expected]
-        here = "" if done.found is None else f"; here {done.found:.2f}{inside}"
-        output.tell(f"expected: {done.expected.get('what')} {done.expected.get('value')}{spread}{here}")
-        output.say(f"source: {done.expected.get('source', 'not said')}")
+    if done.figures:
+        from prejudge.pipeline.published_figures import COLUMNS
+        from prejudge.pipeline.published_figures import rows as rows_of
+
+        output.print_table("the paper's figures and this run's", [*COLUMNS], rows_of(done.figures))

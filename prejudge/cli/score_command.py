@@ -71,8 +71,8 @@ def score(
         space: Search space, e.g. nasbench201 (see: prejudge list spaces).
         images: Images of the batch.
         out: Score cache (HDF5); an existing one is continued.
-        archs: Which architectures: all, unique (one of each class of equivalents), random:N, unique:N, index:N, or a
-            file with one a line.
+        archs: Which architectures: all, unique (one of each class of equivalents), random:N, unique:N, hnas:N (as
+            HNAS draws in the space darts), index:N, or a file with one a line.
         shard: I/N, from 1/N to N/N: only this part of the architectures; prejudge cache merge puts the parts together.
         proxies: Comma-separated names, NAME(option=value) or FILE.py:NAME; all cheap ones if left out.
         recipe: YAML file that fills in what is left out here.

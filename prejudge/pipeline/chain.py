@@ -12,11 +12,12 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prejudge.errors import InputError, quoted, unknown
+from prejudge.pipeline.published_figures import PublishedFigure, read_figures
 
 _SECTION = re.compile(r"(?P<words>[a-z0-9][a-z0-9 -]*?)(?: \((?P<label>[^()]+)\))?")
 _PLACE = re.compile(r"\{([A-Za-z0-9][^{}\"':=,]*)\}")
@@ -88,12 +89,12 @@ class Chain:
     Attributes:
         title: Title of the recipe.
         steps: The steps.
-        expected: The figure to expect: ``what``, ``value``, ``spread``, ``source`` and ``step``, as far as known.
+        published: Figures of the paper.
     """
 
     title: str
     steps: tuple[Step, ...]
-    expected: Mapping[str, Any] = field(default_factory=dict)
+    published: tuple[PublishedFigure, ...] = ()
 
     def words(self, step: Step, out: Path) -> list[str]:
         """The command line of a step, with paths for the results of others."""
@@ -147,8 +148,11 @@ def read_chain(content: Mapping[str, Any], changed: Mapping[str, Mapping[str, An
         raise unknown("step", next(iter(left)), [step.name for step in steps])
     if len({step.folder for step in steps}) < len(steps):
         raise InputError("two steps have names that differ in punctuation alone; give one of them another label")
-    expected = content.get("expected")
-    return Chain(str(content.get("title", "")), tuple(steps), expected if isinstance(expected, Mapping) else {})
+    figures = read_figures(content.get("published"))
+    for figure in figures:
+        if figure.step and figure.step not in [step.name for step in steps]:
+            raise unknown("step of a published figure", figure.step, [step.name for step in steps])
+    return Chain(str(content.get("title", "")), tuple(steps), figures)
 
 
 def placeholders(value: Any) -> Iterator[str]:

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from prejudge.errors import FileFormatError, InputError, PrejudgeError
 from prejudge.pipeline import recipe as recipes
 from prejudge.pipeline.chain import Chain, Step, read_chain
+from prejudge.pipeline.published_figures import FigureComparison, PublishedFigure, compare
 from prejudge.pipeline.run_folder import RunFolder
 
 _CHANGE = re.compile(r"(?P<step>.+)\.(?P<name>[A-Za-z][\w-]*)=(?P<value>.*)", re.DOTALL)
@@ -68,8 +69,7 @@ class RunResult:
         results: The result of every step, a file or a folder.
         seconds: Seconds that every step took, in all calls together; None where that is not known.
         outputs: For every step that was done now, its result as plain values (those of ``--json``).
-        expected: The figure that the recipe expects: ``what``, ``value``, ``spread``, ``source`` and ``step``.
-        found: The same figure of this run; None where there is none.
+        figures: The paper's figures, each beside that of this run.
     """
 
     title: str
@@ -77,16 +77,7 @@ class RunResult:
     results: Mapping[str, Path]
     seconds: Mapping[str, float | None]
     outputs: Mapping[str, Any] = field(repr=False)
-    expected: Mapping[str, Any]
-    found: float | None
-
-    @property
-    def is_as_expected(self) -> bool | None:
-        """Whether the figure found is within the published spread; None where either is not known."""
-        try:
-            return abs(self.found - float(self.expected["value"])) <= float(self.expected["spread"])  # type: ignore[operator]
-        except (KeyError, TypeError, ValueError):
-            return None
+    figures: tuple[FigureComparison, ...]
 
 
 def plan(recipe: str, changes: Sequence[str] = (), device: str | None = None) -> Chain:
@@ -187,8 +178,7 @@ def run_chain(chain: Chain, out: Path, commands: Commands, say: Callable[[str], 
             {step.name: step.place(out) for step in chain.steps},
             {step.name: folder.seconds(step) for step in chain.steps},
             outputs,
-            chain.expected,
-            _figure(chain, out),
+            tuple(_compared(chain, figure, out) for figure in chain.published),
         )
 
 
@@ -212,14 +202,8 @@ def _do(folder: RunFolder, step: Step, commands: Commands) -> Any:
     return output
 
 
-def _figure(chain: Chain, out: Path) -> float | None:
-    """The test error in per cent of the step that the expected value is of; None where there is no such figure."""
-    for step in chain.steps:
-        if step.name == chain.expected.get("step"):
-            place = step.place(out)
-            try:
-                content = json.loads((place / "test.json" if place.is_dir() else place).read_text(encoding="utf-8"))
-                return 100 - float(content["top1"])
-            except (OSError, ValueError, KeyError, TypeError):
-                return None
-    return None
+def _compared(chain: Chain, figure: PublishedFigure, out: Path) -> FigureComparison:
+    step = next((step for step in chain.steps if step.name == figure.step), None)
+    if step is None:
+        return FigureComparison(figure)
+    return compare(figure, step.place(out), str(step.arguments.get("benchmark", "")))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prejudge.errors import InputError, visible
-from prejudge.report.pictures import color_of, save_figure
+from prejudge.report.pictures import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,11 +102,13 @@ def draw_similarity(features: Sequence[Mapping[str, Any]], path: Path, *, title:
         left.set_title(f"cell {found['cell']}, edge {found['edge']}: correlation", fontsize=9)
         clusters = max(found["clusters"].items(), key=lambda item: int(item[0]))
         chosen = found["clusters"].get("3", clusters[1])
-        for (x, y), name, cluster in zip(found["plane"], names, chosen, strict=True):
-            right.scatter([x], [y], color=f"C{cluster}", marker=_MARKS[cluster % len(_MARKS)], s=34, zorder=2)
-            right.annotate(name, (x, y), xytext=(5, 4), textcoords="offset points", fontsize=8)
+        for number, ((x, y), name, cluster) in enumerate(zip(found["plane"], names, chosen, strict=True)):
+            # Similar operations lie close together: names beside the points would cover each other.
+            mark = _MARKS[cluster % len(_MARKS)]
+            right.plot([x], [y], ls="", color=f"C{number}", marker=mark, ms=6, label=name)
+        right.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
         right.margins(0.25)
-        right.set_title(f"mean features, {len(set(chosen))} clusters", fontsize=9)
+        right.set_title(f"mean features, {len(set(chosen))} clusters (marks)", fontsize=9)
         right.set_xlabel("first principal axis", fontsize=8)
         right.set_ylabel("second", fontsize=8)
         _plain(right)
@@ -130,13 +132,14 @@ def draw_accuracies(operations: Sequence[Mapping[str, Any]], path: Path, *, titl
 
     if not operations:
         raise InputError("no single operations to draw")
-    figure = Figure(figsize=(4.8, 3.6), layout="constrained")
+    figure = Figure(figsize=(6.2, 3.6), layout="constrained")
     axes = figure.subplots()
-    for found in operations:
-        place = (float(found["accuracy"]), float(found["share"]))
-        axes.scatter(*place, color=color_of(str(found["operation"])), s=40)
-        axes.annotate(_short(found["operation"]), place, xytext=(6, 4), textcoords="offset points", fontsize=8.5)
+    for number, found in enumerate(operations):
+        place = ([float(found["accuracy"])], [float(found["share"])])
+        axes.plot(*place, ls="", marker="o", ms=6.5, color=f"C{number}", label=_short(found["operation"]))
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8.5, frameon=False)
     axes.margins(0.2)
+    axes.ticklabel_format(useOffset=False)
     axes.set_xlabel("accuracy of the network of this operation alone, %")
     axes.set_ylabel("mean weight in the search")
     axes.set_title(title, fontsize=9, color="#374151")

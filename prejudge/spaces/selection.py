@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +24,9 @@ def select(space: Space[A], text: str, *, seed: int = 0, notation: str | None = 
     Args:
         space: The space to select from.
         text: ``all``, ``unique`` (one of each class), ``random:N`` (N distinct ones), ``unique:N`` (of N classes),
-            ``index:N`` (the one of that index), a file with one architecture a line (text or index; ``#`` starts a
-            comment), or one architecture.
-        seed: Of ``random:N`` and ``unique:N``; another seed draws others.
+            ``index:N`` (the one of that index), ``hnas:N`` (N distinct ones, as HNAS draws in ``darts``),
+            a file with one architecture a line (text or index; ``#`` starts a comment), or one architecture.
+        seed: Of ``random:N``, ``hnas:N`` and ``unique:N``; another seed draws others.
         notation: What integers in an architecture mean, as for the space's ``parse``.
 
     Returns:
@@ -44,6 +44,11 @@ def select(space: Space[A], text: str, *, seed: int = 0, notation: str | None = 
     kind, colon, number = text.partition(":")
     if kind == "random" and colon:
         return _random(space, number, seed)
+    if kind == "hnas" and colon:
+        draw = getattr(space, "sample_hnas", None)
+        if draw is None:
+            raise InputError(f"--archs hnas:N draws as HNAS does in the space darts; {space.name} has random:N")
+        return _drawn(space, text, seed, draw)
     if kind == "unique" and colon:
         return _some(require_enumerable(space).unique(), text, seed, f"{space.name} has that many classes")
     if kind == "index" and colon:
@@ -81,13 +86,18 @@ def _ambiguous(space: Space[A], number: str) -> InputError:
 def _random(space: Space[A], number: str, seed: int) -> list[A]:
     if isinstance(space, EnumerableSpace):
         return _some(space, f"random:{number}", seed, f"{space.name} has that many")
-    count = whole_number(number) or 0
+    return _drawn(space, f"random:{number}", seed, space.sample)
+
+
+def _drawn(space: Space[A], text: str, seed: int, draw: Callable[[np.random.Generator], A]) -> list[A]:
+    """So many distinct architectures, as ``draw`` gives them."""
+    count = whole_number(text.partition(":")[2]) or 0
     if not 1 <= count <= _MOST_DRAWN:
-        raise InputError(f"--archs random:{number} needs a number from 1 to {_MOST_DRAWN:,}")
+        raise InputError(f"--archs {text} needs a number from 1 to {_MOST_DRAWN:,}")
     rng = np.random.default_rng(seed)
     found: dict[str, A] = {}
     while len(found) < count:
-        arch = space.sample(rng)
+        arch = draw(rng)
         found.setdefault(space.canonical(arch), arch)
     return list(found.values())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -44,12 +45,13 @@ test:
   data: digits
 report:
   training: ["{train}"]
-expected:
+published:
   step: train
   what: error, %
   value: 50
   spread: 5
   source: nobody
+  status: quoted
 """
 
 Printed = pytest.CaptureFixture[str]
@@ -75,7 +77,9 @@ def test_a_chain_from_search_to_report(recipe: Path, capsys: Printed) -> None:
     out = Path("small")
     for place in ("search/found.h5", "train/result.json", "test/test.json", "report/report.html"):
         assert (out / place).is_file()
-    assert "expected: error, % 50 ± 5; here " in printed.out
+    assert "the paper's figures and this run's" in printed.out
+    figure = r"error, % +50 ± 5 +\d+\.\d\d +\d+\.\d\d to \d+\.\d\d +(yes|no) +quoted +nobody"
+    assert re.search(figure, printed.out)
     assert all(step["done"] for step in manifest(out).values())
     weights = (out / "train/weights.safetensors").stat().st_mtime_ns
 
@@ -170,7 +174,6 @@ def test_a_command_may_come_twice_under_labels() -> None:
         "train (a)": {"genotype": "{search}"},
         "train (b)": {"genotype": "{search}"},
         "report": {"training": ["{train (a)}", "{train (b)}"], "out": "both.html"},
-        "published": {"score": 1},
     }
     chain = read_chain(content, {})
     words = chain.words(chain.steps[3], Path("o"))

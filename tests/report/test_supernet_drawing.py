@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -50,6 +52,26 @@ def test_accuracies(tmp_path: Path) -> None:
     found = [{"operation": name, "share": 0.2, "accuracy": 40.0 + i} for i, name in enumerate(OPERATIONS)]
     drawn = texts(draw_accuracies(found, tmp_path / "a.svg", title="what they won"))
     assert all(text in drawn for text in ("skip", "sep conv 3x3", "mean weight in the search", "what they won"))
+
+
+def test_labels_cover_neither_each_other_nor_an_axis(tmp_path: Path) -> None:
+    """Operations that all but coincide, and weights that differ in the fifth digit."""
+    close = [[0.2, 0.9], [0.2001, 0.9001], [0.2002, 0.9002]]
+    single = [{"operation": n, "share": 0.2 + 1e-5 * i, "accuracy": 40.0} for i, n in enumerate(OPERATIONS)]
+    for drawn in (
+        draw_similarity([{**FEATURES, "plane": close}], tmp_path / "a.svg"),
+        draw_accuracies(single, tmp_path / "b.svg"),
+    ):
+        found = ElementTree.parse(drawn).iter("{http://www.w3.org/2000/svg}text")
+        places: dict[str, float] = {}
+        for element in found:
+            label = "".join(element.itertext())
+            assert not label.startswith(("+", "1e"))  # an offset of the axis
+            if label in ("max pool 3x3", "skip", "sep conv 3x3") and "rotate(-30" not in element.get("transform", ""):
+                y = re.search(r"translate\([\d.]+ ([\d.]+)\)", element.get("transform", ""))
+                places[label] = float(y[1]) if y else float(element.get("y", "nan"))  # the legend's come last
+        heights = sorted(places.values())
+        assert len(heights) == 3 and min(b - a for a, b in pairwise(heights)) > 8
 
 
 def test_nothing_to_draw(tmp_path: Path) -> None:

@@ -83,6 +83,10 @@ def test_a_space_that_cannot_be_listed() -> None:
             select(darts, text, seed=0)
     with pytest.raises(InputError, match="needs a number from 1 to"):
         select(darts, "random:0", seed=0)
+    drawn = select(darts, "hnas:200", seed=1)
+    assert len(set(drawn)) == 200 and "dil_conv_5x5" not in str(drawn) and "dil_conv_3x3" in str(drawn)
+    with pytest.raises(InputError, match="HNAS does in the space darts; nasbench201 has random:N"):
+        select(space("nasbench201"), "hnas:3")
 
 
 @pytest.mark.parametrize("text", ["random:0", "random:15626", "random:x", "random:-1", "everything"])

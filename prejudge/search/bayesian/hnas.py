@@ -74,7 +74,7 @@ def hnas(
         setting: "nasbench201" or "darts": where the options that are left out come from; by the space if left out.
         iterations: Points; as many as the budget has queries, else the setting's.
         probe_points: How many of them have fixed places.
-        acquisition: "ei" or "ucb".
+        acquisition: "ei", "ucb" or "poi".
         epochs: Schedule of the evaluations, where the objective has several.
     """
     chosen = setting_for(search.space.name, setting)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from prejudge.errors import unknown
 Point = tuple[float, float]
 """A target as a share of the scale, and the decimal logarithm of a weight."""
 
-ACQUISITIONS = ("ei", "ucb")
+ACQUISITIONS = ("ei", "ucb", "poi")
 
 
 class BayesianOptimizer:
@@ -26,22 +27,28 @@ class BayesianOptimizer:
         targets: Bounds of the target.
         exponents: Bounds of the weight's logarithm.
         probes: Points to ask for first.
-        acquisition: ``"ei"`` (expected improvement) or ``"ucb"`` (upper confidence bound, 2.576 deviations).
+        acquisition: ``"ei"`` (expected improvement), ``"ucb"`` (upper confidence bound, 2.576 deviations) or ``"poi"``
+            (probability of improvement).
         seed: Of the package's random numbers.
 
     Attributes:
         seconds: Time spent in the package so far.
 
     Raises:
-        InputError: The acquisition is neither.
+        InputError: The acquisition is none of these.
     """
 
     def __init__(self, targets: Point, exponents: Point, probes: Sequence[Point], acquisition: str, seed: int) -> None:
         from bayes_opt import BayesianOptimization
-        from bayes_opt.acquisition import ExpectedImprovement, UpperConfidenceBound
+        from bayes_opt.acquisition import ExpectedImprovement, ProbabilityOfImprovement, UpperConfidenceBound
 
         if acquisition not in ACQUISITIONS:
             raise unknown("acquisition", acquisition, ACQUISITIONS)
+        functions: dict[str, Callable[[], Any]] = {
+            "ei": partial(ExpectedImprovement, xi=0.0),
+            "ucb": UpperConfidenceBound,
+            "poi": partial(ProbabilityOfImprovement, xi=0.0),
+        }
         self.seconds = 0.0
         self._probes = list(probes)
         self._told: set[Point] = set()
@@ -51,7 +58,7 @@ class BayesianOptimizer:
             self._package = BayesianOptimization(
                 f=None,
                 pbounds={"target": targets, "exponent": exponents},
-                acquisition_function=ExpectedImprovement(xi=0.0) if acquisition == "ei" else UpperConfidenceBound(),
+                acquisition_function=functions[acquisition](),
                 random_state=seed,
                 verbose=0,
             )

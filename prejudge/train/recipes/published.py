@@ -137,10 +137,10 @@ def _small(**others: Any) -> Numbers:
     return _cifar(_PT, channels=16, cells=8, seed=2, **others)
 
 
-def _mnist(data: str) -> Numbers:
+def _mnist(data: str, **others: Any) -> Numbers:
     """StacNAS on images of 28 pixels with one channel."""
     numbers = _cifar(_STACNAS, augmentation="affine", in_channels=1, form="stacnas", seed=3)
-    return numbers | _said("khanrc/pt.darts, preproc.py: what StacNAS's code grew from", normalization=data)
+    return numbers | _said("khanrc/pt.darts, preproc.py: what StacNAS's code grew from", normalization=data, **others)
 
 
 def _imagenet(source: str, **others: Any) -> Numbers:
@@ -228,7 +228,7 @@ PUBLISHED: Mapping[str, Mapping[str, tuple[Numbers, tuple[str, ...]]]] = {
             (*_STAC, "the code has the mean and deviation with 16 digits"),
         ),
         "mnist": (_mnist("mnist"), _STAC),
-        "fashionmnist": (_mnist("fashionmnist"), _STAC),
+        "fashionmnist": (_mnist("fashionmnist", vertical_flip=True), _STAC),
     },
     "hnas": {
         "cifar10": (_cifar(_HNAS), ()),

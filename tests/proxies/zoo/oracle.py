@@ -12,6 +12,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -35,6 +36,7 @@ SMOOTH = (
     ),
     *((owner, "tanh") for owner in (F, torch, Tensor)),
 )
+HELD = [name for owner, name in (*RECTIFIERS, *SMOOTH) if owner is F]
 ACTIVE: list[Any] = []
 """The recorder of the forward pass that runs, if any: products inside a product are part of it."""
 
@@ -152,6 +154,10 @@ def constant_statistics(x: Tensor, weight: Tensor | None, bias: Tensor | None, e
     return normalized if bias is None else normalized + bias.view(shape)
 
 
+def late(name: str, *args: Any, **kwargs: Any) -> Any:
+    return getattr(F, name)(*args, **kwargs)
+
+
 def identity(x: Tensor, *_: Any) -> Tensor:
     return x
 
@@ -215,6 +221,9 @@ class Oracle:
         for module in self.network.modules():
             if getattr(module, "inplace", None) is True:
                 module.inplace = False  # type: ignore[assignment]
+            for name, value in list(vars(module).items()):
+                if any(value is getattr(F, known) for known in HELD):  # a function that the module holds
+                    setattr(module, name, partial(late, value.__name__))
         self.weights = prunable(self.network, self.more)
         if x is not None:  # the linearized network; some have buffers that their first pass fills
             with torch.no_grad():

@@ -225,7 +225,7 @@ def test_time_is_the_package_s(cache_path: Path, space: EnumerableSpace, values:
         ({"iterations": 0}, "iterations must be a positive integer, not 0"),
         ({"pool": 500}, r"of 100 of 500 architectures"),
         ({"draws": -1}, "at least one candidate"),
-        ({"acquisition": "poi"}, "unknown acquisition"),
+        ({"acquisition": "pi"}, "unknown acquisition"),
         ({"epochs": 12}, "no schedule of 12 epochs"),
         ({"targets": 1}, "unknown option of hnas 'targets'"),
     ],

@@ -25,8 +25,8 @@ def test_first_the_probes_then_suggestions_within_the_bounds() -> None:
     assert asked.seconds > 0
 
 
-@pytest.mark.parametrize("acquisition", ["ei", "ucb"])
-def test_it_finds_the_maximum_of_a_smooth_function(acquisition: str) -> None:
+@pytest.mark.parametrize(("acquisition", "near"), [("ei", 0.02), ("ucb", 0.02), ("poi", 0.05)])  # poi explores least
+def test_it_finds_the_maximum_of_a_smooth_function(acquisition: str, near: float) -> None:
     asked = optimizer(4, acquisition)
     best = -1e9
     for _ in range(18):
@@ -35,7 +35,7 @@ def test_it_finds_the_maximum_of_a_smooth_function(acquisition: str) -> None:
         best = max(best, value)
         if not asked.knows(point):
             asked.tell(point, value)
-    assert best > -0.02  # -0.94 is the worst
+    assert best > -near  # -0.94 is the worst
 
 
 def test_the_same_seed_asks_the_same() -> None:
@@ -71,5 +71,5 @@ def test_only_failures_still_gives_points() -> None:
 
 
 def test_an_unknown_acquisition_is_named() -> None:
-    with pytest.raises(InputError, match="unknown acquisition 'poi'"):
-        optimizer(acquisition="poi")
+    with pytest.raises(InputError, match="unknown acquisition 'pi'"):
+        optimizer(acquisition="pi")
