@@ -184,6 +184,7 @@ class _Observer(TorchFunctionMode):
             self.before = None
         if name == "hardsigmoid":  # torch's own cannot be differentiated twice
             output: Any = F.relu6(args[0] + 3) / 6
+            output = args[0].copy_(output) if kwargs.get("inplace") else output
         else:
             output = func(*args, **kwargs)
         if name == "__setitem__":
