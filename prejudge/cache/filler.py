@@ -50,6 +50,8 @@ def fill(
     device: str | None = None,
     batch: Literal["fixed", "balanced", "per-architecture"] = "fixed",
     augment: bool = False,
+    init_weights: str = "default",
+    init_biases: str = "default",
     share_classes: bool = False,
     retry_failed: bool = False,
     rescore: bool | Sequence[str] = False,
@@ -89,6 +91,9 @@ def fill(
         batch: One batch for all architectures (``"balanced"``: with as many images of each class), or one for each,
             drawn from the seed and the architecture's text.
         augment: Whether batches are cropped and flipped at random.
+        init_weights: How weights of convolutions and linear layers are drawn anew, one of
+            :data:`prejudge.cache.initialization.WEIGHTS`; as the space's networks are built by default.
+        init_biases: How their biases are, one of :data:`prejudge.cache.initialization.BIASES`.
         share_classes: Compute proxies that are declared invariant to dead edges once per class of equivalent
             architectures, for the class's representative; ``frame(space=space, expand=True)`` gives the value to the
             other members. All other proxies are computed for each architecture.
@@ -147,6 +152,8 @@ def fill(
         batch=batch,
         augment=augment,
         init=space.initialization,
+        init_weights=init_weights,
+        init_biases=init_biases,
         mode=mode,
         seed=seed,
     )
