@@ -48,7 +48,7 @@ def fill(
     macro: dict[str, Any] | None = None,
     mode: Literal["exact", "fast"] = "exact",
     device: str | None = None,
-    batch: Literal["fixed", "per-architecture"] = "fixed",
+    batch: Literal["fixed", "balanced", "per-architecture"] = "fixed",
     augment: bool = False,
     share_classes: bool = False,
     retry_failed: bool = False,
@@ -86,7 +86,8 @@ def fill(
         macro: Fields of the macro-architecture other than the space's defaults; classes and channels follow the data.
         mode: ``"exact"`` or ``"fast"``.
         device: Where to score; networks and batches are made on the CPU in any case.
-        batch: One batch for all architectures, or one for each, drawn from the seed and the architecture's text.
+        batch: One batch for all architectures (``"balanced"``: with as many images of each class), or one for each,
+            drawn from the seed and the architecture's text.
         augment: Whether batches are cropped and flipped at random.
         share_classes: Compute proxies that are declared invariant to dead edges once per class of equivalent
             architectures, for the class's representative; ``frame(space=space, expand=True)`` gives the value to the

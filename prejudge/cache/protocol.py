@@ -12,7 +12,7 @@ from typing import Any
 from prejudge.errors import InputError, quoted, unknown
 from prejudge.formats.text import parse_json
 
-BATCHES = ("fixed", "per-architecture")
+BATCHES = ("fixed", "balanced", "per-architecture")
 MODES = ("exact", "fast")
 
 
@@ -33,7 +33,8 @@ class Protocol:
         std: Of each channel, by which they are divided.
         image_size: Side of the images in pixels; 0 where not stated.
         batch_size: Images per batch; 0 where not stated.
-        batch: ``"fixed"`` (one batch for all architectures) or ``"per-architecture"``.
+        batch: ``"fixed"`` (one batch for all architectures), ``"balanced"`` (likewise, with as many images of each
+            class) or ``"per-architecture"``.
         augment: Whether the batch is augmented (random crop and flip) as the originals do.
         init: How the weights are drawn.
         dtype: Type of weights and images.
@@ -110,7 +111,12 @@ class Protocol:
             "normalized with": f"mean {_numbers(self.mean)}, std {_numbers(self.std)}" if self.mean else "not stated",
             "image size": f"{self.image_size} × {self.image_size}" if self.image_size else "not stated",
             "batch": (f"{self.batch_size} images, " if self.batch_size else "")
-            + ("the same for all architectures" if self.batch == "fixed" else "another for each architecture")
+            + ("balanced, " if self.batch == "balanced" else "")
+            + (
+                "another for each architecture"
+                if self.batch == "per-architecture"
+                else "the same for all architectures"
+            )
             + (", augmented" if self.augment else ", not augmented"),
             "initialization": self.init,
             "precision": self.dtype + (", fast mode" if self.mode == "fast" else ""),

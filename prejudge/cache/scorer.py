@@ -135,7 +135,9 @@ class Scorer:
         for r in job.repeats:
             drawn = known.get(r)
             if drawn is None:
-                drawn = batch(self.data, p.batch_size, seed=p.seed + r, augment=p.augment)
+                drawn = batch(
+                    self.data, p.batch_size, seed=p.seed + r, augment=p.augment, balanced=p.batch == "balanced"
+                )
             self._batches[r] = drawn
         self._on_device = {r: x for r, x in self._on_device.items() if r in self._batches}
         return list(self._batches.values())

@@ -51,7 +51,7 @@ def score(
     network: NetworkOptions = PUBLISHED,
     split: Annotated[str, Parameter(group=_BATCH)] = "train",
     batch_size: Annotated[int, Parameter(group=_BATCH, validator=Positive)] = 64,
-    batch: Annotated[Literal["fixed", "per-architecture"], Parameter(group=_BATCH)] = "fixed",
+    batch: Annotated[Literal["fixed", "balanced", "per-architecture"], Parameter(group=_BATCH)] = "fixed",
     augment: Annotated[bool, Parameter(group=_BATCH)] = False,
     repeats: Annotated[int, Parameter(group=_BATCH, validator=Positive)] = 1,
     repeats_at_once: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
@@ -79,7 +79,8 @@ def score(
         network: Macro-architecture of the networks.
         split: Split of the data that batches are drawn from.
         batch_size: Images in the batch.
-        batch: One fixed batch for all architectures, or a fresh one for each.
+        batch: One fixed batch for all architectures, balanced (likewise, with as many images of each class), or a fresh
+            one for each architecture.
         augment: Crop and flip the images at random, as in training.
         repeats: Scores per architecture, each with another initialization and batch.
         repeats_at_once: How many repeats of an architecture may be scored as one network, which saves launches: 16 on

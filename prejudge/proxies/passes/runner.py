@@ -326,6 +326,8 @@ class Passes:
         for module in private.modules():
             if getattr(module, "inplace", None) is True:
                 module.inplace = False  # type: ignore[assignment]  # pre-activations are read after the fact
+            if getattr(module, "sparse", None) is True:
+                module.sparse = False  # type: ignore[assignment]  # of an embedding's gradient
         return private
 
     @property
