@@ -202,13 +202,16 @@ def declaration(request: ProxyRequest) -> dict[str, Any]:
 
 def _resolved_macro(space: Space[Any], given: dict[str, Any], data: ImageDataset) -> dict[str, Any]:
     space.macro(**given)  # an unknown number is said before those that are wrong
-    fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels}
+    fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels, "image_size": data.image_size}
     resolved = space.default_macro | {k: v for k, v in fitting.items() if k in space.default_macro} | given
     channels, classes = resolved.get("in_channels", data.in_channels), resolved.get("num_classes", data.num_classes)
     if channels != data.in_channels:
         raise InputError(f"{data.name} has {data.in_channels} channels; in_channels={channels} does not fit")
     if classes < data.num_classes:
         raise InputError(f"{data.name} has {data.num_classes} classes; num_classes={classes} is too few")
+    side = resolved.get("image_size", data.image_size)
+    if side != data.image_size:
+        raise InputError(f"{data.name} has images of side {data.image_size}; image_size={side} does not fit")
     space.macro(**resolved)  # a wrong macro field is the caller's error, not each network's failure
     return resolved
 

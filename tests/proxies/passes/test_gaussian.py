@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import csv
+import gzip
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -18,6 +20,7 @@ from prejudge.proxies.passes.gaussian import response
 from prejudge.proxies.registry import resolve
 from prejudge.proxies.score import Score
 from prejudge.proxies.scoring import score, score_repeats
+from prejudge.spaces import space
 from tests.proxies.test_golden import load
 
 X = torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -181,6 +184,21 @@ def test_the_measurements_of_the_originals_code(golden: Path, name: str) -> None
     assert change.mean().item() == pytest.approx(figures["l2_mean"], rel=1e-6)
     every = [v for v in figures["batch_var_mean_call_order"] if v > 1e-6]
     assert {f"{v:.6g}" for v in variances.tolist()} <= {f"{v:.6g}" for v in every}
+
+
+@pytest.mark.slow
+def test_figures_that_nas_bench_suite_zero_published(test_data: Path) -> None:
+    """The published scores draw other weights, and images 64 at a time; they spread by some per cent."""
+    with gzip.open(test_data / "data" / "suite_zero_nb201_cifar10.csv.gz", "rt") as file:
+        rows = list(csv.DictReader(file))[:200:20]
+    cells = space("nasbench201")
+    for row in rows:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            network = cells.network(row["arch_str"], num_classes=10)
+        found = zen(network, torch.zeros(1, 3, 32, 32), "zen(convention='naslib', images=32)")
+        if found.ok:
+            assert found.value == pytest.approx(float(row["zen"]), rel=0.05, abs=3), row["arch_str"]
 
 
 def test_zennas_redraws_its_four_kinds_of_layers_alone() -> None:
