@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from prejudge.cache.initialization import check_initialization
 from prejudge.errors import InputError, quoted, unknown
 from prejudge.formats.text import parse_json
 
@@ -41,6 +42,8 @@ class Protocol:
         mode: ``"exact"`` or ``"fast"`` (see :func:`prejudge.score`).
         seed: Base seed; repeat r draws weights and batch with ``seed + r``.
         source: Where the scores come from, when they were not computed here.
+        init_weights: One of :data:`prejudge.cache.initialization.WEIGHTS`; ``"default"`` is left out of the digest.
+        init_biases: One of :data:`prejudge.cache.initialization.BIASES`, likewise.
     """
 
     space: str
@@ -58,6 +61,8 @@ class Protocol:
     mode: str = "exact"
     seed: int = 0
     source: str = ""
+    init_weights: str = "default"
+    init_biases: str = "default"
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
@@ -68,6 +73,7 @@ class Protocol:
             raise unknown("batch", self.batch, BATCHES)
         if self.mode not in MODES:
             raise unknown("mode", self.mode, MODES)
+        check_initialization(self.init_weights, self.init_biases)
         for name in ("image_size", "batch_size"):
             if getattr(self, name) < 0:
                 raise InputError(f"protocol: {name} must not be negative, it is {getattr(self, name)}")
@@ -80,6 +86,7 @@ class Protocol:
     def to_json(self) -> str:
         """Canonical JSON: equal protocols have equal texts."""
         values = asdict(self) | {"macro": dict(self.macro)}
+        values = {k: v for k, v in values.items() if not (k.startswith("init_") and v == "default")}
         return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
     @classmethod
@@ -118,7 +125,9 @@ class Protocol:
                 else "the same for all architectures"
             )
             + (", augmented" if self.augment else ", not augmented"),
-            "initialization": self.init,
+            "initialization": self.init
+            + (f", weights {self.init_weights}" if self.init_weights != "default" else "")
+            + (f", biases {self.init_biases}" if self.init_biases != "default" else ""),
             "precision": self.dtype + (", fast mode" if self.mode == "fast" else ""),
             "base seed": str(self.seed),
         }

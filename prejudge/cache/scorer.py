@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from prejudge.cache.initialization import initialize
 from prejudge.cache.protocol import Protocol
 from prejudge.engine.random_state import own_generators
 from prejudge.engine.worker import prepare
@@ -108,7 +109,9 @@ class Scorer:
         networks, inputs, targets = [], [], []
         for repeat, batch in zip(job.repeats, self.batches(job), strict=True):
             with own_generators(self.protocol.seed + repeat):
-                networks.append(self.space.network(self.space.parse(job.architecture), **dict(self.protocol.macro)))
+                network = self.space.network(self.space.parse(job.architecture), **dict(self.protocol.macro))
+                initialize(network, self.protocol.init_weights, self.protocol.init_biases)
+                networks.append(network)
             inputs.append(self._resident(repeat, batch))
             targets.append(batch.targets)  # a few numbers, which are checked where they are cheap to read
         return score_repeats(
