@@ -175,6 +175,9 @@ class _Observer(TorchFunctionMode):
                 return args[0]
             if name == "bernoulli_":
                 return args[0].fill_(1.0)
+            if name == "scaled_dot_product_attention":
+                given = zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)
+                args, kwargs = (), {**dict(given), **kwargs, "dropout_p": 0.0}
         if name[-1:] == "_" or kwargs.get("inplace") or (len(args) > 1 and args[1] is True):
             changed = self.outputs.get(id(args[0])) if args else None
             if changed is not None and changed.values is None:
@@ -184,6 +187,7 @@ class _Observer(TorchFunctionMode):
             self.before = None
         if name == "hardsigmoid":  # torch's own cannot be differentiated twice
             output: Any = F.relu6(args[0] + 3) / 6
+            output = args[0].copy_(output) if kwargs.get("inplace") else output
         else:
             output = func(*args, **kwargs)
         if name == "__setitem__":

@@ -249,7 +249,8 @@ def test_every_score_is_that_of_its_definition(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "n", "right"),
     [
-        ("attention", 4, {"ntk_trace": 2.57002, "ntk_condition": 2.1735, "grasp": -1.29164, "flops": 65706}),
+        # torch's counter misses the two products inside fused attention on a CPU, 16 tokens² of 16 features each
+        ("attention", 4, {"ntk_trace": 2.57002, "ntk_condition": 2.1735, "grasp": -1.29164, "flops": 65706 + 8192}),
         ("encoder", 4, {"naswot": 23.6616, "ntk_trace": 4.66695}),
         ("encoder, sequence first", 4, {"naswot": 23.6616, "ntk_trace": 4.66695}),
         ("encoder, sequence first", 16, {"naswot": 90.6138, "ntk_trace": 4.45461}),
