@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 ALL = "naswot(activations='all')"
 CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -233,10 +234,11 @@ class Oracle:
         x: The images ``(N, …)``.
         y: Class indices ``(N,)``.
         more: Ends of the names of prunable weights that no convolution or linear layer holds.
+        classes: How many there are; for the count of operations.
     """
 
-    def __init__(self, network: nn.Module, x: Tensor, y: Tensor, more: Sequence[str] = ()):
-        self.given, self.x, self.y, self.more = network, x, y, more
+    def __init__(self, network: nn.Module, x: Tensor, y: Tensor, more: Sequence[str] = (), classes: int = 0):
+        self.given, self.x, self.y, self.more, self.given_classes = network, x, y, more, classes
 
     def _run(self, norm: Callable[..., Tensor] | None = None, x: Tensor | None = None) -> None:
         self.network = copy.deepcopy(self.given).train().requires_grad_()
@@ -273,6 +275,19 @@ class Oracle:
             "l2_norm": sum(w.norm().item() for w in self.weights),
             "params": sum(p.numel() for p in self.network.parameters()),
         }
+
+    def flops(self) -> int:
+        """Half of torch's count for one image, and one for each output of a classifier with a bias."""
+        network, classes = copy.deepcopy(self.given).eval().requires_grad_(False), self.given_classes
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)  # which the counter does not see
+        try:
+            with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+                network(self.x[:1])
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+        heads = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == classes]
+        return int(counter.get_total_flops()) // 2 + classes * sum(m.bias is not None for m in heads)
 
     def grasp(self) -> float:
         with patch.object(F, "hardsigmoid", lambda x, inplace=False: F.relu6(x + 3) / 6):
@@ -404,6 +419,7 @@ class Oracle:
         flow = self.synflow()
         return {
             **self.of_the_loss(),
+            "flops": self.flops(),
             "grasp": self.grasp(),
             "fisher": self.fisher(),
             **self.of_the_inputs(),

@@ -68,7 +68,7 @@ def test_scores_equal_the_figures(golden: Path, name: str) -> None:
 @pytest.mark.slow
 def test_scores_of_all_cases_equal_the_figures(golden: Path) -> None:
     for name, case in _cases(golden).items():
-        if name != "coat_tiny":
+        if name != "coat_tiny":  # its figures leave out a one-dimensional convolution
             _compare(case)
 
 
