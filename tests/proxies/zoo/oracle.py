@@ -228,7 +228,7 @@ class Oracle:
         if x is not None:  # the linearized network; some have buffers that their first pass fills
             with torch.no_grad():
                 self.network(self.x)
-                for value in (*self.network.parameters(), *self.network.buffers()):
+                for value in self.network.state_dict().values():  # as zero-cost-nas: without masks that are not saved
                     if value.is_floating_point():
                         value.abs_()
         self.inputs = (self.x if x is None else x).clone().requires_grad_()
