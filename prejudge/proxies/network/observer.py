@@ -289,6 +289,8 @@ class _Observer(TorchFunctionMode):
             if alone:
                 self.seen.derived.add(node)
         output = made[0]
+        if name == "linear" and output._base is not None:  # it stays in the graph where its view is changed in place
+            self.seen.readers.append((output._base.grad_fn, given - {None}))
         if name in _OPERANDS:
             named = _KEYWORDS.get(name, ("input", "weight", "bias"))
             operands: list[Any] = [

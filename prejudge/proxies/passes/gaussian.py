@@ -172,7 +172,8 @@ def response(
         return normalize
 
     with replaced_forward(batch_norms(network), observing):
-        features = _features(network, state, x, seeds, NoOtherBatchNorm())
+        x = x.detach().requires_grad_()
+        features = _features(network, state, x, seeds, NoOtherBatchNorm(x))
     live = nodes_above(features.logits)
     changes = features.changes(_again(network, state, noisy, seeds, features))
     counted = [v for node, v in variances if node in live]

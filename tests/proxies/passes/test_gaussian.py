@@ -21,6 +21,7 @@ from prejudge.proxies.registry import resolve
 from prejudge.proxies.score import Score
 from prejudge.proxies.scoring import score, score_repeats
 from prejudge.spaces import space
+from tests.proxies.network import by_definition as plain_definition
 from tests.proxies.test_golden import load
 
 X = torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -232,15 +233,30 @@ def test_conventions_run_alone_and_are_never_shared_within_a_class() -> None:
         zen(networks[0], proxy="zen(convention='nasbench')")
 
 
-def test_batch_norms_out_of_sight_are_refused() -> None:
-    class Functional(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 10)
+class Functional(nn.Module):
+    """``F.batch_norm`` of the images, or of a kernel, which standardizes it."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.head(F.batch_norm(self.conv(x), None, None, training=True).relu().mean((2, 3)))
+    def __init__(self, of_images: bool) -> None:
+        super().__init__()
+        self.conv, self.head, self.of_images = nn.Conv2d(3, 8, 3), nn.Linear(8, 10), of_images
 
-    scores = score(built(Functional), X, None, ["zen", "synflow"])
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.conv.weight
+        if self.of_images:
+            x = F.batch_norm(F.conv2d(x, weight), None, None, training=True)
+        else:
+            flat = F.batch_norm(weight.reshape(1, 8, -1), None, None, training=True)
+            x = F.conv2d(x, flat.reshape_as(weight))
+        return self.head(x.relu().mean((2, 3)))
+
+
+def test_batch_norms_of_images_outside_of_modules_are_refused() -> None:
+    scores = score(built(lambda: Functional(True)), X, None, ["zen", "synflow"])
     for found in scores.values():
         assert found.reason == "a function calls batch_norm where no batch-norm module stands; make it a module"
+    network = built(lambda: Functional(False))
+    scores = score(network, X, None, ["zen", "synflow"])
+    assert scores["zen"].value == pytest.approx(
+        by_definition(network, {"conv.weight", "head.weight"}, {"conv.bias", "head.bias"}, ()), rel=1e-9
+    )
+    assert scores["synflow"].value == pytest.approx(plain_definition.ALL["synflow"](network, X, None), rel=1e-9)

@@ -61,7 +61,12 @@ class Recorder:
         self.products: list[Call] = []
         self.activations: list[Call] = []
         self.coupled = False
+        self._known: dict[Any, bool] = {}
         self._norm = norm
+
+    def sees(self, tensor: Tensor) -> bool:
+        """Whether a tensor depends on the images."""
+        return depends(tensor, self.inputs, self._known)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -133,7 +138,7 @@ class Recorder:
     def _batch_norm(self, original: Any) -> Any:
         def call(x: Tensor, mean: Any, var: Any, weight: Any = None, bias: Any = None, training: bool = False,
                  momentum: float = 0.1, eps: float = 1e-5) -> Tensor:  # fmt: skip
-            if not training or id(self.inputs) not in leaves(x):  # as of a standardized kernel
+            if not training or not self.sees(x):  # as of a standardized kernel
                 return original(x, mean, var, weight, bias, training, momentum, eps)
             self.coupled = self.coupled or self._norm is None
             if self._norm is not None:
@@ -160,6 +165,23 @@ def late(name: str, *args: Any, **kwargs: Any) -> Any:
 
 def identity(x: Tensor, *_: Any) -> Tensor:
     return x
+
+
+def depends(tensor: Tensor, leaf: Tensor, known: dict[Any, bool]) -> bool:
+    """Whether a tensor depends on a leaf; ``known`` keeps what was found for the nodes of the graph."""
+    if tensor.grad_fn is None:
+        return tensor is leaf
+    stack = [tensor.grad_fn]
+    while stack:
+        node = stack[-1]
+        children = [child for child, _ in node.next_functions if child is not None]
+        pending = [child for child in children if child not in known]
+        if pending and node not in known:
+            stack += pending
+            continue
+        stack.pop()
+        known[node] = getattr(node, "variable", None) is leaf or any(known[child] for child in children)
+    return known[tensor.grad_fn]
 
 
 def leaves(tensor: Tensor) -> set[int]:
@@ -228,7 +250,10 @@ class Oracle:
         if x is not None:  # the linearized network; some have buffers that their first pass fills
             with torch.no_grad():
                 self.network(self.x)
-                for value in (*self.network.parameters(), *self.network.buffers()):
+                for value in {
+                    **self.network.state_dict(keep_vars=True),
+                    **dict(self.network.named_parameters()),
+                }.values():
                     if value.is_floating_point():
                         value.abs_()
         self.inputs = (self.x if x is None else x).clone().requires_grad_()
@@ -262,10 +287,9 @@ class Oracle:
         ids, found = {id(w) for w in self.weights}, []
         for call in self.record.products:
             assert call.weight is not None
-            behind = leaves(call.weight)
-            if behind & ids and id(self.inputs) not in behind:
+            if not self.record.sees(call.weight) and leaves(call.weight) & ids:
                 found.append(call)
-            elif call.kind == "matmul" and (behind := leaves(call.data)) & ids and id(self.inputs) not in behind:
+            elif call.kind == "matmul" and not self.record.sees(call.data) and leaves(call.data) & ids:
                 raise NotImplementedError("a weight on the left")
         return found
 
@@ -279,7 +303,7 @@ class Oracle:
 
     def _without_images(self, calls: list[Call]) -> bool:
         """Whether a product sees no image while batch norms bring the images together: nothing in it is one image's."""
-        return self.record.coupled and any(id(self.inputs) not in leaves(call.output) for call in calls)
+        return self.record.coupled and not all(self.record.sees(call.output) for call in calls)
 
     def fisher(self) -> float | None:
         self._run()
@@ -357,7 +381,7 @@ class Oracle:
 
     def regions(self, kinds: set[str]) -> dict[str, float]:
         self._run()
-        calls = [c for c in self.record.activations if c.kind in kinds and id(self.inputs) in leaves(c.output)]
+        calls = [c for c in self.record.activations if c.kind in kinds and self.record.sees(c.output)]
         outputs = [c.output for c in calls]
         found = torch.autograd.grad(self.logits.sum(), outputs, allow_unused=True) if calls else ()
         live = [c.data.reshape(len(self.x), -1) for c, g in zip(calls, found, strict=True) if g is not None]
