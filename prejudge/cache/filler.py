@@ -48,8 +48,10 @@ def fill(
     macro: dict[str, Any] | None = None,
     mode: Literal["exact", "fast"] = "exact",
     device: str | None = None,
-    batch: Literal["fixed", "per-architecture"] = "fixed",
+    batch: Literal["fixed", "balanced", "per-architecture"] = "fixed",
     augment: bool = False,
+    init_weights: str = "default",
+    init_biases: str = "default",
     share_classes: bool = False,
     retry_failed: bool = False,
     rescore: bool | Sequence[str] = False,
@@ -87,8 +89,12 @@ def fill(
         macro: Fields of the macro-architecture other than the space's defaults; classes and channels follow the data.
         mode: ``"exact"`` or ``"fast"``.
         device: Where to score; networks and batches are made on the CPU in any case.
-        batch: One batch for all architectures, or one for each, drawn from the seed and the architecture's text.
+        batch: One batch for all architectures (``"balanced"``: with as many images of each class), or one for each,
+            drawn from the seed and the architecture's text.
         augment: Whether batches are cropped and flipped at random.
+        init_weights: How weights of convolutions and linear layers are drawn anew, one of
+            :data:`prejudge.cache.initialization.WEIGHTS`; as the space's networks are built by default.
+        init_biases: How their biases are, one of :data:`prejudge.cache.initialization.BIASES`.
         share_classes: Compute proxies that are declared invariant to dead edges once per class of equivalent
             architectures, for the class's representative; ``frame(space=space, expand=True)`` gives the value to the
             other members. All other proxies are computed for each architecture.
@@ -149,6 +155,8 @@ def fill(
         batch=batch,
         augment=augment,
         init=space.initialization,
+        init_weights=init_weights,
+        init_biases=init_biases,
         mode=mode,
         seed=seed,
     )
@@ -206,13 +214,16 @@ def declaration(request: ProxyRequest) -> dict[str, Any]:
 
 def _resolved_macro(space: Space[Any], given: dict[str, Any], data: ImageDataset) -> dict[str, Any]:
     space.macro(**given)  # an unknown number is said before those that are wrong
-    fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels}
+    fitting = {"num_classes": data.num_classes, "in_channels": data.in_channels, "image_size": data.image_size}
     resolved = space.default_macro | {k: v for k, v in fitting.items() if k in space.default_macro} | given
     channels, classes = resolved.get("in_channels", data.in_channels), resolved.get("num_classes", data.num_classes)
     if channels != data.in_channels:
         raise InputError(f"{data.name} has {data.in_channels} channels; in_channels={channels} does not fit")
     if classes < data.num_classes:
         raise InputError(f"{data.name} has {data.num_classes} classes; num_classes={classes} is too few")
+    side = resolved.get("image_size", data.image_size)
+    if side != data.image_size:
+        raise InputError(f"{data.name} has images of side {data.image_size}; image_size={side} does not fit")
     space.macro(**resolved)  # a wrong macro field is the caller's error, not each network's failure
     return resolved
 

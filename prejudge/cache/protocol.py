@@ -9,10 +9,11 @@ from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from typing import Any
 
+from prejudge.cache.initialization import check_initialization
 from prejudge.errors import InputError, quoted, unknown
 from prejudge.formats.text import parse_json
 
-BATCHES = ("fixed", "per-architecture")
+BATCHES = ("fixed", "balanced", "per-architecture")
 MODES = ("exact", "fast")
 
 
@@ -33,13 +34,16 @@ class Protocol:
         std: Of each channel, by which they are divided.
         image_size: Side of the images in pixels; 0 where not stated.
         batch_size: Images per batch; 0 where not stated.
-        batch: ``"fixed"`` (one batch for all architectures) or ``"per-architecture"``.
+        batch: ``"fixed"`` (one batch for all architectures), ``"balanced"`` (likewise, with as many images of each
+            class) or ``"per-architecture"``.
         augment: Whether the batch is augmented (random crop and flip) as the originals do.
         init: How the weights are drawn.
         dtype: Type of weights and images.
         mode: ``"exact"`` or ``"fast"`` (see :func:`prejudge.score`).
         seed: Base seed; repeat r draws weights and batch with ``seed + r``.
         source: Where the scores come from, when they were not computed here.
+        init_weights: One of :data:`prejudge.cache.initialization.WEIGHTS`; ``"default"`` is left out of the digest.
+        init_biases: One of :data:`prejudge.cache.initialization.BIASES`, likewise.
     """
 
     space: str
@@ -57,6 +61,8 @@ class Protocol:
     mode: str = "exact"
     seed: int = 0
     source: str = ""
+    init_weights: str = "default"
+    init_biases: str = "default"
 
     def __post_init__(self) -> None:
         for name in ("mean", "std"):
@@ -67,6 +73,7 @@ class Protocol:
             raise unknown("batch", self.batch, BATCHES)
         if self.mode not in MODES:
             raise unknown("mode", self.mode, MODES)
+        check_initialization(self.init_weights, self.init_biases)
         for name in ("image_size", "batch_size"):
             if getattr(self, name) < 0:
                 raise InputError(f"protocol: {name} must not be negative, it is {getattr(self, name)}")
@@ -79,6 +86,7 @@ class Protocol:
     def to_json(self) -> str:
         """Canonical JSON: equal protocols have equal texts."""
         values = asdict(self) | {"macro": dict(self.macro)}
+        values = {k: v for k, v in values.items() if not (k.startswith("init_") and v == "default")}
         return json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
     @classmethod
@@ -110,9 +118,16 @@ class Protocol:
             "normalized with": f"mean {_numbers(self.mean)}, std {_numbers(self.std)}" if self.mean else "not stated",
             "image size": f"{self.image_size} × {self.image_size}" if self.image_size else "not stated",
             "batch": (f"{self.batch_size} images, " if self.batch_size else "")
-            + ("the same for all architectures" if self.batch == "fixed" else "another for each architecture")
+            + ("balanced, " if self.batch == "balanced" else "")
+            + (
+                "another for each architecture"
+                if self.batch == "per-architecture"
+                else "the same for all architectures"
+            )
             + (", augmented" if self.augment else ", not augmented"),
-            "initialization": self.init,
+            "initialization": self.init
+            + (f", weights {self.init_weights}" if self.init_weights != "default" else "")
+            + (f", biases {self.init_biases}" if self.init_biases != "default" else ""),
             "precision": self.dtype + (", fast mode" if self.mode == "fast" else ""),
             "base seed": str(self.seed),
         }

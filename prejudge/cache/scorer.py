@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from prejudge.cache.initialization import initialize
 from prejudge.cache.protocol import Protocol
 from prejudge.engine.random_state import own_generators
 from prejudge.engine.worker import prepare
@@ -117,7 +118,9 @@ class Scorer:
         networks, inputs, targets = [], [], []
         for repeat, batch in zip(job.repeats, self.batches(job), strict=True):
             with own_generators(self.protocol.seed + repeat):
-                networks.append(self.space.network(self.space.parse(job.architecture), **dict(self.protocol.macro)))
+                network = self.space.network(self.space.parse(job.architecture), **dict(self.protocol.macro))
+                initialize(network, self.protocol.init_weights, self.protocol.init_biases)
+                networks.append(network)
             inputs.append(self._resident(repeat, batch))
             targets.append(batch.targets)  # a few numbers, which are checked where they are cheap to read
         return score_repeats(
@@ -145,7 +148,9 @@ class Scorer:
         for r in job.repeats:
             drawn = known.get(r)
             if drawn is None:
-                drawn = batch(self.data, p.batch_size, seed=p.seed + r, augment=p.augment)
+                drawn = batch(
+                    self.data, p.batch_size, seed=p.seed + r, augment=p.augment, balanced=p.batch == "balanced"
+                )
             self._batches[r] = drawn
         self._on_device = {r: x for r, x in self._on_device.items() if r in self._batches}
         return list(self._batches.values())

@@ -50,12 +50,12 @@ def _brief(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _spaces() -> list[dict[str, Any]]:
-    from prejudge.spaces import EnumerableSpace, space, space_names
+    from prejudge.spaces import space, space_names
 
     return [
         {
             "space": name,
-            "architectures": found.size if isinstance(found, EnumerableSpace) else f"{found.size:.1e}",
+            "architectures": found.extent,
             "macro-architecture": ", ".join(f"{k}={v}" for k, v in found.default_macro.items()),
         }
         for name in space_names()

@@ -52,8 +52,10 @@ def score(
     network: NetworkOptions = PUBLISHED,
     split: Annotated[str, Parameter(group=_BATCH)] = "train",
     batch_size: Annotated[int, Parameter(group=_BATCH, validator=Positive)] = 64,
-    batch: Annotated[Literal["fixed", "per-architecture"], Parameter(group=_BATCH)] = "fixed",
+    batch: Annotated[Literal["fixed", "balanced", "per-architecture"], Parameter(group=_BATCH)] = "fixed",
     augment: Annotated[bool, Parameter(group=_BATCH)] = False,
+    init_weights: Annotated[str, Parameter(group=_BATCH)] = "default",
+    init_biases: Annotated[str, Parameter(group=_BATCH)] = "default",
     repeats: Annotated[int, Parameter(group=_BATCH, validator=Positive)] = 1,
     repeats_at_once: Annotated[int | None, Parameter(group=MACHINE, validator=Positive)] = None,
     seed: Annotated[int, Parameter(group=_BATCH, validator=validators.Number(gte=0))] = 0,
@@ -81,8 +83,12 @@ def score(
         network: Macro-architecture of the networks.
         split: Split of the data that batches are drawn from.
         batch_size: Images in the batch.
-        batch: One fixed batch for all architectures, or a fresh one for each.
+        batch: One fixed batch for all architectures, balanced (likewise, with as many images of each class), or a fresh
+            one for each architecture.
         augment: Crop and flip the images at random, as in training.
+        init_weights: How weights of convolutions and linear layers are drawn: default (as the space's networks are
+            built), xavier, kaiming, normal or zero.
+        init_biases: How their biases are: default, normal or zero.
         repeats: Scores per architecture, each with another initialization and batch.
         repeats_at_once: How many repeats of an architecture may be scored as one network, which saves launches: 16 on
             CUDA and 1 elsewhere if left out. Fewer where memory is short; scores do not depend on it.
@@ -136,6 +142,8 @@ def score(
             device=device,
             batch=batch,
             augment=augment,
+            init_weights=init_weights,
+            init_biases=init_biases,
             share_classes=shared,
             retry_failed=retry_failed,
             rescore=rescore is not None and (split_list(",".join(rescore)) or True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from prejudge.data.dataset import ImageDataset
 from prejudge.errors import InputError
 from prejudge.report import supernet_drawing as pictures
 from prejudge.report.cell_drawing import draw_cells
@@ -12,7 +13,15 @@ from prejudge.spaces import space as find_space
 
 
 def draw_result(
-    file: Path, out: Path, *, show: str = "cells", seed: int | None = None, title: str | None = None
+    file: Path,
+    out: Path,
+    *,
+    show: str = "cells",
+    seed: int | None = None,
+    title: str | None = None,
+    data: ImageDataset | None = None,
+    images: int = 10_000,
+    epochs: int = 10,
 ) -> tuple[Path, str]:
     """Draw the cells that a search found, or what it recorded of its supernet.
 
@@ -22,6 +31,10 @@ def draw_result(
         show: ``"cells"``; of a search on a supernet also ``"epochs"``, ``"similarity"`` or ``"accuracies"``.
         seed: The run to draw; the best one by default.
         title: Heading; says what is drawn by default.
+        data: Training images of the search, with which similarity and accuracies are computed now from the kept run
+            (``FILE.run``), where the search was not asked for them.
+        images: So many of them, for the similarity.
+        epochs: Epochs of each network, for the accuracies.
 
     Returns:
         The path written, and the architecture that the run found.
@@ -39,15 +52,19 @@ def draw_result(
     facts = run.metadata
     if show == "epochs" and "curve" in facts:
         values = [None if value != value else value for value in run.values.tolist()]
-        epochs = [{**epoch, "valid": value} for epoch, value in zip(facts["curve"], values, strict=True)]
-        return pictures.draw_epochs(epochs, facts["stages"], out, title=heading), run.recommendation
+        curve = [{**epoch, "valid": value} for epoch, value in zip(facts["curve"], values, strict=True)]
+        return pictures.draw_epochs(curve, facts["stages"], out, title=heading), run.recommendation
     if show == "similarity" and "features" in facts:
         return pictures.draw_similarity(facts["features"], out, title=heading), run.recommendation
     if show == "accuracies" and "single operations" in facts:
         return pictures.draw_accuracies(facts["single operations"], out, title=heading), run.recommendation
-    remedy = {
-        "epochs": "only searches on supernets have epochs",
-        "similarity": "search with stacnas and --option features=10000",
-        "accuracies": "search with stacnas and --option single_epochs=10",
-    }
+    if data is not None and show in ("similarity", "accuracies"):
+        from prejudge.search.supernet.kept_run import kept_supernet
+
+        kept = kept_supernet(file.with_name(f"{file.name}.run") / f"seed-{run.seed}", data)
+        if show == "similarity":
+            return pictures.draw_similarity(kept.similarity(images), out, title=heading), run.recommendation
+        return pictures.draw_accuracies(kept.single_operations(epochs), out, title=heading), run.recommendation
+    again = "give the images of the search with --data, and it is computed from the kept run"
+    remedy = {"epochs": "only searches on supernets have epochs", "similarity": again, "accuracies": again}
     raise InputError(f"{file} has nothing about {show}; {remedy[show]}")

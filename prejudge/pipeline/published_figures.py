@@ -7,11 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from prejudge.errors import InputError, PrejudgeError, quoted, unknown
+
+if TYPE_CHECKING:
+    from prejudge.report import ReportPage
 
 STATES = {
     "verified": "read in the paper, in a figure of it, or in the repository of its authors",
@@ -190,3 +193,36 @@ def rows(found: Sequence[FigureComparison]) -> list[list[Any]]:
 
 COLUMNS = ("figure", "published", "here", "95 % interval", "inside", "status", "source")
 """What :func:`rows` gives."""
+
+
+def figures_page(title: str, found: Sequence[FigureComparison]) -> ReportPage:
+    """The page of a run's figures beside those that its paper publishes.
+
+    Args:
+        title: Title of the recipe.
+        found: At least one.
+    """
+    import pandas as pd
+
+    from prejudge.report.blocks import DataTable, ReportPage, Section, Summary, TableCell, TableColumn, TableRow
+
+    columns = tuple(TableColumn(heading.replace(" ", "_"), heading, layout="text") for heading in COLUMNS[1:])
+    lines = tuple(TableRow(row[0], tuple(TableCell(text) for text in row[1:])) for row in rows(found))
+    inside = [each.is_inside for each in found]
+    table = DataTable("Published figures", COLUMNS[0], columns, lines, _RULE, printed=True)
+    return ReportPage(
+        kind="prejudge report of published figures",
+        title=title,
+        space="",
+        lede=((f"{len(found)}", "published figures, beside those of this run."),),
+        summaries=(Summary((("inside", f"{inside.count(True)} of {len(found)}", "within the published spread"),)),),
+        sections=(Section("figures", "Figures", "Published and found here", (table,)),),
+        records=pd.DataFrame([each.as_dict() for each in found]),
+    )
+
+
+_RULE = (
+    "Inside: the 95 % interval of the figure here (of a test, by its images; of searches, by at least ten seeds), or "
+    "the figure itself where it has none, comes within the published spread. Verified: "
+    f"{STATES['verified']}. Quoted: {STATES['quoted']}."
+)

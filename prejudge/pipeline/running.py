@@ -15,8 +15,12 @@ from typing import Any, Protocol
 from prejudge.errors import FileFormatError, InputError, PrejudgeError
 from prejudge.pipeline import recipe as recipes
 from prejudge.pipeline.chain import Chain, Step, read_chain
-from prejudge.pipeline.published_figures import FigureComparison, PublishedFigure, compare
+from prejudge.pipeline.published_figures import FigureComparison, PublishedFigure, compare, figures_page
 from prejudge.pipeline.run_folder import RunFolder
+from prejudge.report import write_report
+
+FIGURES = "published.html"
+"""In the folder of a run: the paper's figures beside its own."""
 
 _CHANGE = re.compile(r"(?P<step>.+)\.(?P<name>[A-Za-z][\w-]*)=(?P<value>.*)", re.DOTALL)
 _WITH_DEVICE = ("search", "score", "train", "test", "bench train")
@@ -69,7 +73,7 @@ class RunResult:
         results: The result of every step, a file or a folder.
         seconds: Seconds that every step took, in all calls together; None where that is not known.
         outputs: For every step that was done now, its result as plain values (those of ``--json``).
-        figures: The paper's figures, each beside that of this run.
+        figures: The paper's figures, each beside that of this run; also in ``published.html`` in the folder.
     """
 
     title: str
@@ -172,13 +176,16 @@ def run_chain(chain: Chain, out: Path, commands: Commands, say: Callable[[str], 
             output = _do(folder, step, commands)
             if output is not None:
                 outputs[step.name] = output
+        figures = tuple(_compared(chain, figure, out) for figure in chain.published)
+        if figures:
+            write_report(figures_page(chain.title, figures), out / FIGURES)
         return RunResult(
             chain.title,
             out,
             {step.name: step.place(out) for step in chain.steps},
             {step.name: folder.seconds(step) for step in chain.steps},
             outputs,
-            tuple(_compared(chain, figure, out) for figure in chain.published),
+            figures,
         )
 
 

@@ -241,11 +241,6 @@ class Probe:
         found: Tensor = self._given(kernel, lambda: self.passes.activation_kernels(kernel, activations)[self._repeat])
         return found.cpu()
 
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds of one image through the prunable layers."""
-        return int(self._shared("multiply_adds"))
-
     # ---- quantities without a pass, or with one of their own ---------------------------------------------------
 
     @property
@@ -257,6 +252,11 @@ class Probe:
     def parameters(self) -> int:
         """Number of trainable parameters."""
         return self._given("parameters", self.passes.parameters)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of one image, by torch's counter; see :func:`~prejudge.proxies.passes.multiply_adds`."""
+        return self._given("multiply_adds", self.passes.multiply_adds)
 
     def synaptic_flow(self, keep_bn: str = "") -> dict[str, Tensor]:
         """|theta * dR/dtheta| summed over each prunable layer, R the linearized network's output; see :mod:`flow`."""

@@ -12,7 +12,6 @@ from prejudge.errors import InputError, unknown
 
 Quantity = Literal[
     "logits",
-    "multiply_adds",
     "activation_kernel",
     "preactivation_kernel",
     "input_gradient",
@@ -24,6 +23,7 @@ Quantity = Literal[
     "weight_curvature",
     "weights",
     "parameters",
+    "multiply_adds",
     "jacobian_kernel",
     "fixed_bn_kernel",
     "synaptic_flow",
@@ -33,7 +33,6 @@ Quantity = Literal[
 
 FIRST_ORDER: Mapping[Quantity, tuple[str, ...]] = {
     "logits": ("forward",),
-    "multiply_adds": ("forward",),
     "activation_kernel": ("forward", "activations"),
     "preactivation_kernel": ("forward", "activations"),
     "input_gradient": ("forward", "input backward"),
@@ -50,6 +49,7 @@ STAGES: Mapping[Quantity, tuple[str, ...]] = {
     **FIRST_ORDER,
     "weights": (),
     "parameters": (),
+    "multiply_adds": ("multiply-adds",),
     "jacobian_kernel": ("jacobian",),
     "fixed_bn_kernel": ("fixed-statistics backward",),
     "synaptic_flow": ("synaptic flow",),

@@ -89,7 +89,8 @@ def draw_similarity(features: Sequence[Mapping[str, Any]], path: Path, *, title:
 
     if not features:
         raise InputError("no features to draw")
-    figure = Figure(figsize=(7.5, 2.9 * len(features)), layout="constrained")
+    most = max(len(found["operations"]) for found in features)
+    figure = Figure(figsize=(7.5 + 0.4 * most, (1.4 + 0.4 * most) * len(features)), layout="constrained")
     rows = figure.subplots(len(features), 2, squeeze=False)
     for (left, right), found in zip(rows, features, strict=True):
         names = [_short(name) for name in found["operations"]]

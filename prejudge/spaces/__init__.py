@@ -18,6 +18,8 @@ from prejudge.spaces.nasbench101.space import Cell101, NASBench101
 from prejudge.spaces.nasbench201.space import Cell201, NASBench201
 from prejudge.spaces.nats_size.space import NATSSize, StageWidths
 from prejudge.spaces.selection import select
+from prejudge.spaces.timm.model import TimmModel
+from prejudge.spaces.timm.space import TimmSpace
 
 __all__ = [
     "DARTS",
@@ -34,6 +36,8 @@ __all__ = [
     "SavedGenotype",
     "Space",
     "StageWidths",
+    "TimmModel",
+    "TimmSpace",
     "genotype_names",
     "published_genotype",
     "read_genotype",

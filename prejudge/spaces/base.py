@@ -32,8 +32,6 @@ class Space(ABC, Generic[A]):
     name: str
     macro_type: ClassVar[type]
     """The frozen dataclass of the macro-architecture around the cells, with the published defaults."""
-    initialization: ClassVar[str] = "torch default"
-    """The distribution that :meth:`network` draws its weights from; part of a score's protocol."""
     notations: ClassVar[tuple[str, ...]] = ()
     """The names that ``notation=`` of :meth:`parse` takes."""
 
@@ -128,6 +126,20 @@ class Space(ABC, Generic[A]):
         return arch
 
     @property
+    def initialization(self) -> str:
+        """The distribution that :meth:`network` draws its weights from; part of a score's protocol."""
+        return "torch default"
+
+    @property
+    def extent(self) -> int | str:
+        """The number of architectures, or what stands for it, as a list of spaces shows it; it costs nothing."""
+        return f"{self.size:.1e}"
+
+    def matching(self, text: str) -> list[A] | None:
+        """The architectures of names and patterns in ``text``; None where the space has no names, as most have none."""
+        return None
+
+    @property
     def default_macro(self) -> dict[str, Any]:
         """Every field of the macro-architecture with its published default."""
         return {field.name: field.default for field in fields(self.macro_type)}
@@ -157,6 +169,10 @@ class EnumerableSpace(Space[A]):
 
     @property
     def size(self) -> int:
+        return len(self)
+
+    @property
+    def extent(self) -> int | str:
         return len(self)
 
     @abstractmethod

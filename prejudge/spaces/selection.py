@@ -25,7 +25,8 @@ def select(space: Space[A], text: str, *, seed: int = 0, notation: str | None = 
         space: The space to select from.
         text: ``all``, ``unique`` (one of each class), ``random:N`` (N distinct ones), ``unique:N`` (of N classes),
             ``index:N`` (the one of that index), ``hnas:N`` (N distinct ones, as HNAS draws in ``darts``),
-            a file with one architecture a line (text or index; ``#`` starts a comment), or one architecture.
+            a file with one architecture a line (text or index; ``#`` starts a comment), one architecture, or names and
+            patterns of a space that has names (``resnet*,vit_tiny*`` of ``timm``).
         seed: Of ``random:N``, ``hnas:N`` and ``unique:N``; another seed draws others.
         notation: What integers in an architecture mean, as for the space's ``parse``.
 
@@ -55,6 +56,9 @@ def select(space: Space[A], text: str, *, seed: int = 0, notation: str | None = 
         return [_of_index(require_enumerable(space), number)]
     if is_file(text):
         return _from_file(space, Path(text), notation)
+    matching = space.matching(text)
+    if matching is not None:
+        return matching
     if notation is None and whole_number(text) is not None:
         raise _ambiguous(space, text.strip())
     try:

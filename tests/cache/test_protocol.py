@@ -17,7 +17,7 @@ def test_digest_depends_on_every_field() -> None:
     changed = {
         "space": "darts", "macro": {"channels": 8}, "data": "svhn", "data_digest": "cd", "mean": (0.4,),
         "std": (0.2,), "image_size": 8, "batch_size": 32, "batch": "per-architecture", "augment": True,
-        "init": "kaiming",
+        "init": "kaiming", "init_weights": "kaiming", "init_biases": "zero",
         "dtype": "float64", "mode": "fast", "seed": 1, "source": "elsewhere",
     }  # fmt: skip
     assert set(changed) == {f.name for f in fields(Protocol)}

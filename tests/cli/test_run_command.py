@@ -80,6 +80,8 @@ def test_a_chain_from_search_to_report(recipe: Path, capsys: Printed) -> None:
     assert "the paper's figures and this run's" in printed.out
     figure = r"error, % +50 ± 5 +\d+\.\d\d +\d+\.\d\d to \d+\.\d\d +(yes|no) +quoted +nobody"
     assert re.search(figure, printed.out)
+    page = (out / "published.html").read_text(encoding="utf-8")
+    assert all(text in page for text in ("50 ± 5", "95 % interval", "nobody"))
     assert all(step["done"] for step in manifest(out).values())
     weights = (out / "train/weights.safetensors").stat().st_mtime_ns
 

@@ -145,7 +145,7 @@ def test_drawing_a_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
         assert cli.run(["draw", result, "--show", show, "--out", str(tmp_path / f"{show}.svg")]) == 0
         assert (tmp_path / f"{show}.svg").stat().st_size > 1000
     assert cli.run(["draw", result, "--show", "accuracies", "--out", str(tmp_path / "accuracies.svg")]) == 2
-    assert "has nothing about accuracies; search with stacnas and --option single_epochs=10" in capsys.readouterr().err
+    assert "has nothing about accuracies; give the images of the search with --data" in capsys.readouterr().err
     assert cli.run(["draw", result, "--seed", "4", "--out", str(tmp_path / "a.svg")]) == 2
     assert "the search has no run from seed 4 (it has: 0)" in capsys.readouterr().err
     assert cli.run(["draw", "darts", "DARTS_V2", "--seed", "4", "--out", str(tmp_path / "a.svg")]) == 2

@@ -13,7 +13,8 @@ from scipy.stats import binomtest, t
 
 import prejudge
 from prejudge.errors import InputError
-from prejudge.pipeline.published_figures import PublishedFigure, compare, read_figures, rows
+from prejudge.pipeline.published_figures import PublishedFigure, compare, figures_page, read_figures, rows
+from prejudge.report import to_markdown
 from prejudge.search import Budget, write_result
 from prejudge.search.objectives import TableObjective
 
@@ -39,6 +40,14 @@ def test_inside_is_within_the_published_spread(tmp_path: Path) -> None:
         assert compare(ERROR, file).is_inside is inside
     assert [row[4] for row in rows([compare(ERROR, file), compare(ERROR, None)])] == ["yes", ""]
     assert rows([compare(replace(ERROR, spread=None), None)])[0][:4] == ["CIFAR-10 test error, %", "2.61", "", ""]
+
+
+def test_the_page_has_what_is_printed(tmp_path: Path) -> None:
+    (tmp_path / "test.json").write_text(json.dumps({"top1": 97.4, "images": 10_000}))
+    found = [compare(ERROR, tmp_path), compare(replace(ERROR, step=""), None)]
+    page = to_markdown(figures_page("a recipe", found))
+    assert all(f"| {' | '.join(row)} |" in page for row in rows(found))
+    assert "2.61 ± 0.08 | 2.60 | 2.31 to 2.93 | yes | verified | a paper" in page
 
 
 def test_searches_have_the_interval_of_their_seeds(tmp_path: Path) -> None:

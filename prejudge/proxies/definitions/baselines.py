@@ -18,10 +18,10 @@ def params(probe: Probe) -> int:
 
 @proxy(
     "flops",
-    reference="multiply-adds of convolutions, and of linear layers with their bias",
+    reference="half of torch's FLOPs (torch.utils.flop_counter), and the classifier's bias",
     reads=["multiply_adds"],
     invariant_to_dead_edges=False,
 )
 def flops(probe: Probe) -> int:
-    """Multiply-adds of one image through the executed convolutions and linear layers."""
+    """Multiply-adds of one image: of convolutions, of matrix products (attention's too) and the classifier's bias."""
     return probe.multiply_adds

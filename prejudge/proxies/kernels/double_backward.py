@@ -43,6 +43,7 @@ _aten = torch.ops.aten
 class _Window:
     """The geometry of a convolution, and whether backwards that are not differentiated project on the weight.
 
+    Or whether they give the whole gradients of weight and bias; they give none where neither is asked for.
     Where it holds several repeats, all tensors are folded: repeats lie side by side in the channels.
     """
 
@@ -52,6 +53,7 @@ class _Window:
     groups: int
     repeats: int
     project: bool = False
+    whole: bool = False
 
     def convolve(self, x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
         result: Tensor = _aten.convolution(
@@ -99,7 +101,10 @@ class _Convolution(Function):
             return dx, dw, None, None
         dx = ctx.window.backward(grad, x, w, [True, False, False])[0] if ctx.needs_input_grad[0] else None
         if not ctx.window.project:
-            return dx, None, None, None
+            if not ctx.window.whole:
+                return dx, None, None, None
+            dw = ctx.window.backward(grad, x, w, [False, True, False])[1]
+            return dx, dw, None if bias is None else grad.sum((0, 2, 3)), None
         along = _inner(grad, z, ctx.window.repeats)
         if bias is not None:
             along = along - (grad.sum((0, 2, 3)) * bias).view(*along.shape, -1).sum(-1)
@@ -270,7 +275,7 @@ def batch_norm(
 
 
 class Projection:
-    """Turns on, for all layers at once, the projection that the second backward returns for weights."""
+    """Turns on, for all layers at once, what a backward returns for weights: by default nothing."""
 
     def __init__(self) -> None:
         self.windows: list[_Window] = []
@@ -282,6 +287,15 @@ class Projection:
         yield
         for window in self.windows:
             window.project = False
+
+    @contextmanager
+    def whole_gradients(self) -> Iterator[None]:
+        """Let backwards that are not differentiated give the gradients of single networks' weights and biases."""
+        for window in self.windows:
+            window.whole = True
+        yield
+        for window in self.windows:
+            window.whole = False
 
 
 @contextmanager

@@ -49,7 +49,9 @@ class InputBatch:
     def plain(self) -> bool:
         """Whether it is one floating tensor with the batch first."""
         first = self.entries.get(0)
-        return len(self.entries) == 1 and isinstance(first, Tensor) and first.is_floating_point()
+        if len(self.entries) > 1 or not isinstance(first, Tensor):
+            return False
+        return first.is_floating_point() and len(first) == self.images
 
     @property
     def example(self) -> Tensor:
@@ -216,6 +218,10 @@ def _images(entries: Mapping[int | str, Any], targets: Tensor | None) -> int:
     sizes = [len(t) for t in tensors.values()]
     if len(tensors) > 1 and targets is not None and targets.dim() and len(targets) in sizes:
         return len(targets)
+    if len(tensors) == 1 and targets is not None and targets.dim():
+        (only,) = tensors.values()
+        if only.dim() == (3 if only.is_floating_point() else 2) and len(targets) == only.shape[1] != len(only):
+            return len(targets)  # a batch for each step of a sequence
     first = tensors.get("input_ids", next((t for t in tensors.values() if t.dim() > 1 and len(t) != 1), None))
     return len(first) if first is not None else sizes[0] if sizes else 0
 

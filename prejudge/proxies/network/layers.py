@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.score import ScoreFailure
 
 BatchNorm = nn.modules.batchnorm._BatchNorm
@@ -145,16 +146,27 @@ def _around(name: str, bn: Any, normalize: Callable[[Tensor], Tensor]) -> Callab
 
 
 class NoOtherBatchNorm(TorchFunctionMode):
-    """Refuse ``F.batch_norm`` outside of the modules whose forward is replaced, in the block.
+    """Refuses ``F.batch_norm`` of images outside of the modules whose forward is replaced.
+
+    Args:
+        x: The images, a leaf that requires a gradient; what does not depend on it, as a kernel that is standardized by
+            ``F.batch_norm``, is left alone.
 
     Raises:
         ScoreFailure: Something calls it.
     """
 
+    def __init__(self, x: Tensor):
+        super().__init__()
+        self._x = x
+
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
         if func is F.batch_norm:
-            raise ScoreFailure("a function calls batch_norm where no batch-norm module stands; make it a module")
-        return func(*args, **(kwargs or {}))
+            nodes = nodes_above(args[0] if args else kwargs["input"])
+            if any(getattr(node, "variable", None) is self._x for node in nodes):
+                raise ScoreFailure("a function calls batch_norm where no batch-norm module stands; make it a module")
+        return func(*args, **kwargs)
 
 
 class _Normalizing(TorchFunctionMode):

@@ -175,6 +175,9 @@ class _Observer(TorchFunctionMode):
                 return args[0]
             if name == "bernoulli_":
                 return args[0].fill_(1.0)
+            if name == "scaled_dot_product_attention":
+                given = zip(("query", "key", "value", "attn_mask", "dropout_p", "is_causal"), args, strict=False)
+                args, kwargs = (), {**dict(given), **kwargs, "dropout_p": 0.0}
         if name[-1:] == "_" or kwargs.get("inplace") or (len(args) > 1 and args[1] is True):
             changed = self.outputs.get(id(args[0])) if args else None
             if changed is not None and changed.values is None:
@@ -184,6 +187,7 @@ class _Observer(TorchFunctionMode):
             self.before = None
         if name == "hardsigmoid":  # torch's own cannot be differentiated twice
             output: Any = F.relu6(args[0] + 3) / 6
+            output = args[0].copy_(output) if kwargs.get("inplace") else output
         else:
             output = func(*args, **kwargs)
         if name == "__setitem__":
@@ -285,6 +289,8 @@ class _Observer(TorchFunctionMode):
             if alone:
                 self.seen.derived.add(node)
         output = made[0]
+        if name == "linear" and output._base is not None:  # it stays in the graph where its view is changed in place
+            self.seen.readers.append((output._base.grad_fn, given - {None}))
         if name in _OPERANDS:
             named = _KEYWORDS.get(name, ("input", "weight", "bias"))
             operands: list[Any] = [

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from prejudge.proxies.network.placement import IMAGES_FIRST, NOWHERE, Placement
@@ -74,8 +75,18 @@ class Operation:
     values: Tensor | None = None
 
     def __post_init__(self) -> None:
+        self.version = self.output._version
         if self.output.requires_grad:  # now: a function that works in place may change the output later
-            self.output.register_hook(_reporter(weakref.ref(self)))
+            # A linear layer's output of three dimensions is a view: what works on it in place would drop its hooks.
+            base = self.output._base
+            whole = base is not None and base.numel() == self.output.numel() and base.is_contiguous()
+            held = base if base is not None and whole and self.output.is_contiguous() else self.output
+            held.register_hook(_reporter(weakref.ref(self), self.output.shape))
+
+    @property
+    def values_are_lost(self) -> bool:
+        """Whether something else than a function of the whole output changed it in place."""
+        return self.values is None and self.output._version != self.version
 
     @property
     def is_product(self) -> bool:
@@ -88,12 +99,12 @@ class Operation:
         return self.place not in (None, NOWHERE) and self.output_place not in (None, NOWHERE)
 
 
-def _reporter(operation: weakref.ref[Operation]) -> Callable[[Tensor], None]:
+def _reporter(operation: weakref.ref[Operation], shape: torch.Size) -> Callable[[Tensor], None]:
     # By a weak reference: the graph holds its hooks, and an operation its part of the graph.
     def report(gradient: Tensor) -> None:
         alive = operation()
         for listener in alive.listeners if alive is not None else ():
-            listener(gradient)
+            listener(gradient.reshape(shape))
 
     return report
 

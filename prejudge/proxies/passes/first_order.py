@@ -23,7 +23,7 @@ from prejudge.proxies.network.call_adapter import NO_INPUT_GRADIENT
 from prejudge.proxies.network.graph import nodes_above
 from prejudge.proxies.network.layers import by_repeat, each_repeat
 from prejudge.proxies.network.observer import observed
-from prejudge.proxies.network.operations import CONVOLUTIONS, Observation, Operation, Places
+from prejudge.proxies.network.operations import Observation, Operation, Places
 from prejudge.proxies.network.weights import (
     Reading,
     behind,
@@ -46,7 +46,7 @@ from prejudge.proxies.score import ScoreFailure
 
 _OF_LABELS: frozenset[Quantity] = frozenset({"label_kernel", "label_kernel_diagonal"})
 _BY_IMAGE: frozenset[Quantity] = _OF_LABELS | {"channel_saliency"}
-_OBSERVED = _BY_IMAGE | OF_THE_LOSS | {"multiply_adds"} | set(KERNELS)
+_OBSERVED = _BY_IMAGE | OF_THE_LOSS | set(KERNELS)
 
 
 @dataclass
@@ -135,8 +135,6 @@ def first_order(
             found.remarks |= {name: [watch.remark] for name in watch.wanted if watch.remark}
     if "logits" in asked:
         values["logits"] = list(by_repeat(logits.detach(), repeats))
-    if "multiply_adds" in asked:
-        values["multiply_adds"] = [multiply_adds(observation, repeats)] * repeats
     if "input_gradient" in asked:
         with clock("input backward"):
             try:
@@ -152,7 +150,7 @@ def first_order(
                 if reason := loss.no_labels(logits, targets):
                     ledger.fail(reason, *_OF_LABELS)
                 else:
-                    ledger.label_kernel(targets, "label_kernel" in asked, (limits or Limits()).images)
+                    ledger.label_kernel(targets, "label_kernel" in asked, (limits or Limits()).images, projection)
     if targets is not None and asked & {"loss", *OF_THE_LOSS}:
         losses, parts = loss.of(logits, targets, repeats)
         values["loss"] = list(losses.detach())
@@ -192,7 +190,7 @@ class _Ledger:
         """The way the parameters are read."""
         return reading_of(self.observation, scales=False)
 
-    def label_kernel(self, targets: Tensor, full: bool, images_at_once: int) -> None:
+    def label_kernel(self, targets: Tensor, full: bool, images_at_once: int, projection: Projection | None) -> None:
         """The kernel of the label logits' gradient shares, or its diagonal alone."""
         scores = self.logits.gather(1, targets[:, None])
         products = [operation for operation in self.observation.operations if operation.is_product]
@@ -214,7 +212,9 @@ class _Ledger:
             images_at_once=images_at_once,
         )
         send_back(scores.sum(), self.logits, self.x, [o for o in products if gram.reads(o)], gram.add)
-        for rows in image_rows(scores[:, 0], slow):
+        with projection.whole_gradients() if projection is not None else nullcontext():
+            slow_rows = image_rows(scores[:, 0], slow)
+        for rows in slow_rows:
             gram.add_rows(rows)
         matrix = gram.finish()
         self.values["label_kernel_diagonal"] = list(matrix.diagonal(dim1=1, dim2=2) if full else matrix)
@@ -297,22 +297,3 @@ class _Ledger:
             gradient = torch.zeros_like(weight) if gradient is None else gradient.detach()
             of_weights[name] = gradient if self.repeats > 1 else gradient[None]
         self.values["weight_gradients"] = each_repeat(of_weights, self.repeats)
-
-
-def multiply_adds(observation: Observation, repeats: int = 1) -> int:
-    """Multiply-adds of one image: of every product without its bias, but of a classifier with it."""
-    total = 0
-    for operation in observation.operations:
-        if operation.is_product:
-            outputs = operation.output.numel() // (observation.images * repeats)
-            total += outputs * _fan_in(operation, repeats, observation.images * repeats)
-    return total
-
-
-def _fan_in(operation: Operation, repeats: int, rows: int) -> int:
-    weight = operation.weight.shape[1:] if repeats > 1 else operation.weight.shape
-    if operation.function == "linear":  # of one row for each image, as a classifier, with the bias
-        return weight[-1] + (operation.bias is not None and operation.output.shape[:-1] == (rows,))
-    if operation.function in CONVOLUTIONS:
-        return weight[1:].numel()
-    return operation.inputs.shape[-1]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from prejudge.engine.random_state import own_generators
 from prejudge.proxies.network.graph import nodes_above
-from prejudge.proxies.network.image_by_image import Unstackable
+from prejudge.proxies.network.image_by_image import Unstackable, keeps_images_apart
 from prejudge.proxies.network.layers import (
     BatchNorm,
     NoOtherBatchNorm,
@@ -25,10 +27,12 @@ from prejudge.proxies.network.layers import (
     replaced_tensors,
     unfold,
 )
-from prejudge.proxies.network.observer import observed
+from prejudge.proxies.network.observer import observed, unobserved
 from prejudge.proxies.network.operations import CONVOLUTIONS, IMAGES, Observation, mark_of
 from prejudge.proxies.network.placement import IMAGES_FIRST, NOWHERE, Placement, find_placement
 from prejudge.proxies.score import ScoreFailure
+
+_PLAIN = frozenset({"relu", "relu_", "native_batch_norm", "batch_norm", "avg_pool2d", "max_pool2d", "clone", "dim"})
 
 
 @dataclass(frozen=True)
@@ -157,17 +161,19 @@ def response(
 
     def observing(bn: BatchNorm) -> Any:
         def normalize(value: Tensor) -> Tensor:
-            weight, bias = (None if p is None else p.flatten() for p in (bn.weight, bn.bias))
+            weight, bias = (p if p is None or repeats == 1 else p.flatten() for p in (bn.weight, bn.bias))
             value = fold(value, repeats_of(bn))
             output, _, rstd = torch.native_batch_norm(value, weight, bias, None, None, True, 0.0, bn.eps)
-            variance = full_precision(rstd.detach()).pow(-2) - bn.eps
-            variances.append((output.grad_fn, variance.view(repeats, -1).mean(1)))
+            with unobserved():
+                variance = full_precision(rstd.detach()).pow(-2) - bn.eps
+                variances.append((output.grad_fn, variance.view(repeats, -1).mean(1)))
             return unfold(output, repeats_of(bn))
 
         return normalize
 
-    with NoOtherBatchNorm(), replaced_forward(batch_norms(network), observing):
-        features = _features(network, state, x, seeds)
+    with replaced_forward(batch_norms(network), observing):
+        x = x.detach().requires_grad_()
+        features = _features(network, state, x, seeds, NoOtherBatchNorm(x))
     live = nodes_above(features.logits)
     changes = features.changes(_again(network, state, noisy, seeds, features))
     counted = [v for node, v in variances if node in live]
@@ -184,16 +190,24 @@ def _tracked_response(
     state = dict(state)
     names = [name for name, m in network.named_modules() if isinstance(m, nn.BatchNorm2d)]
     for name in names:
-        bn: Any = network.get_submodule(name)
-        if bn.running_var is None:
+        if getattr(network.get_submodule(name), "running_var", None) is None:
             raise ScoreFailure(f"the batch norm {name!r} keeps no running statistics, which this convention reads")
-        state |= {f"{name}.running_mean": torch.zeros_like(bn.running_mean)}
-        state |= {f"{name}.running_var": torch.ones_like(bn.running_var)}
     with torch.no_grad():
-        features = _features(network, state, x, seeds)
-    changes = features.changes(_again(network, state, noisy, seeds, features), norm=1)
+        features = _features(network, {**state, **_untracked(network, names)}, x, seeds, nullcontext())
+        state |= _untracked(network, names)
+        features.values = _again(network, state, x, seeds, features)
+        changes = features.changes(_again(network, state, noisy, seeds, features), norm=1)
     kept = [full_precision(state[f"{name}.running_var"]).mean() for name in names]
     return changes, torch.stack(kept) if kept else changes.new_zeros(0)
+
+
+def _untracked(network: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
+    """Running statistics of batch norms before the first batch."""
+    fresh = {}
+    for name in names:
+        for value, key in enumerate(("running_mean", "running_var")):
+            fresh[f"{name}.{key}"] = torch.full_like(network.get_buffer(f"{name}.{key}"), value)
+    return fresh
 
 
 @dataclass
@@ -220,13 +234,26 @@ class _Features:
         return result
 
 
-def _features(network: nn.Module, state: Mapping[str, Tensor], x: Tensor, seeds: Sequence[int]) -> _Features:
-    """What the network gives for ``x``, and where that holds the images."""
-    with observed(network, x, repeats=len(seeds), lenient=True) as observation:
+def _features(
+    network: nn.Module,
+    state: Mapping[str, Tensor],
+    x: Tensor,
+    seeds: Sequence[int],
+    guard: AbstractContextManager[Any],
+) -> _Features:
+    """What the network gives for ``x`` within a guard, and where that holds the images."""
+    if len(seeds) == 1:
+        watch = _Watch(len(x))
+        with guard:
+            maps, logits, _ = _run(network, state, x, seeds, watch=watch)
+        if not watch.lost:
+            maps = None if watch.positions else maps
+            return _Features((logits if maps is None else maps).detach(), logits, maps is None)
+    with observed(network, x, repeats=len(seeds), lenient=True) as observation, guard:
         maps, logits, done = _run(network, state, x, seeds, observation)
     images = len(x) // len(seeds)
     later = [o for o in observation.operations[done[0] :] if o.is_product]
-    if maps is None or any(_has_positions(o, len(x)) for o in later) or observation.whole[done[1] :]:
+    if maps is None or any(_has_positions(o.function, o.output, len(x)) for o in later) or observation.whole[done[1] :]:
         return _Features(logits.detach(), logits, True)
     found = _Features(maps.detach(), logits, False)
     if images == 1 and len(seeds) == 1:
@@ -254,10 +281,33 @@ def _again(
     return logits if first.are_logits or maps is None else maps
 
 
-def _has_positions(operation: Any, rows: int) -> bool:
+def _has_positions(function: str, output: Tensor, rows: int) -> bool:
     """Whether an operation gives more than one vector of channels for an image."""
-    shape = operation.output.shape
-    return bool(operation.output.numel() > rows * shape[1 if operation.function in CONVOLUTIONS else -1])
+    return output.numel() > rows * output.shape[1 if function in CONVOLUTIONS else -1]
+
+
+class _Watch(TorchFunctionMode):
+    """The cheap half of an observer, for networks in which every function leaves the images where they are.
+
+    Attributes:
+        lost: Whether something did not, or took weights in a way that only an observer tells.
+        positions: Whether an operation gave something with positions after the last feature maps.
+    """
+
+    def __init__(self, rows: int):
+        super().__init__()
+        self._rows = rows
+        self.lost = self.positions = False
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        output = func(*args, **kwargs)
+        if name in ("conv2d", "linear"):
+            self.positions = self.positions or _has_positions(name, output, self._rows)
+        elif name not in _PLAIN:
+            self.lost = self.lost or not keeps_images_apart(name, args, kwargs, output, self._rows)
+        return output
 
 
 def _run(
@@ -266,6 +316,7 @@ def _run(
     x: Tensor,
     seeds: Sequence[int],
     observation: Observation | None = None,
+    watch: _Watch | None = None,
 ) -> tuple[Tensor | None, Tensor, tuple[int, int]]:
     """The last feature maps, the logits, and how many operations were observed when the former were made."""
     last: list[Tensor] = []
@@ -276,11 +327,14 @@ def _run(
             last[:] = [output]
             if observation is not None:
                 done[0] = (len(observation.operations), len(observation.whole))
+            if watch is not None:
+                watch.positions = False
 
     leaves = [m for m in network.modules() if not any(m.children())]
     handles = [m.register_forward_hook(keep) for m in leaves]
     try:
-        with own_generators(seeds[0], x.device), replaced_tensors(network, state):  # both passes draw the same dropout
+        draws = own_generators(seeds[0], x.device)  # both passes draw the same dropout
+        with draws, replaced_tensors(network, state), watch or nullcontext():
             logits = network(x.clone())
     finally:
         for handle in handles:

@@ -28,6 +28,7 @@ from prejudge.proxies.network.private_copy import private_copy, without_checkpoi
 from prejudge.proxies.network.stacking import stack
 from prejudge.proxies.network.weights import biases_of, has_surprises, hides_weights, prunable_weights, unseen_reader
 from prejudge.proxies.passes import first_order, gaussian, jacobian
+from prejudge.proxies.passes import multiply_adds as counts
 from prejudge.proxies.passes import synaptic_flow as flow
 from prejudge.proxies.passes.activations import KERNELS
 from prejudge.proxies.passes.clock import Clock
@@ -143,8 +144,14 @@ class Passes:
         return self._found["weights"]
 
     def parameters(self) -> int:
-        """Number of trainable parameters of one repeat."""
-        return sum(p.numel() for p in self._originals[0].parameters())
+        """Number of trainable parameters of one repeat; one that is used twice counts once."""
+        return sum(p.numel() for p in self._originals[0].parameters() if p.requires_grad)
+
+    def multiply_adds(self) -> int:
+        """See :func:`~prejudge.proxies.passes.multiply_adds.multiply_adds`."""
+        run = partial(counts.multiply_adds, self._running, self._inputs, self.repeats)
+        found: int = self._own("multiply_adds", None, lambda: [run()], nullcontext)[0]
+        return found
 
     def synaptic_flow(self, keep_bn: str) -> Sequence[dict[str, Tensor]]:
         """See :func:`~prejudge.proxies.passes.synaptic_flow.synaptic_flow`."""
@@ -319,6 +326,8 @@ class Passes:
         for module in private.modules():
             if getattr(module, "inplace", None) is True:
                 module.inplace = False  # type: ignore[assignment]  # pre-activations are read after the fact
+            if getattr(module, "sparse", None) is True:
+                module.sparse = False  # type: ignore[assignment]  # of an embedding's gradient
         return private
 
     @property

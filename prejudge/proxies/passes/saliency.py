@@ -39,6 +39,8 @@ class ChannelSaliency:
             if any(behind(weight, stops) for weight in weights):  # else they were made by other products
                 return f"no convention says what the channels of {function!r} are"
         for operation in observation.operations:
+            if operation.is_product and operation.values_are_lost:
+                return f"a part of what {operation.function!r} returned was changed in place"
             if operation.is_product and operation.function not in (*CONVOLUTIONS, "linear"):
                 weight = operation.weight
                 inner = [dim for dim in range(weight.dim() - 2) if weight.shape[dim] > 1 and weight.stride(dim) != 0]

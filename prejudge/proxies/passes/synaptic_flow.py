@@ -51,14 +51,14 @@ def synaptic_flow(
     for weight in weights.values():
         weight.requires_grad_(True)
     off = {name: bn for name, bn in batch_norms(network).items() if not (keep_bn and fnmatch(name, keep_bn))}
-    ones = torch.ones(repeats, *inputs.shape[1:], dtype=torch.float64, device=device)
+    ones = torch.ones(repeats, *inputs.shape[1:], dtype=torch.float64, device=device, requires_grad=True)
 
     def identity(_: Any) -> Any:
         return lambda x: x
 
-    alone = nullcontext() if keep_bn else NoOtherBatchNorm()
+    alone = nullcontext() if keep_bn else NoOtherBatchNorm(ones)
     with alone, replaced_forward(off, identity), replaced_tensors(network, state), torch.enable_grad():
-        total = network(ones).sum()
+        total = network(ones.clone()).sum()
     if not total.requires_grad:
         return {name: w.new_zeros(repeats) for name, w in weights.items()}
     gradients = torch.autograd.grad(total, list(weights.values()), allow_unused=True)

@@ -183,3 +183,25 @@ def test_dead_activations_do_not_count_and_sequence_first_tokens_are_placed() ->
     read = network.mix(network.patches(X).flatten(2).transpose(1, 2))
     assert found.value == pytest.approx(by_definition([read])["naswot"], rel=1e-9)
     assert found.remarks == ("counted: 1 silu",)
+
+
+def test_dropout_does_not_hide_the_images() -> None:
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.head = nn.Conv2d(3, 4, 4, 4), nn.Linear(4, 5)
+            self.layer = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.1, activation="gelu")
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.head(self.layer(self.patches(x).flatten(2).permute(2, 0, 1)).mean(0))
+
+    with torch.random.fork_rng([]):
+        torch.manual_seed(0)
+        network = Encoder().double()
+    (found,) = score(network, X, None, ["naswot(activations='all')"], seed=3).values()
+    read: list[Tensor] = []
+    network.layer.activation = lambda x: (read.append(x.transpose(0, 1)), F.gelu(x))[1]
+    with torch.random.fork_rng([]):
+        torch.manual_seed(3)
+        network(X)
+    assert found.value == pytest.approx(by_definition(read)["naswot"], rel=1e-9), found.reason

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import csv
+import gzip
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -18,6 +20,8 @@ from prejudge.proxies.passes.gaussian import response
 from prejudge.proxies.registry import resolve
 from prejudge.proxies.score import Score
 from prejudge.proxies.scoring import score, score_repeats
+from prejudge.spaces import space
+from tests.proxies.network import by_definition as plain_definition
 from tests.proxies.test_golden import load
 
 X = torch.randn(4, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -183,6 +187,21 @@ def test_the_measurements_of_the_originals_code(golden: Path, name: str) -> None
     assert {f"{v:.6g}" for v in variances.tolist()} <= {f"{v:.6g}" for v in every}
 
 
+@pytest.mark.slow
+def test_figures_that_nas_bench_suite_zero_published(test_data: Path) -> None:
+    """The published scores draw other weights, and images 64 at a time; they spread by some per cent."""
+    with gzip.open(test_data / "data" / "suite_zero_nb201_cifar10.csv.gz", "rt") as file:
+        rows = list(csv.DictReader(file))[:200:20]
+    cells = space("nasbench201")
+    for row in rows:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            network = cells.network(row["arch_str"], num_classes=10)
+        found = zen(network, torch.zeros(1, 3, 32, 32), "zen(convention='naslib', images=32)")
+        if found.ok:
+            assert found.value == pytest.approx(float(row["zen"]), rel=0.05, abs=3), row["arch_str"]
+
+
 def test_zennas_redraws_its_four_kinds_of_layers_alone() -> None:
     def make() -> nn.Module:
         norms = [nn.BatchNorm2d(8, affine=affine) for affine in (True, False)]
@@ -214,15 +233,30 @@ def test_conventions_run_alone_and_are_never_shared_within_a_class() -> None:
         zen(networks[0], proxy="zen(convention='nasbench')")
 
 
-def test_batch_norms_out_of_sight_are_refused() -> None:
-    class Functional(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 10)
+class Functional(nn.Module):
+    """``F.batch_norm`` of the images, or of a kernel, which standardizes it."""
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.head(F.batch_norm(self.conv(x), None, None, training=True).relu().mean((2, 3)))
+    def __init__(self, of_images: bool) -> None:
+        super().__init__()
+        self.conv, self.head, self.of_images = nn.Conv2d(3, 8, 3), nn.Linear(8, 10), of_images
 
-    scores = score(built(Functional), X, None, ["zen", "synflow"])
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.conv.weight
+        if self.of_images:
+            x = F.batch_norm(F.conv2d(x, weight), None, None, training=True)
+        else:
+            flat = F.batch_norm(weight.reshape(1, 8, -1), None, None, training=True)
+            x = F.conv2d(x, flat.reshape_as(weight))
+        return self.head(x.relu().mean((2, 3)))
+
+
+def test_batch_norms_of_images_outside_of_modules_are_refused() -> None:
+    scores = score(built(lambda: Functional(True)), X, None, ["zen", "synflow"])
     for found in scores.values():
         assert found.reason == "a function calls batch_norm where no batch-norm module stands; make it a module"
+    network = built(lambda: Functional(False))
+    scores = score(network, X, None, ["zen", "synflow"])
+    assert scores["zen"].value == pytest.approx(
+        by_definition(network, {"conv.weight", "head.weight"}, {"conv.bias", "head.bias"}, ()), rel=1e-9
+    )
+    assert scores["synflow"].value == pytest.approx(plain_definition.ALL["synflow"](network, X, None), rel=1e-9)

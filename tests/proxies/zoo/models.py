@@ -55,7 +55,7 @@ class Entry:
 def without_chance(network: nn.Module) -> nn.Module:
     """The network without dropout and dropped paths."""
     for module in network.modules():
-        for name in ("p", "drop_prob", "drop_path_rate", "dropout_p"):
+        for name in ("p", "drop_prob", "drop_rate", "drop_path_rate", "dropout_p"):
             if isinstance(getattr(module, name, None), float):
                 setattr(module, name, 0.0)
     return network
@@ -174,12 +174,10 @@ TIMM = [
     _class("timm", "efficientformer", "EfficientFormer", (1, 1, 1, 2), (8, 16, 24, 32), num_vit=1, image=224),
     _timm("efficientformer_v2", "efficientformerv2_s0", 64, img_size=64),
     _timm("efficientvit_mit", "efficientvit_b0", gain=0.1),
-    _timm("efficientvit_msra", "efficientvit_m0", img_size=32),
+    _timm("efficientvit_msra", "efficientvit_m0", 64, img_size=64),
     _timm("edgenext", "edgenext_xx_small"),
     _timm("byobnet", "mobilevit_xxs"),
     _timm("byobnet", "test_byobnet"),
-    _timm("byoanet", "botnet26t_256", 64, img_size=64),
-    _timm("byoanet", "lambda_resnet26rpt_256", 256),
     _timm("maxxvit", "test_coatnet", img_size=32),
     _timm("mlp_mixer", "gmlp_ti16_224", img_size=32),
     _class("timm", "mlp_mixer", "MlpMixer", img_size=32, patch_size=8, embed_dim=32, num_blocks=2),
@@ -194,28 +192,22 @@ TIMM = [
     _timm("resnet", "resnet10t", channels=(16, 16, 32, 32)),
     _timm("resnet", "seresnext26t_32x4d", layers=(1, 1, 1, 1), channels=(16, 16, 32, 32)),
     _timm("nfnet", "test_nfnet"),
-    _timm("nfnet", "nf_regnet_b0"),
     _timm("vision_transformer_hybrid", "vit_tiny_r_s16_p8_224", img_size=32, depth=2),
     _timm("efficientnet", "test_efficientnet"),
     _timm("efficientnet", "test_efficientnet_ln"),
     _timm("efficientnet", "mobilenetv2_035"),
     _timm("efficientnet", "mnasnet_small"),
     _timm("efficientnet", "tf_efficientnet_lite0"),
-    _timm("efficientnet", "efficientnet_cc_b0_4e"),
     _timm("mobilenetv3", "mobilenetv3_small_050"),
     _timm("mobilenetv3", "mobilenetv4_conv_small_035"),
     _timm("mobilenetv3", "lcnet_035"),
-    _timm("hardcorenas", "hardcorenas_a"),
     _timm("ghostnet", "ghostnet_050"),
     _timm("repghost", "repghostnet_050"),
     _timm("regnet", "regnetx_002"),
     _timm("dla", "dla46x_c"),
     _timm("rexnet", "rexnet_100"),
-    _timm("vovnet", "ese_vovnet19b_slim_dw"),
-    _timm("repvit", "repvit_m0_9"),
     _timm("shvit", "shvit_s1", 64),
     _timm("tiny_vit", "tiny_vit_5m_224", embed_dims=(16, 32, 48, 64), num_heads=(1, 2, 2, 4), depths=(1, 1, 2, 1)),
-    _timm("fastvit", "fastvit_t8"),
     Entry("timm", "mvitv2", "MultiScaleVit", _mvit, (3, 32, 32)),
     _timm("sknet", "skresnet18", channels=(16, 16, 32, 32)),
     _timm("densenet", "densenet121", growth_rate=8, block_config=(2, 2, 2, 2)),
@@ -247,8 +239,6 @@ TORCHVISION = [
     _torchvision("mobilenet_v3_small", width_mult=0.25),
     _torchvision("shufflenet_v2_x0_5"),
     _torchvision("mnasnet0_5"),
-    _torchvision("efficientnet_b0"),
-    _torchvision("regnet_x_400mf"),
 ]
 
 TRANSFORMERS = [

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -20,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 ALL = "naswot(activations='all')"
 CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
@@ -35,6 +37,7 @@ SMOOTH = (
     ),
     *((owner, "tanh") for owner in (F, torch, Tensor)),
 )
+HELD = [name for owner, name in (*RECTIFIERS, *SMOOTH) if owner is F]
 ACTIVE: list[Any] = []
 """The recorder of the forward pass that runs, if any: products inside a product are part of it."""
 
@@ -59,7 +62,12 @@ class Recorder:
         self.products: list[Call] = []
         self.activations: list[Call] = []
         self.coupled = False
+        self._known: dict[Any, bool] = {}
         self._norm = norm
+
+    def sees(self, tensor: Tensor) -> bool:
+        """Whether a tensor depends on the images."""
+        return depends(tensor, self.inputs, self._known)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -131,7 +139,7 @@ class Recorder:
     def _batch_norm(self, original: Any) -> Any:
         def call(x: Tensor, mean: Any, var: Any, weight: Any = None, bias: Any = None, training: bool = False,
                  momentum: float = 0.1, eps: float = 1e-5) -> Tensor:  # fmt: skip
-            if not training or id(self.inputs) not in leaves(x):  # as of a standardized kernel
+            if not training or not self.sees(x):  # as of a standardized kernel
                 return original(x, mean, var, weight, bias, training, momentum, eps)
             self.coupled = self.coupled or self._norm is None
             if self._norm is not None:
@@ -152,8 +160,29 @@ def constant_statistics(x: Tensor, weight: Tensor | None, bias: Tensor | None, e
     return normalized if bias is None else normalized + bias.view(shape)
 
 
+def late(name: str, *args: Any, **kwargs: Any) -> Any:
+    return getattr(F, name)(*args, **kwargs)
+
+
 def identity(x: Tensor, *_: Any) -> Tensor:
     return x
+
+
+def depends(tensor: Tensor, leaf: Tensor, known: dict[Any, bool]) -> bool:
+    """Whether a tensor depends on a leaf; ``known`` keeps what was found for the nodes of the graph."""
+    if tensor.grad_fn is None:
+        return tensor is leaf
+    stack = [tensor.grad_fn]
+    while stack:
+        node = stack[-1]
+        children = [child for child, _ in node.next_functions if child is not None]
+        pending = [child for child in children if child not in known]
+        if pending and node not in known:
+            stack += pending
+            continue
+        stack.pop()
+        known[node] = getattr(node, "variable", None) is leaf or any(known[child] for child in children)
+    return known[tensor.grad_fn]
 
 
 def leaves(tensor: Tensor) -> set[int]:
@@ -205,21 +234,28 @@ class Oracle:
         x: The images ``(N, …)``.
         y: Class indices ``(N,)``.
         more: Ends of the names of prunable weights that no convolution or linear layer holds.
+        classes: How many there are; for the count of operations.
     """
 
-    def __init__(self, network: nn.Module, x: Tensor, y: Tensor, more: Sequence[str] = ()):
-        self.given, self.x, self.y, self.more = network, x, y, more
+    def __init__(self, network: nn.Module, x: Tensor, y: Tensor, more: Sequence[str] = (), classes: int = 0):
+        self.given, self.x, self.y, self.more, self.given_classes = network, x, y, more, classes
 
     def _run(self, norm: Callable[..., Tensor] | None = None, x: Tensor | None = None) -> None:
         self.network = copy.deepcopy(self.given).train().requires_grad_()
         for module in self.network.modules():
             if getattr(module, "inplace", None) is True:
                 module.inplace = False  # type: ignore[assignment]
+            for name, value in list(vars(module).items()):
+                if any(value is getattr(F, known) for known in HELD):  # a function that the module holds
+                    setattr(module, name, partial(late, value.__name__))
         self.weights = prunable(self.network, self.more)
         if x is not None:  # the linearized network; some have buffers that their first pass fills
             with torch.no_grad():
                 self.network(self.x)
-                for value in (*self.network.parameters(), *self.network.buffers()):
+                for value in {
+                    **self.network.state_dict(keep_vars=True),
+                    **dict(self.network.named_parameters()),
+                }.values():
                     if value.is_floating_point():
                         value.abs_()
         self.inputs = (self.x if x is None else x).clone().requires_grad_()
@@ -240,6 +276,19 @@ class Oracle:
             "params": sum(p.numel() for p in self.network.parameters()),
         }
 
+    def flops(self) -> int:
+        """Half of torch's count for one image, and one for each output of a classifier with a bias."""
+        network, classes = copy.deepcopy(self.given).eval().requires_grad_(False), self.given_classes
+        fast = torch.backends.mha.get_fastpath_enabled()
+        torch.backends.mha.set_fastpath_enabled(False)  # which the counter does not see
+        try:
+            with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+                network(self.x[:1])
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)
+        heads = [m for m in network.modules() if isinstance(m, nn.Linear) and m.out_features == classes]
+        return int(counter.get_total_flops()) // 2 + classes * sum(m.bias is not None for m in heads)
+
     def grasp(self) -> float:
         with patch.object(F, "hardsigmoid", lambda x, inplace=False: F.relu6(x + 3) / 6):
             self._run()
@@ -253,10 +302,9 @@ class Oracle:
         ids, found = {id(w) for w in self.weights}, []
         for call in self.record.products:
             assert call.weight is not None
-            behind = leaves(call.weight)
-            if behind & ids and id(self.inputs) not in behind:
+            if not self.record.sees(call.weight) and leaves(call.weight) & ids:
                 found.append(call)
-            elif call.kind == "matmul" and (behind := leaves(call.data)) & ids and id(self.inputs) not in behind:
+            elif call.kind == "matmul" and not self.record.sees(call.data) and leaves(call.data) & ids:
                 raise NotImplementedError("a weight on the left")
         return found
 
@@ -270,7 +318,7 @@ class Oracle:
 
     def _without_images(self, calls: list[Call]) -> bool:
         """Whether a product sees no image while batch norms bring the images together: nothing in it is one image's."""
-        return self.record.coupled and any(id(self.inputs) not in leaves(call.output) for call in calls)
+        return self.record.coupled and not all(self.record.sees(call.output) for call in calls)
 
     def fisher(self) -> float | None:
         self._run()
@@ -348,7 +396,7 @@ class Oracle:
 
     def regions(self, kinds: set[str]) -> dict[str, float]:
         self._run()
-        calls = [c for c in self.record.activations if c.kind in kinds and id(self.inputs) in leaves(c.output)]
+        calls = [c for c in self.record.activations if c.kind in kinds and self.record.sees(c.output)]
         outputs = [c.output for c in calls]
         found = torch.autograd.grad(self.logits.sum(), outputs, allow_unused=True) if calls else ()
         live = [c.data.reshape(len(self.x), -1) for c, g in zip(calls, found, strict=True) if g is not None]
@@ -371,6 +419,7 @@ class Oracle:
         flow = self.synflow()
         return {
             **self.of_the_loss(),
+            "flops": self.flops(),
             "grasp": self.grasp(),
             "fisher": self.fisher(),
             **self.of_the_inputs(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from prejudge.search.supernet.context import SupernetContext
 from prejudge.search.supernet.stage import Stage
-from prejudge.spaces.darts.candidates import STACNAS_STAGE1, same_everywhere
+from prejudge.spaces.darts.candidates import same_everywhere
 
 if TYPE_CHECKING:
     from prejudge.search.supernet.learner import SupernetLearner
@@ -54,13 +54,14 @@ def compared(search: SupernetContext, learner: SupernetLearner, images: int) -> 
 
 
 def single_operations(
-    search: SupernetContext, values: Mapping[str, np.ndarray], cells: int, recipe: Recipe
+    search: SupernetContext, values: np.ndarray, operations: Sequence[str], cells: int, recipe: Recipe
 ) -> Generator[Stage[Any], list[Epoch], list[dict[str, Any]]]:
-    """Train, for each group's representative, the network that has it on every edge.
+    """Train, for each operation but ``none``, the network that has it on every edge.
 
     Args:
         search: Space, images, device and seed.
-        values: Bare architecture parameters of the first stage, ``(14, 5)`` by the type of the cell.
+        values: Bare architecture parameters of a search, ``(edges, K)``, of all edges of all cells.
+        operations: The names of the K operations.
         cells: Cells of the networks.
         recipe: How they are trained.
 
@@ -71,10 +72,12 @@ def single_operations(
     from prejudge.search.supernet.arch_parameters import SoftmaxParameters
     from prejudge.search.supernet.learner import Architect, SupernetLearner
 
-    shares = np.concatenate([np.exp(v) / np.exp(v).sum(1, keepdims=True) for v in values.values()]).mean(0)
+    shares = (np.exp(values) / np.exp(values).sum(1, keepdims=True)).mean(0)
     train, held_out = search.train_valid_split()
     found = []
-    for name, share in zip(STACNAS_STAGE1[:-1], shares, strict=False):
+    for name, share in zip(operations, shares, strict=True):
+        if name in ("none", "noise"):
+            continue
         supernet = search.supernet(candidates=same_everywhere((name,)), cells=cells)
         learner = SupernetLearner(
             supernet, SoftmaxParameters(supernet.candidates), recipe, search.device_config, Architect()

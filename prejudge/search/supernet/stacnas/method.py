@@ -90,7 +90,11 @@ def stacnas(
         search.metadata["features"] = compared(search, first.learner, features)
     if single_epochs:
         search.metadata["single operations"] = yield from single_operations(
-            search, values, cells1, replace(search.recipe(RECIPE), epochs=single_epochs)
+            search,
+            np.concatenate(list(values.values())),
+            STACNAS_STAGE1,
+            cells1,
+            replace(search.recipe(RECIPE), epochs=single_epochs),
         )
     second = _stage(search, "operations", stacnas_stage2(winners(values)), cells2, train_ratio, share_alphas, adam)
     history = yield second

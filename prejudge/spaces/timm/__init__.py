@@ -1,0 +1,1 @@
+"""timm's models as a space: their names are the architectures."""
