@@ -96,3 +96,32 @@ def test_a_network_that_is_not_for_float64_has_scores_without_digits(batch):
 
     score = prejudge.score(Single(), *batch, "grad_norm", digits=True)["grad_norm"]
     assert score.ok and score.digits is None and "float64" in score.remarks[0]
+
+
+CELLS = (
+    "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|",
+    "|nor_conv_3x3~0|+|none~0|nor_conv_3x3~1|+|none~0|none~1|nor_conv_1x1~2|",
+    "|none~0|+|none~0|none~1|+|nor_conv_3x3~0|none~1|none~2|",
+    "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|nor_conv_3x3~1|avg_pool_3x3~2|",
+    "|skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|",
+    "|nor_conv_1x1~0|+|nor_conv_1x1~0|nor_conv_1x1~1|+|nor_conv_1x1~0|nor_conv_1x1~1|nor_conv_1x1~2|",
+)
+FEWEST = {  # docs/proxies.md states them; half a digit less is left for other machines
+    "grad_norm": 4.2, "snip": 4.0, "plain": 2.4, "grasp": 3.8, "fisher": 3.6, "ntk_trace": 4.6, "ntk_condition": 4.0,
+    "ntk_condition_fixed_bn": 2.8, "jacob_cov": 4.5, "epe_nas": 2.2, "zen": 6.7,
+}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_digits_of_benchmark_cells():
+    space = prejudge.space("nasbench201")
+    x, y = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0)), torch.arange(16) % 10
+    fewest = {}
+    for cell in CELLS:
+        torch.manual_seed(0)
+        network = space.network(space.parse(cell), num_classes=10, channels=8, cells=2)
+        for name, score in prejudge.score(network, x, y, digits=True).items():
+            assert score.digits is not None, (cell, name, score.reason)
+            fewest[name] = min(fewest.get(name, 7.0), score.digits)
+    low = {name: digits for name, digits in fewest.items() if digits < FEWEST.get(name, 7.0) - 0.5}
+    assert low == {}

@@ -172,9 +172,9 @@ def arch_parameters(space: PruningSpace, active: Active) -> bytes:
     for cell, edges in enumerate(active.values()):
         for edge, operations in enumerate(edges):
             found[cell, edge, list(operations)] = 0
-    file = io.BytesIO()
-    np.save(file, found, allow_pickle=False)
-    return file.getvalue()
+    buffer = io.BytesIO()
+    np.save(buffer, found, allow_pickle=False)
+    return buffer.getvalue()
 
 
 @dataclass(frozen=True, eq=False)

@@ -38,6 +38,11 @@ def zen(network: nn.Module, x: Tensor = X, proxy: str = "zen", seed: int = 0) ->
     return found
 
 
+def drawn(like: Tensor, layout: torch.memory_format = torch.channels_last) -> Tensor:
+    """Gaussian numbers, drawn in float32 so that a float64 twin has the same."""
+    return torch.empty_like(like, dtype=torch.float32, memory_format=layout).normal_().to(like.dtype)
+
+
 def by_definition(
     network: nn.Module, normal: Collection[str], zeros: Collection[str], ones: Collection[str], images: int = 8
 ) -> float:
@@ -48,11 +53,11 @@ def by_definition(
         for name, parameter in network.named_parameters():
             layout = torch.channels_last if parameter.dim() == 4 else torch.contiguous_format
             if name in normal:
-                parameter.copy_(torch.empty_like(parameter, memory_format=layout).normal_())
+                parameter.copy_(drawn(parameter, layout))
             elif name in zeros or name in ones:
                 parameter.fill_(float(name in ones))
-        x = torch.empty(images, *X.shape[1:], dtype=X.dtype).to(memory_format=torch.channels_last).normal_()
-        noise = torch.empty_like(x).normal_()
+        x = drawn(torch.empty(images, *X.shape[1:], dtype=X.dtype), torch.channels_last)
+        noise = drawn(x, torch.channels_last)
         change = network(x) - network(x + 0.01 * noise)
     return change.norm(dim=1).mean().log().item()
 
@@ -213,10 +218,10 @@ def test_zennas_redraws_its_four_kinds_of_layers_alone() -> None:
     torch.manual_seed(0)
     own: Any = copy.deepcopy(network).to(memory_format=torch.channels_last)
     for layer in (own[0], own[6]):
-        nn.init.normal_(layer.weight)
+        layer.weight.data.copy_(drawn(layer.weight, torch.preserve_format))
         nn.init.zeros_(layer.bias)
-    x = torch.empty(8, *X.shape[1:], dtype=X.dtype).to(memory_format=torch.channels_last).normal_()
-    noisy = x + 0.01 * torch.empty_like(x).normal_()
+    x = drawn(torch.empty(8, *X.shape[1:], dtype=X.dtype))
+    noisy = x + 0.01 * drawn(x)
     change = (own[:4](x) - own[:4](noisy)).abs().sum((1, 2, 3)).mean().log()
     right = change + sum(own[at].running_var.mean().sqrt().log() for at in (1, 3))
     assert naslib.value == pytest.approx(right.item(), rel=1e-9)

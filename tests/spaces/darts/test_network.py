@@ -267,7 +267,9 @@ def test_every_proxy_runs_on_it(side: int, form: str) -> None:
     network = small(form=form, in_channels=1, auxiliary=True)
     x, y = torch.randn(8, 1, side, side), torch.arange(8) // 2
     for name, value in score(network, x, y).items():
-        assert value.ok, (name, value.reason)
+        # where the last batch norm of every path makes the sum of the logits a constant, it has no gradient
+        constant = name in ("jacob_cov", "epe_nas") and "makes it a constant" in value.reason
+        assert value.ok or (constant and form in ("stacnas", "ista-onestage")), (name, value.reason)
 
 
 def test_per_image_gradients_survive_noise_and_dead_edges() -> None:
