@@ -1,4 +1,4 @@
-"""How the weights and biases of a network may be drawn anew, in place of its space's own way.
+"""The ways in which the weights and biases of a network may be drawn anew, in place of its space's own.
 
 These are zero-cost-nas's and HNAS's ``--init_w_type`` and ``--init_b_type``: they touch convolutions and linear layers,
 and leave batch norms as they are. The originals' ``xavier`` and ``kaiming`` for biases are left out: torch refuses them

@@ -20,7 +20,7 @@ STATES = {
     "verified": "read in the paper, in a figure of it, or in the repository of its authors",
     "quoted": "as others quote it, or from memory: not checked against the paper",
 }
-"""How far a published figure has been checked."""
+"""The degrees to which a published figure has been checked."""
 
 LEAST_RUNS = 10
 """Runs below which their mean gets no interval."""
@@ -192,7 +192,7 @@ def rows(found: Sequence[FigureComparison]) -> list[list[Any]]:
 
 
 COLUMNS = ("figure", "published", "here", "95 % interval", "inside", "status", "source")
-"""What :func:`rows` gives."""
+"""The columns of :func:`rows`."""
 
 
 def figures_page(title: str, found: Sequence[FigureComparison]) -> ReportPage:

@@ -1,4 +1,4 @@
-"""How many digits of a score mean anything: its comparison with a twin in float64."""
+"""The number of digits of a score that mean anything: its comparison with a twin in float64."""
 
 from __future__ import annotations
 

@@ -286,7 +286,7 @@ class Probe:
         return sum(spent.get(stage, 0.0) for stage in stages)
 
     def remarks_on(self, reads: Iterable[Quantity], value: float) -> tuple[str, ...]:
-        """What a reader of a proxy's value should know."""
+        """Remarks for the reader of a proxy's value."""
         reads = set(reads)
         found: list[str] = self.passes.general_remarks if any(STAGES[read] for read in reads) else []
         for read in sorted(reads):
@@ -310,7 +310,7 @@ class Probe:
         return self._given(name, lambda: self.passes.shared(name)[self._repeat])
 
     def _given(self, name: Quantity, run: Callable[[], T]) -> T:
-        """What a proxy gets that reads a quantity."""
+        """A quantity as a proxy gets it that reads it."""
         self.read.add(name)
         found = run()
         if isinstance(found, ScoreFailure):

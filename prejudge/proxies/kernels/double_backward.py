@@ -208,7 +208,7 @@ def _inner(x: Tensor, y: Tensor, repeats: int) -> Tensor:
 
 
 def _norm_forward(x: Tensor, gamma: Tensor | None, beta: Tensor | None, eps: float) -> tuple[Tensor, Tensor, Tensor]:
-    """What ``native_batch_norm`` returns, with statistics that have all digits of their type.
+    """The results of ``native_batch_norm``, with statistics that have all digits of their type.
 
     On CPUs its sums of tensors with channels innermost lose up to three digits, and where few layers lie between
     images and logits GraSP shows a hundred times that. Here each channel's sums are short ones, one for each column of

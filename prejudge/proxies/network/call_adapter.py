@@ -201,7 +201,7 @@ class CallAdapter:
         return logits
 
     def looked_up(self, number: int, output: Tensor, x: Tensor) -> Tensor:
-        """What the network gets from the lookup of that number."""
+        """The result of the lookup of that number, as the network gets it."""
         part = self._lookups.get(number)
         if part is None:
             return output
@@ -214,7 +214,7 @@ class CallAdapter:
 def run_network(
     network: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any], description: str, device: torch.device
 ) -> Any:
-    """What a network returns.
+    """The output of a network.
 
     Raises:
         InputError: It cannot take what it is given.

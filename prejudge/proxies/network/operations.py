@@ -191,7 +191,7 @@ class Observation:
 
 
 def mark_of(x: Tensor) -> int:
-    """What is known of a tensor: without images, with the images first, or neither known.
+    """The knowledge about a tensor: without images, with the images first, or neither known.
 
     A tensor that no observed function made is unknown if it has a history, and a constant or parameter if it has none.
     An autograd function that leaves every image in its place says so with an attribute ``keeps_images = True``.

@@ -27,7 +27,7 @@ class Placement:
         return x.shape[self.dim] // (self.before * self.after)
 
     def one(self, x: Tensor, image: int) -> Tensor:
-        """What ``x`` holds of one image, of as many dimensions as ``x``."""
+        """The part of ``x`` that one image has, of as many dimensions as ``x``."""
         apart = x.unflatten(self.dim, (self.before, -1, self.after)).select(self.dim + 1, image)
         result: Tensor = apart.flatten(self.dim, self.dim + 1)
         return result

@@ -71,7 +71,7 @@ def redrawn_by_the_paper(network: nn.Module, weights: Collection[int], biases: C
 
 
 def redrawn_by_zennas(network: nn.Module, *, scaled: bool) -> Redrawn:
-    """What idstcv/ZenNAS d1d617e redraws: ``Conv2d`` and ``Linear``, ``BatchNorm2d`` and ``GroupNorm``.
+    """The parameters that idstcv/ZenNAS d1d617e redraws: ``Conv2d`` and ``Linear``, ``BatchNorm2d`` and ``GroupNorm``.
 
     Args:
         network: The network.
@@ -212,7 +212,7 @@ def _untracked(network: nn.Module, names: Sequence[str]) -> dict[str, Tensor]:
 
 @dataclass
 class _Features:
-    """What is compared of the two passes.
+    """The features of one pass, which are compared with those of the other.
 
     Attributes:
         values: The last feature maps, or the logits.
@@ -241,7 +241,7 @@ def _features(
     seeds: Sequence[int],
     guard: AbstractContextManager[Any],
 ) -> _Features:
-    """What the network gives for ``x`` within a guard, and where that holds the images."""
+    """The features of ``x`` within a guard, and where they hold the images."""
     if len(seeds) == 1:
         watch = _Watch(len(x))
         with guard:

@@ -98,7 +98,7 @@ class Passes:
 
     @property
     def general_remarks(self) -> list[str]:
-        """What a reader of any score that a pass gives should know."""
+        """Remarks for the reader of any score that a pass gives."""
         return [*self._batches[0].remarks, *filter(None, [self._adapter.remark])]
 
     def network(self, repeat: int) -> nn.Module:

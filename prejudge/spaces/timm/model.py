@@ -26,7 +26,7 @@ class TimmModel:
 
 @dataclass(frozen=True)
 class MacroConfigTimm:
-    """What a name leaves open.
+    """The choices that a name leaves open.
 
     Attributes:
         num_classes: Outputs of the classifier.
