@@ -206,16 +206,19 @@ def figures_page(title: str, found: Sequence[FigureComparison]) -> ReportPage:
 
     from prejudge.report.blocks import DataTable, ReportPage, Section, Summary, TableCell, TableColumn, TableRow
 
-    columns = tuple(TableColumn(heading.replace(" ", "_"), heading, layout="text") for heading in COLUMNS[1:])
+    columns = tuple(
+        TableColumn(heading.replace(" ", "_"), heading, layout="text" if heading == "source" else "number")
+        for heading in COLUMNS[1:]
+    )
     lines = tuple(TableRow(row[0], tuple(TableCell(text) for text in row[1:])) for row in rows(found))
-    inside = [each.is_inside for each in found]
+    inside = [each.is_inside for each in found if each.is_inside is not None]
     table = DataTable("Published figures", COLUMNS[0], columns, lines, _RULE, printed=True)
     return ReportPage(
         kind="prejudge report of published figures",
         title=title,
         space="",
         lede=((f"{len(found)}", "published figures, beside those of this run."),),
-        summaries=(Summary((("inside", f"{inside.count(True)} of {len(found)}", "within the published spread"),)),),
+        summaries=(Summary((("inside", f"{inside.count(True)} of {len(inside)}", "that were found here"),)),),
         sections=(Section("figures", "Figures", "Published and found here", (table,)),),
         records=pd.DataFrame([each.as_dict() for each in found]),
     )
